@@ -1,0 +1,124 @@
+//! How a client is made.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use undertone_wire::JoinAddress;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::client::Client;
+use crate::clock::{Clock, SystemClock};
+use crate::error::Error;
+
+/// What opens a profile. Wiped on drop, not shown.
+pub enum Secret {
+    /// A passphrase: goes through Argon2id, once for each opening.
+    Passphrase(Zeroizing<String>),
+    /// A 32-byte key, for example from the system's key store.
+    Key(KeyBytes),
+}
+
+/// 32 bytes of key, wiped on drop.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct KeyBytes(pub(crate) [u8; 32]);
+
+impl Secret {
+    /// A passphrase.
+    #[must_use]
+    pub fn passphrase(text: impl Into<String>) -> Self {
+        Self::Passphrase(Zeroizing::new(text.into()))
+    }
+
+    /// A 32-byte key.
+    #[must_use]
+    pub const fn key(bytes: [u8; 32]) -> Self {
+        Self::Key(KeyBytes(bytes))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passphrase(_) => "Secret::Passphrase(..)",
+            Self::Key(_) => "Secret::Key(..)",
+        })
+    }
+}
+
+/// What a new profile starts with.
+#[derive(Debug)]
+pub struct NewProfile {
+    /// What the person calls themselves; contacts see it.
+    pub name: String,
+    /// The relay where the profile is reached, with the token that admits it.
+    pub join: JoinAddress,
+}
+
+/// How to open or create a profile; made by [`Client::builder`].
+#[must_use]
+pub struct Builder {
+    pub(crate) dir: PathBuf,
+    pub(crate) secret: Secret,
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) seed: Option<[u8; 32]>,
+    pub(crate) offline: bool,
+}
+
+impl Builder {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            secret: Secret::passphrase(""),
+            bind: None,
+            clock: Arc::new(SystemClock),
+            seed: None,
+            offline: false,
+        }
+    }
+
+    /// What opens the profile; without it, an empty passphrase.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = secret;
+        self
+    }
+
+    /// The local address to connect from.
+    pub const fn bind(mut self, address: IpAddr) -> Self {
+        self.bind = Some(address);
+        self
+    }
+
+    /// Where the time comes from; for tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Never touches the network.
+    pub const fn offline(mut self) -> Self {
+        self.offline = true;
+        self
+    }
+
+    /// Creates a profile in the directory, which is made if it is absent. Does not use the network.
+    ///
+    /// # Errors
+    /// [`Error::ProfileExists`] if there is one already (nothing is overwritten),
+    /// [`Error::NameInvalid`], [`Error::StoreFailed`].
+    pub async fn create(self, profile: NewProfile) -> Result<Client, Error> {
+        Client::create(self, profile).await
+    }
+
+    /// Opens the profile in the directory. Does not use the network.
+    ///
+    /// # Errors
+    /// [`Error::ProfileAbsent`], [`Error::WrongPassphrase`], [`Error::StoreLocked`] (another
+    /// process has it open), [`Error::StoreCorrupt`], [`Error::KeyslotUnreadable`],
+    /// [`Error::StoreTooNew`]. None of them changes anything.
+    pub async fn open(self) -> Result<Client, Error> {
+        Client::open(self).await
+    }
+}

@@ -1,0 +1,256 @@
+//! Everything that can go wrong, in one flat enumeration.
+
+use std::path::PathBuf;
+
+use undertone_session::link::LinkError;
+
+/// What went wrong, and what to do about it.
+///
+/// [`Error::code`] is stable; the sentence may change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no profile in the directory.
+    #[error("there is no profile in {}: create one first", dir.display())]
+    ProfileAbsent {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// There is a profile in the directory already; it is never overwritten.
+    #[error("there is a profile in {} already: choose another directory", dir.display())]
+    ProfileExists {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The profile is there, but its key slot can't be read: damaged, or of a newer version.
+    #[error("the key slot of the profile can't be read ({reason}): restore the file `keyslot` from a backup; nothing was changed")]
+    KeyslotUnreadable {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The passphrase or key is not this profile's.
+    #[error("wrong passphrase: nothing was changed; try again")]
+    WrongPassphrase,
+    /// Another process has the profile open.
+    #[error("another program has this profile open: close it, or use it instead")]
+    StoreLocked,
+    /// The store is there, but damaged. It was not touched.
+    #[error("the store of the profile is damaged ({reason}): it was left as it is; restore it from a backup")]
+    StoreCorrupt {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store was written by a newer version of this program.
+    #[error("the store of the profile is of version {found}, this program knows up to {known}: update the program")]
+    StoreTooNew {
+        /// The version found.
+        found: u32,
+        /// The newest version known.
+        known: u32,
+    },
+    /// The disk refused to read or write.
+    #[error("the profile's directory can't be read or written ({reason}): check space and permissions")]
+    StoreFailed {
+        /// What the system said.
+        reason: String,
+    },
+    /// No relay answers at the address.
+    #[error("the relay at {relay} can't be reached: check the network, and that the relay is running; what was written is kept and goes out later")]
+    Unreachable {
+        /// Host and port.
+        relay: String,
+    },
+    /// Something answers at the relay's address, with another root key than the address names.
+    #[error("what answers at {relay} is not the relay that the address names (its fingerprint differs): nothing was sent; check the address, and ask its operator")]
+    RelayPinMismatch {
+        /// Host and port.
+        relay: String,
+    },
+    /// The relay answers something that it shouldn't.
+    #[error("the relay at {relay} gave an answer that can't be used ({reason})")]
+    RelayProtocol {
+        /// Host and port.
+        relay: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The relay does not accept the admission token.
+    #[error("the relay does not accept this profile's admission token: ask its operator for a new join address")]
+    AdmissionRefused,
+    /// The relay refuses, for a reason of its own.
+    #[error("the relay at {relay} refuses ({code}): try again later, or ask its operator")]
+    RelayRefused {
+        /// Host and port.
+        relay: String,
+        /// The relay's code.
+        code: String,
+    },
+    /// The single-use link was used before, or all of a link's bundles are gone.
+    #[error("this link was used already: ask for a new one; if it was meant for you alone and you did not use it, tell its owner")]
+    LinkUsedUp,
+    /// The relay does not know the link (any more).
+    #[error("the relay does not know this link: it was withdrawn or has expired; ask for a new one")]
+    LinkUnknown,
+    /// The end of the link is missing.
+    #[error("the end of the link is missing: copy all of it, up to its last letter")]
+    LinkTruncated,
+    /// The text is not a link, or a damaged one.
+    #[error("{0}")]
+    LinkMalformed(LinkError),
+    /// The link is of a version or kind that this program does not know.
+    #[error("{0}")]
+    LinkUnsupported(LinkError),
+    /// The link is this profile's own.
+    #[error("this is a link of your own: give it to somebody else")]
+    LinkOwn,
+    /// What the relay keeps for the link does not belong to it.
+    #[error("what the relay keeps for this link is not from the person who made it ({reason}): ask for a new one over another channel")]
+    LinkForged {
+        /// Which check failed.
+        reason: String,
+    },
+    /// The text is not a relay's address or join address.
+    #[error("{reason}")]
+    AddressMalformed {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No contact has this name or number.
+    #[error("there is no contact \"{query}\": `contacts` lists them")]
+    UnknownContact {
+        /// What was asked for.
+        query: String,
+    },
+    /// Several contacts have this name or prefix.
+    #[error("\"{query}\" may mean {}: use the number", candidates.join(" or "))]
+    AmbiguousContact {
+        /// What was asked for.
+        query: String,
+        /// Number and name of those that fit.
+        candidates: Vec<String>,
+    },
+    /// No message has this id.
+    #[error("there is no message with this id")]
+    UnknownMessage,
+    /// A name is empty, too long or has characters that can't be shown.
+    #[error("{reason}")]
+    NameInvalid {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A text is empty.
+    #[error("there is nothing to send: the text is empty")]
+    MessageEmpty,
+    /// A text is too long.
+    #[error("the text has {length} bytes, {max} can be sent: send it as a file")]
+    MessageTooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The longest.
+        max: usize,
+    },
+    /// A file that is to be sent can't be read.
+    #[error("{} can't be read ({reason}): nothing was sent", path.display())]
+    FileUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A file that is to be sent is larger than can be sent.
+    #[error("the file has {size} bytes, {max} can be sent")]
+    FileTooLarge {
+        /// Its size.
+        size: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// The contact's mailbox is full; the message is kept and tried again.
+    #[error("the contact's mailbox is full: the message is kept, and goes out when they have fetched their messages")]
+    MailboxFull,
+    /// The contact's relay does not know the address that we have; the message is kept.
+    #[error("the contact's relay does not know the address that we have for them: the message is kept; ask the contact for a new link if this lasts")]
+    AddressUnknown,
+    /// A message can't be sent.
+    #[error("the message can't be sent: {reason}")]
+    MessageFailed {
+        /// Why.
+        reason: String,
+    },
+    /// The relay has acknowledged more than this store knows of.
+    #[error("this profile's store is older than what its relay has seen from it: it was restored from an old copy; nothing is sent to this contact, so that no key is used twice")]
+    StoreRolledBack,
+    /// What was waited for did not happen in time.
+    #[error("it did not happen in time; it goes on in the background or with the next `sync`")]
+    Timeout,
+    /// The client was opened without the network.
+    #[error("this needs the network, and the client was opened offline")]
+    Offline,
+    /// The client is closed.
+    #[error("the client is closed")]
+    Closed,
+    /// A fault in this program.
+    #[error("a fault in this program ({reason}): please report it")]
+    Internal {
+        /// Where.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// A stable name of the error, in kebab-case.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::ProfileAbsent { .. } => "profile-absent",
+            Self::ProfileExists { .. } => "profile-exists",
+            Self::KeyslotUnreadable { .. } => "keyslot-unreadable",
+            Self::WrongPassphrase => "wrong-passphrase",
+            Self::StoreLocked => "store-locked",
+            Self::StoreCorrupt { .. } => "store-corrupt",
+            Self::StoreTooNew { .. } => "store-too-new",
+            Self::StoreFailed { .. } => "store-failed",
+            Self::Unreachable { .. } => "unreachable",
+            Self::RelayPinMismatch { .. } => "relay-pin-mismatch",
+            Self::RelayProtocol { .. } => "relay-protocol",
+            Self::AdmissionRefused => "admission-refused",
+            Self::RelayRefused { .. } => "relay-refused",
+            Self::LinkUsedUp => "link-used-up",
+            Self::LinkUnknown => "link-unknown",
+            Self::LinkTruncated => "link-truncated",
+            Self::LinkMalformed(_) => "link-malformed",
+            Self::LinkUnsupported(_) => "link-unsupported",
+            Self::LinkOwn => "link-own",
+            Self::LinkForged { .. } => "link-forged",
+            Self::AddressMalformed { .. } => "address-malformed",
+            Self::UnknownContact { .. } => "unknown-contact",
+            Self::AmbiguousContact { .. } => "ambiguous-contact",
+            Self::UnknownMessage => "unknown-message",
+            Self::NameInvalid { .. } => "name-invalid",
+            Self::MessageEmpty => "message-empty",
+            Self::MessageTooLong { .. } => "message-too-long",
+            Self::FileUnreadable { .. } => "file-unreadable",
+            Self::FileTooLarge { .. } => "file-too-large",
+            Self::MailboxFull => "mailbox-full",
+            Self::AddressUnknown => "address-unknown",
+            Self::MessageFailed { .. } => "message-failed",
+            Self::StoreRolledBack => "store-rolled-back",
+            Self::Timeout => "timeout",
+            Self::Offline => "offline",
+            Self::Closed => "closed",
+            Self::Internal { .. } => "internal",
+        }
+    }
+}
+
+impl From<LinkError> for Error {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Truncated => Self::LinkTruncated,
+            LinkError::UnsupportedVersion(_) | LinkError::UnsupportedKind(_) => {
+                Self::LinkUnsupported(error)
+            }
+            other => Self::LinkMalformed(other),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Contacts as a person sees them.
+
+use core::fmt;
+
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ContactId;
+
+/// How the conversation with a contact stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ContactState {
+    /// We wrote first and have no answer yet.
+    Pending,
+    /// Both sides have proved that they hold the session's keys.
+    Active,
+    /// The relay's record is ahead of this profile's store: the store was rolled back (restored
+    /// from an old copy). Nothing is sealed for this contact until that is resolved.
+    RolledBack,
+}
+
+/// A person this profile talks with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contact {
+    /// Its number in this profile.
+    pub id: ContactId,
+    /// What the person here calls them (at first: what they call themselves).
+    pub name: String,
+    /// What they call themselves, once they have said so.
+    pub profile_name: Option<String>,
+    /// Fingerprint of their account key.
+    pub account: AccountId,
+    /// Whether the safety numbers were compared.
+    pub verified: bool,
+    /// How the conversation stands.
+    pub state: ContactState,
+}
+
+/// Fingerprint of an account key, 32 bytes, written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccountId([u8; 32]);
+
+impl AccountId {
+    /// From the fingerprint's bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The first 12 digits, enough to tell accounts apart on a screen, never to authenticate one.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let mut text = self.to_string();
+        text.truncate(12);
+        text
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AccountId({})", self.short())
+    }
+}
+
+/// What two people compare to verify each other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SafetyNumberView {
+    /// 60 digits in 12 groups of 5.
+    pub digits: String,
+    /// What the QR code holds.
+    pub qr: Vec<u8>,
+}

@@ -1,0 +1,288 @@
+//! Links: what one person hands to another to be reachable (`protocol-spec/03-links.md`).
+
+use core::fmt;
+use core::str::FromStr;
+
+use data_encoding::BASE64URL_NOPAD;
+use sha2::{Digest, Sha256};
+use undertone_wire::{AddressError, RelayAddress};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// What every link starts with. All that is secret stands after the `#`, which programs that
+/// fetch addresses do not send anywhere.
+pub const LINK_PREFIX: &str = "undertone://i/#";
+
+/// The version of the payload that this software writes and reads.
+pub const LINK_VERSION: u8 = 1;
+
+/// The longest link that is looked at, in bytes of text. A link with the longest relay address
+/// stays below this, and so does what a QR code of version 40 holds; anything longer is not a
+/// link of ours, and is refused before it is decoded.
+pub const MAX_LINK_TEXT: usize = 640;
+
+/// Bytes of SHA-256 at the end of the payload. They find typing and copying errors; against
+/// malice they do nothing, the handshake does.
+const CHECKSUM: usize = 4;
+
+/// version ‖ kind ‖ link secret ‖ account fingerprint, before the relay's address.
+const FIXED: usize = 1 + 1 + 32 + 32;
+
+/// How often a link may be used.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LinkKind {
+    /// For one person: one bundle, no last resort. A second use is reported as possible interception.
+    SingleUse,
+    /// For many people, for example on a web page. Every holder learns that it is its owner's.
+    Reusable,
+    /// Given inside a session, to start it anew after a loss of state.
+    Reset,
+}
+
+impl LinkKind {
+    pub(crate) const fn to_byte(self) -> u8 {
+        match self {
+            Self::SingleUse => 1,
+            Self::Reusable => 2,
+            Self::Reset => 3,
+        }
+    }
+
+    pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::SingleUse),
+            2 => Some(Self::Reusable),
+            3 => Some(Self::Reset),
+            _ => None,
+        }
+    }
+}
+
+/// Why a text is not a usable link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// it does not start with [`LINK_PREFIX`].
+    NotALink,
+    /// it starts well and ends too early: part of it was not copied.
+    Truncated,
+    /// it is complete but damaged, or was never a link.
+    Malformed,
+    /// made by a version of the protocol that this software does not know.
+    UnsupportedVersion(u8),
+    /// of a kind that this software does not know.
+    UnsupportedKind(u8),
+}
+
+impl LinkError {
+    /// The rule of `protocol-spec/03-links.md` that was broken.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotALink => "R-301",
+            Self::Truncated => "R-302",
+            Self::Malformed => "R-303",
+            Self::UnsupportedVersion(_) => "R-304",
+            Self::UnsupportedKind(_) => "R-305",
+        }
+    }
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotALink => write!(f, "this is not a link: a link starts with {LINK_PREFIX}"),
+            Self::Truncated => {
+                f.write_str("the end of the link is missing: copy all of it, up to its last letter")
+            }
+            Self::Malformed => {
+                f.write_str("the link is damaged: ask for it again, or copy it again in full")
+            }
+            Self::UnsupportedVersion(version) => write!(
+                f,
+                "the link is of version {version}, which this program does not know: update it"
+            ),
+            Self::UnsupportedKind(kind) => write!(
+                f,
+                "the link is of kind {kind}, which this program does not know: update it"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for LinkError {}
+
+/// A link, decoded. Whoever holds it can write to its owner once or more, by its kind;
+/// its secret is wiped on drop and does not appear in `Debug`.
+#[derive(PartialEq, Eq)]
+pub struct Link {
+    kind: LinkKind,
+    secret: LinkSecretBytes,
+    account: [u8; 32],
+    relay: RelayAddress,
+}
+
+/// The link secret at rest: 32 bytes, wiped on drop.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct LinkSecretBytes([u8; 32]);
+
+impl PartialEq for LinkSecretBytes {
+    fn eq(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        bool::from(self.0.ct_eq(&other.0))
+    }
+}
+
+impl Eq for LinkSecretBytes {}
+
+impl Link {
+    /// A link of its parts: the 32-byte link secret, the inviter's 32-byte account fingerprint,
+    /// and the relay where the depot is.
+    #[must_use]
+    pub fn new(kind: LinkKind, secret: [u8; 32], account: [u8; 32], relay: RelayAddress) -> Self {
+        Self {
+            kind,
+            secret: LinkSecretBytes(secret),
+            account,
+            relay,
+        }
+    }
+
+    /// How often it may be used.
+    #[must_use]
+    pub const fn kind(&self) -> LinkKind {
+        self.kind
+    }
+
+    /// The 32-byte link secret: everything else about the first contact derives from it.
+    #[must_use]
+    pub const fn secret(&self) -> &[u8; 32] {
+        &self.secret.0
+    }
+
+    /// Fingerprint of the account that made the link, 32 bytes.
+    #[must_use]
+    pub const fn account(&self) -> &[u8; 32] {
+        &self.account
+    }
+
+    /// The relay that holds the link's depot and first-contact mailbox.
+    #[must_use]
+    pub const fn relay(&self) -> &RelayAddress {
+        &self.relay
+    }
+
+    /// The payload: version ‖ kind ‖ secret ‖ account fingerprint ‖ relay address ‖ checksum.
+    fn payload(&self) -> Zeroizing<Vec<u8>> {
+        let relay = self.relay.to_bytes();
+        let mut out = Zeroizing::new(Vec::with_capacity(FIXED + relay.len() + CHECKSUM));
+        out.push(LINK_VERSION);
+        out.push(self.kind.to_byte());
+        out.extend_from_slice(&self.secret.0);
+        out.extend_from_slice(&self.account);
+        out.extend_from_slice(&relay);
+        let sum = checksum(&out);
+        out.extend_from_slice(&sum);
+        out
+    }
+
+    /// The link as text: [`LINK_PREFIX`] and the payload in base64url without padding.
+    ///
+    /// The text is as secret as the link.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::from(LINK_PREFIX));
+        BASE64URL_NOPAD.encode_append(&self.payload(), &mut text);
+        text
+    }
+
+    fn from_payload(payload: &[u8]) -> Result<Self, LinkError> {
+        let (&version, rest) = payload.split_first().ok_or(LinkError::Truncated)?;
+        if version != LINK_VERSION {
+            return Err(LinkError::UnsupportedVersion(version));
+        }
+        let (&kind, rest) = rest.split_first().ok_or(LinkError::Truncated)?;
+        let (secret, rest) = rest.split_first_chunk::<32>().ok_or(LinkError::Truncated)?;
+        let (account, rest) = rest.split_first_chunk::<32>().ok_or(LinkError::Truncated)?;
+        let relay = RelayAddress::take_from_bytes(rest);
+        let (relay, sum) = match relay {
+            Ok(read) => read,
+            Err(AddressError::Truncated) => return Err(LinkError::Truncated),
+            Err(_) => return Err(LinkError::Malformed),
+        };
+        if sum.len() < CHECKSUM {
+            return Err(LinkError::Truncated);
+        }
+        let covered = payload
+            .get(..payload.len().saturating_sub(sum.len()))
+            .ok_or(LinkError::Malformed)?;
+        if sum != checksum(covered) {
+            return Err(LinkError::Malformed);
+        }
+        // The kind is judged behind the checksum, so that a typing error is not called "update".
+        let kind = LinkKind::from_byte(kind).ok_or(LinkError::UnsupportedKind(kind))?;
+        Ok(Self::new(kind, *secret, *account, relay))
+    }
+}
+
+impl FromStr for Link {
+    type Err = LinkError;
+
+    fn from_str(text: &str) -> Result<Self, LinkError> {
+        let text = text.trim();
+        if text.len() > MAX_LINK_TEXT {
+            return Err(LinkError::Malformed);
+        }
+        let Some(encoded) = text.strip_prefix(LINK_PREFIX) else {
+            return Err(if !text.is_empty() && LINK_PREFIX.starts_with(text) {
+                LinkError::Truncated
+            } else {
+                LinkError::NotALink
+            });
+        };
+        Self::from_payload(&decode(encoded)?)
+    }
+}
+
+/// Decodes base64url; a length that no encoder writes is the sign of a cut.
+fn decode(encoded: &str) -> Result<Zeroizing<Vec<u8>>, LinkError> {
+    let bytes = encoded.as_bytes();
+    match BASE64URL_NOPAD.decode(bytes) {
+        Ok(payload) => Ok(Zeroizing::new(payload)),
+        Err(_) => {
+            // Letters beyond the last group of four may be what is left of a cut.
+            let whole = bytes.len() - bytes.len() % 4;
+            let head = bytes.get(..whole).unwrap_or_default();
+            let payload = Zeroizing::new(
+                BASE64URL_NOPAD
+                    .decode(head)
+                    .map_err(|_| LinkError::Malformed)?,
+            );
+            match Link::from_payload(&payload) {
+                Err(LinkError::Truncated) => Err(LinkError::Truncated),
+                Err(error @ LinkError::UnsupportedVersion(_)) => Err(error),
+                _ => Err(LinkError::Malformed),
+            }
+        }
+    }
+}
+
+fn checksum(payload: &[u8]) -> [u8; CHECKSUM] {
+    let digest: [u8; 32] = Sha256::digest(payload).into();
+    let [a, b, c, d, ..] = digest;
+    [a, b, c, d]
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            secret: _,
+            account: _,
+            relay,
+        } = self;
+        f.debug_struct("Link")
+            .field("kind", kind)
+            .field("relay", relay)
+            .finish_non_exhaustive()
+    }
+}

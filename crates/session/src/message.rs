@@ -1,0 +1,147 @@
+//! Messages as a person sees them: what history shows.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ContactId, MessageId, UnixMillis};
+
+/// Who wrote it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Direction {
+    /// The contact.
+    Incoming,
+    /// This profile.
+    Outgoing,
+}
+
+/// How far a message has come.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum MessageState {
+    /// On this machine's disk; goes out when the relay can be reached.
+    Queued,
+    /// The contact's relay has it on its disk.
+    Accepted,
+    /// The contact's program has it on its disk.
+    Delivered,
+    /// The contact has seen it.
+    Read,
+    /// It was not fetched within the relay's retention.
+    Expired,
+    /// It can't be sent.
+    Failed {
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// An incoming message, on this machine's disk.
+    Received,
+}
+
+impl MessageState {
+    /// How far along the way of an outgoing message this is: to wait for a state means to wait
+    /// for this rank or a higher one.
+    #[must_use]
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Queued => 0,
+            Self::Accepted => 1,
+            Self::Delivered => 2,
+            Self::Read => 3,
+            Self::Expired | Self::Failed { .. } | Self::Received => 4,
+        }
+    }
+}
+
+/// A file that came or goes with a message.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// What the sender calls it; for incoming files, text to show and nothing else.
+    pub name: String,
+    /// Bytes of content.
+    pub size: u64,
+    /// What the sender says it is (RFC 6838), or empty.
+    pub media_type: String,
+    /// Where it is on this machine: for an incoming file once it is complete and verified, for an
+    /// outgoing one the path that was given.
+    pub path: Option<PathBuf>,
+}
+
+/// What a message says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum MessageKind {
+    /// A text.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// A file.
+    File(FileInfo),
+    /// A message of an integrator's own kind.
+    Custom {
+        /// The kind's name.
+        name: String,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
+    /// A kind that this version does not know, kept as it came.
+    Unknown {
+        /// The kind's number.
+        kind: u32,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
+}
+
+/// A message in the history.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// Its place in this profile's history: larger is later, as this machine saw it.
+    pub seq: u64,
+    /// The id that it carries.
+    #[serde(with = "crate::codec::message_id")]
+    pub id: MessageId,
+    /// With whom.
+    #[serde(with = "crate::codec::contact_id")]
+    pub contact: ContactId,
+    /// Who wrote it.
+    pub direction: Direction,
+    /// What it says.
+    pub kind: MessageKind,
+    /// When the sender says that it was written.
+    #[serde(with = "crate::codec::unix_millis")]
+    pub sent_at_claimed: UnixMillis,
+    /// How far it has come.
+    pub state: MessageState,
+    /// Why an outgoing message has not gone out yet, if the last attempt was refused: a stable
+    /// code of [`Hold`].
+    pub hold: Option<Hold>,
+}
+
+/// Why the contact's relay did not take a message; it stays queued and is tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Hold {
+    /// The contact's mailbox is full until they fetch.
+    MailboxFull,
+    /// The relay does not know the capability (any more): the contact has to give a new one.
+    AddressUnknown,
+    /// The relay refuses for the moment (rate limits, no space).
+    RelayBusy,
+    /// The relay that stores our files refuses the upload (quota of the token).
+    UploadRefused,
+}
+
+impl Hold {
+    /// Stable name.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::MailboxFull => "mailbox-full",
+            Self::AddressUnknown => "address-unknown",
+            Self::RelayBusy => "relay-busy",
+            Self::UploadRefused => "upload-refused",
+        }
+    }
+}
