@@ -1,0 +1,212 @@
+//! QUIC version 1 (RFC 9000) by quinn.
+
+use core::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::rustls::server::ResolvesServerCert;
+use quinn::{
+    ConnectionError, Endpoint, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt,
+};
+
+use super::{BoxFuture, Channel, Goodbye, LEAF_NAME, Lost, Reader, Writer, client_tls, server_tls};
+use crate::ids::{Exporter, RootFingerprint};
+use crate::owner::EXPORTER_LABEL;
+
+/// A connection on which nothing is heard for this long is lost: longer than a NAT usually keeps
+/// a silent binding, several times [`KEEP_ALIVE`].
+const IDLE_TIMEOUT: VarInt = VarInt::from_u32(60_000);
+
+/// How often a client says that it is there: below the 30 s after which some NATs forget UDP.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Codes that TLS alerts have in QUIC (RFC 9001 §4.8): 0x100 and the alert.
+const CRYPTO_ERRORS: core::ops::Range<u64> = 0x100..0x200;
+
+/// What a relay grants to one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct QuicLimits {
+    /// Streams that a client may have open: one for control, the others for blobs.
+    pub streams: u32,
+    /// Bytes that a client may send on a stream before the relay has read them.
+    pub stream_window: u32,
+    /// The same over all streams.
+    pub connection_window: u32,
+}
+
+impl Default for QuicLimits {
+    /// 8 streams; windows that hold a few of the largest messages, so that one connection can't
+    /// make the relay hold more than a mebibyte.
+    fn default() -> Self {
+        Self {
+            streams: 8,
+            stream_window: 512 * 1024,
+            connection_window: 1024 * 1024,
+        }
+    }
+}
+
+fn base_transport() -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IdleTimeout::from(IDLE_TIMEOUT)))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        // One bit that would tell every observer the round-trip time.
+        .allow_spin(false)
+        // Packet sizes should not tell frame sizes.
+        .pad_to_mtu(true);
+    transport
+}
+
+/// quinn's configuration of a relay.
+///
+/// # Errors
+/// [`Lost::Protocol`] if TLS cannot be set up, which does not happen with our provider.
+pub fn server_config(
+    certificates: Arc<dyn ResolvesServerCert>,
+    limits: QuicLimits,
+) -> Result<ServerConfig, Lost> {
+    let tls = server_tls(certificates).map_err(|_| Lost::Protocol)?;
+    let crypto = QuicServerConfig::try_from(tls).map_err(|_| Lost::Protocol)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    let mut transport = base_transport();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))
+        .stream_receive_window(VarInt::from_u32(limits.stream_window))
+        .receive_window(VarInt::from_u32(limits.connection_window));
+    config.transport_config(Arc::new(transport)).migration(true);
+    Ok(config)
+}
+
+/// Finishes the handshake with a client. The caller decides on retry and refusal before.
+///
+/// # Errors
+/// [`Lost`].
+pub async fn accept_quic(incoming: Incoming) -> Result<QuicChannel, Lost> {
+    let connecting = incoming.accept().map_err(|error| lost(&error))?;
+    let connection = connecting.await.map_err(|error| lost(&error))?;
+    Ok(QuicChannel {
+        connection,
+        _endpoint: None,
+    })
+}
+
+/// Connects to a relay from a socket of its own, which closes with the channel.
+///
+/// # Errors
+/// [`Lost`]; [`Lost::PinMismatch`] if another root key answers.
+pub async fn connect_quic(
+    relay: SocketAddr,
+    root: RootFingerprint,
+    bind: Option<IpAddr>,
+) -> Result<QuicChannel, Lost> {
+    let (tls, verifier) = client_tls(root).map_err(|_| Lost::Protocol)?;
+    let crypto = QuicClientConfig::try_from(tls).map_err(|_| Lost::Protocol)?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    let mut transport = base_transport();
+    transport
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0));
+    config.transport_config(Arc::new(transport));
+    let any = match relay {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let from = SocketAddr::new(bind.unwrap_or(any), 0);
+    let endpoint = Endpoint::client(from).map_err(|_| Lost::Unreachable)?;
+    let connecting = endpoint
+        .connect_with(config, relay, LEAF_NAME)
+        .map_err(|_| Lost::Unreachable)?;
+    match connecting.await {
+        Ok(connection) => Ok(QuicChannel {
+            connection,
+            _endpoint: Some(endpoint),
+        }),
+        Err(_) if verifier.saw_mismatch() => Err(Lost::PinMismatch),
+        Err(_) if verifier.saw_bad_certificate() => Err(Lost::Certificate),
+        Err(ConnectionError::TimedOut | ConnectionError::Reset) => Err(Lost::Unreachable),
+        Err(ConnectionError::ConnectionClosed(close))
+            if u64::from(close.error_code) == CONNECTION_REFUSED =>
+        {
+            Err(Lost::Busy)
+        }
+        Err(error) => Err(lost(&error)),
+    }
+}
+
+/// A server that does not accept a connection says so with this code (RFC 9000 §20.1).
+const CONNECTION_REFUSED: u64 = 0x02;
+
+/// A QUIC connection.
+#[derive(Debug)]
+pub struct QuicChannel {
+    connection: quinn::Connection,
+    /// Keeps a client's socket open as long as the channel.
+    _endpoint: Option<Endpoint>,
+}
+
+fn lost(error: &ConnectionError) -> Lost {
+    match error {
+        ConnectionError::TimedOut => Lost::TimedOut,
+        ConnectionError::Reset | ConnectionError::LocallyClosed => Lost::Closed,
+        ConnectionError::ApplicationClosed(close) => match close.error_code.into_inner() {
+            0 => Lost::Closed,
+            2 => Lost::ShuttingDown,
+            3 => Lost::Busy,
+            _ => Lost::Protocol,
+        },
+        ConnectionError::TransportError(error) if CRYPTO_ERRORS.contains(&error.code.into()) => {
+            Lost::Protocol
+        }
+        ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) == 0 => {
+            Lost::Closed
+        }
+        _ => Lost::Protocol,
+    }
+}
+
+impl Channel for QuicChannel {
+    fn open(&self) -> BoxFuture<'_, Result<(Writer, Reader), Lost>> {
+        Box::pin(async {
+            let (send, recv) = self
+                .connection
+                .open_bi()
+                .await
+                .map_err(|error| lost(&error))?;
+            Ok((Box::new(send) as Writer, Box::new(recv) as Reader))
+        })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Result<(Writer, Reader), Lost>> {
+        Box::pin(async {
+            let (send, recv) = self
+                .connection
+                .accept_bi()
+                .await
+                .map_err(|error| lost(&error))?;
+            Ok((Box::new(send) as Writer, Box::new(recv) as Reader))
+        })
+    }
+
+    fn exporter(&self) -> Result<Exporter, Lost> {
+        let mut bytes = [0; 32];
+        self.connection
+            .export_keying_material(&mut bytes, EXPORTER_LABEL, &[])
+            .map_err(|_| Lost::Protocol)?;
+        Ok(Exporter::from_bytes(bytes))
+    }
+
+    fn peer(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    fn close(&self, reason: Goodbye) {
+        self.connection.close(VarInt::from_u32(reason as u32), &[]);
+    }
+
+    fn closed(&self) -> BoxFuture<'_, Lost> {
+        Box::pin(async { lost(&self.connection.closed().await) })
+    }
+}

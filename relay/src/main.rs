@@ -1,0 +1,2 @@
+//! The daemon `undertone-relay`.
+fn main() {}
