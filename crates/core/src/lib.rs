@@ -1,1 +1,129 @@
+//! The cryptographic core of Undertone: identity, links and prekeys, the
+//! handshake, the double ratchet with header encryption, the post-quantum
+//! ratchet that travels in the padding, envelopes, and file encryption.
+//!
+//! The crate is *sans-IO*: it opens no socket, reads no clock and asks no
+//! operating system for randomness. Time arrives as a [`Day`], randomness as
+//! a [`rand_core::CryptoRng`], bytes as slices.
+//!
+//! The normative text is `protocol-spec/`; item documentation names the
+//! section and the number of every rejection rule (`R-101`, say).
+//!
+//! # The shape of the API
+//!
+//! * A session comes only out of a handshake: [`initiate`] or
+//!   [`Greeting::accept`]. There is nothing to send on before.
+//! * [`Session::seal`] and [`Session::open`] return a *pending* value. Its
+//!   `commit` hands the new state (and the envelope) to the caller's
+//!   transaction and releases the result only if that succeeded. Dropping the
+//!   pending value, or failing in the transaction, leaves the session as it
+//!   was.
+//! * Secrets are newtypes that wipe themselves on drop, do not print, compare
+//!   in constant time and cannot be cloned.
+//!
+//! ```
+//! use undertone_core::*;
+//! # use rand_core::{TryRng, TryCryptoRng};
+//! # struct Fixed(u64);
+//! # impl TryRng for Fixed {
+//! #     type Error = core::convert::Infallible;
+//! #     fn try_next_u32(&mut self) -> Result<u32, Self::Error> { Ok(self.try_next_u64()? as u32) }
+//! #     fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+//! #         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+//! #         Ok(self.0 ^ (self.0 >> 29))
+//! #     }
+//! #     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+//! #         for b in out { *b = (self.try_next_u64()? >> 32) as u8; }
+//! #         Ok(())
+//! #     }
+//! # }
+//! # impl TryCryptoRng for Fixed {}
+//! # let mut rng = Fixed(7); // in an application: the operating system's generator
+//! # fn store<T>(_: T) -> Result<(), core::convert::Infallible> { Ok(()) }
+//! let today = Day::new(20_000);
+//!
+//! // Bob publishes a prekey bundle under a link.
+//! let bob_account = AccountSecret::generate(&mut rng);
+//! let bob_device = DeviceSecret::generate(&mut rng);
+//! let bob_list = DeviceList::issue(&bob_account, None, 1_700_000_000, &[bob_device.public()])?;
+//! let bob = LocalDevice::new(bob_device, bob_list)?;
+//! let link = LinkSecret::generate(&mut rng);
+//! let answer_to = Routing::new(b"where Bob listens")?;
+//! let (prekey, bundle) =
+//!     generate_prekey(BundleKind::OneTime, &bob, today.plus(30), &answer_to, &mut rng);
+//! let sealed = bundle.seal(&link.card_key(), &mut rng);
+//!
+//! // Alice, who was given the link, opens the bundle and says hello.
+//! # let alice_account = AccountSecret::generate(&mut rng);
+//! # let alice_device = DeviceSecret::generate(&mut rng);
+//! # let alice_list = DeviceList::issue(&alice_account, None, 1_700_000_000, &[alice_device.public()])?;
+//! # let alice = LocalDevice::new(alice_device, alice_list)?;
+//! let bundle = Bundle::open(&link.card_key(), &sealed, &bob_account.public().fingerprint(), today)?;
+//! let peer = bundle.check(None)?;
+//! let reply_to = Routing::new(b"where Alice listens")?;
+//! let mut alices = initiate(&alice, peer, &link, &reply_to, &mut rng)?;
+//! let envelope = alices
+//!     .seal(b"hello", &mut rng)?
+//!     .commit(|state, envelope| store((state.to_bytes(), envelope)))?;
+//!
+//! // Bob accepts; nothing changes until the message inside has opened.
+//! let greeting = Greeting::open(&link.hello_key(), &envelope)?;
+//! let introduction = greeting.accept(&bob, &prekey, &link, today)?;
+//! let pending = introduction.open(None, today)?;
+//! assert_eq!(pending.content(), b"hello");
+//! let bobs = pending.commit(|state| store(state.to_bytes()))?;
+//! assert_eq!(bobs.id(), alices.id());
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+#[macro_use]
+mod secret;
+
+pub mod bounds;
+mod codec;
+mod day;
+mod envelope;
+mod file;
+mod handshake;
+mod identity;
+mod label;
+mod link;
+mod prekey;
+mod primitives;
+mod ratchet;
+mod routing;
+#[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+mod testing;
+
+pub use day::Day;
+pub use envelope::Bucket;
+pub use file::{FileError, FileKey, FileOpener, FileSealer, blob_len, padded_len};
+pub use handshake::{Greeting, HandshakeError, Introduction, PendingAccept, initiate};
+pub use identity::{
+    AccountFingerprint, AccountKey, AccountSecret, Device, DeviceKeys, DeviceList, DeviceSecret,
+    IdentityError, ListRecord, LocalDevice, SafetyNumber,
+};
+pub use link::{CardKey, FetchCapability, HelloKey, LinkSecret};
+pub use prekey::{
+    Bundle, BundleDigest, BundleError, BundleId, BundleKind, CheckedBundle, PrekeySecret,
+    generate_prekey,
+};
+pub use rand_core;
+pub use ratchet::{
+    OpenError, PendingOpen, PendingSeal, Role, RollbackSign, SealError, Session, SessionId,
+    StateError, StateView,
+};
+pub use routing::{Routing, RoutingTooLong};
+pub use zeroize;

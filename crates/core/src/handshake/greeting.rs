@@ -1,0 +1,242 @@
+//! The responder's side. Each stage is a type; none changes anything until
+//! the message inside has opened and the caller's transaction has stored it.
+
+use alloc::vec::Vec;
+
+use zeroize::Zeroizing;
+
+use super::identity_block::{self, Claimed};
+use super::schedule::{Anonymous, SessionKeys};
+use super::{HandshakeError, SEALED_HANDSHAKE_LONG, SEALED_HANDSHAKE_SHORT, Transcript};
+use crate::bounds::RETENTION_DAYS;
+use crate::codec::Reader;
+use crate::day::Day;
+use crate::envelope::Bucket;
+use crate::identity::{AccountKey, DeviceKeys, DeviceList, ListRecord, LocalDevice};
+use crate::label;
+use crate::link::{HelloKey, LinkSecret};
+use crate::prekey::{BundleDigest, BundleId, PrekeySecret};
+use crate::primitives::aead::{self, NONCE, TAG};
+use crate::primitives::dh::DhPublic;
+use crate::primitives::kem::{KemSecret, mlkem1024};
+use crate::ratchet::{Session, SessionId, StateView};
+use crate::routing::Routing;
+
+/// A handshake that was sealed for one of our links, and the ratchet's
+/// envelope behind it. Whoever holds the link can have made it.
+pub struct Greeting<'e> {
+    bundle: BundleId,
+    ephemeral: DhPublic,
+    ciphertext: [u8; mlkem1024::CIPHERTEXT],
+    /// The encrypted identity with its tag.
+    identity: Vec<u8>,
+    envelope: &'e [u8],
+}
+
+impl<'e> Greeting<'e> {
+    /// Opens the seal of a first-contact envelope.
+    ///
+    /// # Errors
+    /// [`HandshakeError::NotSealedForThisLink`]: try the envelope on
+    /// the mailbox's sessions. [`HandshakeError::InvalidEphemeral`].
+    pub fn open(hello: &HelloKey, envelope: &'e [u8]) -> Result<Self, HandshakeError> {
+        if Bucket::of_len(envelope.len()).is_none() {
+            return Err(HandshakeError::NotSealedForThisLink);
+        }
+        [SEALED_HANDSHAKE_SHORT, SEALED_HANDSHAKE_LONG]
+            .into_iter()
+            .find_map(|len| {
+                let (sealed, envelope) = envelope.split_at_checked(len)?;
+                Some((unseal(hello, sealed)?, envelope))
+            })
+            .ok_or(HandshakeError::NotSealedForThisLink)
+            .and_then(|(handshake, envelope)| Self::read(&handshake, envelope))
+    }
+
+    fn read(handshake: &[u8], envelope: &'e [u8]) -> Result<Self, HandshakeError> {
+        let mut reader = Reader::new(handshake);
+        Ok(Self {
+            bundle: BundleId::from_bytes(*reader.array()?),
+            ephemeral: DhPublic::from_bytes(reader.array()?)
+                .map_err(|_| HandshakeError::InvalidEphemeral)?,
+            ciphertext: *reader.array()?,
+            identity: reader.rest().to_vec(),
+            envelope,
+        })
+    }
+
+    /// The bundle that the initiator used.
+    pub fn bundle_id(&self) -> BundleId {
+        self.bundle
+    }
+
+    /// The session that this handshake makes, known without any private key:
+    /// a repeat goes to that session, an unknown one on a consumed one-time
+    /// bundle means that the link was used twice.
+    pub fn session_id(&self, digest: &BundleDigest) -> SessionId {
+        let transcript = self.anonymous_transcript(digest).identity(&self.identity);
+        SessionId::from_bytes(*transcript.as_bytes())
+    }
+
+    /// The ratchet's envelope behind the handshake, for
+    /// [`Session::open`] of the session that this repeats.
+    pub fn envelope(&self) -> &'e [u8] {
+        self.envelope
+    }
+
+    /// Decrypts the initiator's identity. Changes nothing.
+    ///
+    /// # Errors
+    /// for the device list.
+    pub fn accept(
+        self,
+        me: &LocalDevice,
+        prekey: &PrekeySecret,
+        link: &LinkSecret,
+        today: Day,
+    ) -> Result<Introduction<'e>, HandshakeError> {
+        if prekey.id != self.bundle {
+            return Err(HandshakeError::OtherBundle);
+        }
+        if today > prekey.expiry.plus(RETENTION_DAYS) {
+            return Err(HandshakeError::Expired);
+        }
+        let mut shared = KemSecret::blank();
+        mlkem1024::decapsulate(&prekey.kem, &self.ciphertext, &mut shared);
+        let stage = Anonymous::new(
+            &link.psk(),
+            &shared,
+            &prekey.dh.exchange(&self.ephemeral)?,
+            &me.secret().dh().exchange(&self.ephemeral)?,
+            self.anonymous_transcript(&prekey.digest),
+        );
+        let claimed = open_identity(&stage, &self.identity)?;
+        if claimed.device == me.keys() {
+            return Err(HandshakeError::Oneself);
+        }
+        let stage = stage.name(&self.identity);
+        let (keys, id) = stage.finish(&prekey.dh.exchange(&claimed.device.dh.0)?);
+        let session = Session::responder(id, &keys, &prekey.dh);
+        drop::<SessionKeys>(keys);
+        Ok(Introduction {
+            claimed,
+            session,
+            envelope: self.envelope,
+        })
+    }
+
+    fn anonymous_transcript(&self, digest: &BundleDigest) -> Transcript {
+        Transcript::resume(digest)
+            .ephemeral(&self.ephemeral)
+            .ciphertext(&self.ciphertext)
+    }
+}
+
+fn unseal(hello: &HelloKey, sealed: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
+    let (body, tag) = rest.split_last_chunk::<TAG>()?;
+    let mut body = body.to_vec();
+    aead::open(hello.expose(), nonce, label::HELLO_SEAL, &mut body, tag).ok()?;
+    Some(body)
+}
+
+fn open_identity(stage: &Anonymous, sealed: &[u8]) -> Result<Claimed, HandshakeError> {
+    let (block, tag) = sealed
+        .split_last_chunk::<TAG>()
+        .ok_or(HandshakeError::Unreadable)?;
+    let mut block = Zeroizing::new(block.to_vec());
+    stage
+        .open_identity(&mut block, tag)
+        .map_err(|_| HandshakeError::IdentitySealed)?;
+    identity_block::read(&block)
+}
+
+/// Who claims to have sent a greeting. The claim holds once the message
+/// inside opens, since its key needs the initiator's private DH key.
+pub struct Introduction<'e> {
+    claimed: Claimed,
+    session: Session,
+    envelope: &'e [u8],
+}
+
+impl Introduction<'_> {
+    /// The account that the initiator claims: what to look up for
+    /// [`open`](Self::open).
+    pub fn account(&self) -> AccountKey {
+        self.claimed.list.account()
+    }
+
+    /// Opens the message inside, and checks the device list against what is
+    /// known of the account. Changes nothing.
+    ///
+    /// # Errors
+    /// for the list; [`HandshakeError::Message`].
+    pub fn open(
+        mut self,
+        known: Option<&ListRecord>,
+        today: Day,
+    ) -> Result<PendingAccept, HandshakeError> {
+        self.claimed.list.follows(known)?;
+        let content = self
+            .session
+            .open(self.envelope, today)
+            .map_err(HandshakeError::Message)?
+            .commit(|_| Ok::<_, core::convert::Infallible>(()))
+            .unwrap_or_else(|never| match never {});
+        Ok(PendingAccept {
+            claimed: self.claimed,
+            session: self.session,
+            content,
+        })
+    }
+}
+
+/// A session that is about to be accepted, and its first message.
+#[must_use = "nothing is accepted until this is committed"]
+pub struct PendingAccept {
+    claimed: Claimed,
+    session: Session,
+    content: Zeroizing<Vec<u8>>,
+}
+
+impl PendingAccept {
+    /// The session's id.
+    pub fn session_id(&self) -> SessionId {
+        self.session.id()
+    }
+
+    /// The initiator's device list: remember its
+    /// [`record`](DeviceList::record).
+    pub fn peer(&self) -> &DeviceList {
+        &self.claimed.list
+    }
+
+    /// The device that the session is with.
+    pub fn peer_device(&self) -> DeviceKeys {
+        self.claimed.device
+    }
+
+    /// Where to answer.
+    pub fn reply(&self) -> &Routing {
+        &self.claimed.reply
+    }
+
+    /// The first message.
+    pub fn content(&self) -> &[u8] {
+        &self.content
+    }
+
+    /// Accepts the session in the caller's transaction: `store` must keep the
+    /// state, the message, the replay record and, for a one-time bundle, the
+    /// deletion of its private keys, all together.
+    ///
+    /// # Errors
+    /// Whatever `store` returns; then nothing is accepted.
+    pub fn commit<E>(
+        self,
+        store: impl FnOnce(&StateView<'_>) -> Result<(), E>,
+    ) -> Result<Session, E> {
+        store(&self.session.view())?;
+        Ok(self.session)
+    }
+}

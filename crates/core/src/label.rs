@@ -1,0 +1,53 @@
+//! Every label, in one place. Each starts with the protocol's name and
+//! version, and no label is a prefix of what another is used with
+//! (`protocol-spec/01-primitives.md`, table of labels).
+
+macro_rules! labels {
+    ($($name:ident = $text:literal;)*) => {
+        $(pub(crate) const $name: &[u8] = concat!("Undertone v1 ", $text).as_bytes();)*
+
+        #[cfg(test)]
+        pub(crate) const ALL: &[&[u8]] = &[$($name),*];
+    };
+}
+
+labels! {
+    ACCOUNT_FINGERPRINT = "account fingerprint";
+    DEVICE_CERTIFICATE = "device certificate";
+    DEVICE_LIST = "device list";
+    DEVICE_LIST_HASH = "list hash";
+    SAFETY_NUMBER = "safety number";
+    LINK_FETCH = "link fetch";
+    LINK_CARD = "link card";
+    LINK_HELLO = "link hello";
+    LINK_PSK = "link psk";
+    BUNDLE = "prekey bundle";
+    CARD_SEAL = "card seal";
+    HELLO_SEAL = "hello seal";
+    TRANSCRIPT = "transcript";
+    IDENTITY_KEY = "identity key";
+    HANDSHAKE_CHAIN = "handshake chain";
+    SESSION_KEYS = "session keys";
+    STEP = "step";
+    EPOCH_STEP = "epoch step";
+    CHAIN = "chain";
+    BODY = "body";
+    EPOCH_TAG = "epoch tag";
+    KEM_KEY_HASH = "kem key";
+    KEM_CIPHERTEXT_HASH = "kem ciphertext";
+    FILE_COMMITMENT = "file commitment";
+    FILE_STREAM = "file stream";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn labels_are_distinct() {
+        for (i, a) in ALL.iter().enumerate() {
+            assert!(a.starts_with(b"Undertone v1 "));
+            assert!(ALL.iter().skip(i + 1).all(|b| a != b));
+        }
+    }
+}

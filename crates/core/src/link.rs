@@ -1,0 +1,93 @@
+//! The link secret and what comes from it
+//! (`protocol-spec/03-links-and-prekeys.md`).
+
+use rand_core::CryptoRng;
+
+use crate::label;
+use crate::primitives::kdf;
+
+secret! {
+    /// The 32-byte secret of a link. Whoever knows it can fetch a prekey
+    /// bundle, read it, and say hello.
+    pub struct LinkSecret(32);
+}
+
+secret! {
+    /// Opens a depot at the relay: presented to fetch a bundle. The relay
+    /// keeps its hash.
+    pub struct FetchCapability(32);
+}
+
+secret! {
+    /// Seals the bundles of a link, so that the relay that keeps them sees
+    /// neither identity nor prekeys.
+    pub struct CardKey(32);
+}
+
+secret! {
+    /// Seals handshakes sent over a link, so that no public key is visible.
+    pub struct HelloKey(32);
+}
+
+secret! {
+    /// Mixed into the handshake: whoever lacks the link can't complete it,
+    /// not even with a quantum computer.
+    pub(crate) struct LinkPsk(32);
+}
+
+impl LinkSecret {
+    /// A new secret.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut secret = Self::blank();
+        rng.fill_bytes(secret.expose_mut());
+        secret
+    }
+
+    /// A secret read from a link or from the store.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self::from_array(bytes)
+    }
+
+    /// Its bytes, for the link and the store: secret.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.expose()
+    }
+
+    /// `HKDF-Expand(secret, "… link fetch", 32)`.
+    pub fn fetch_capability(&self) -> FetchCapability {
+        let mut key = FetchCapability::blank();
+        self.derive(label::LINK_FETCH, key.expose_mut());
+        key
+    }
+
+    /// `HKDF-Expand(secret, "… link card", 32)`.
+    pub fn card_key(&self) -> CardKey {
+        let mut key = CardKey::blank();
+        self.derive(label::LINK_CARD, key.expose_mut());
+        key
+    }
+
+    /// `HKDF-Expand(secret, "… link hello", 32)`.
+    pub fn hello_key(&self) -> HelloKey {
+        let mut key = HelloKey::blank();
+        self.derive(label::LINK_HELLO, key.expose_mut());
+        key
+    }
+
+    pub(crate) fn psk(&self) -> LinkPsk {
+        let mut key = LinkPsk::blank();
+        self.derive(label::LINK_PSK, key.expose_mut());
+        key
+    }
+
+    fn derive(&self, label: &[u8], out: &mut [u8; 32]) {
+        kdf::expand(self.expose(), &[label], out);
+    }
+}
+
+impl FetchCapability {
+    /// Its bytes: what is presented to the relay.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.expose()
+    }
+}

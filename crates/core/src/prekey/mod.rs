@@ -1,0 +1,10 @@
+//! Prekey bundles: what a link leads to
+//! (`protocol-spec/03-links-and-prekeys.md`).
+
+mod bundle;
+mod error;
+mod secret;
+
+pub use bundle::{Bundle, BundleDigest, BundleId, BundleKind, CheckedBundle};
+pub use error::BundleError;
+pub use secret::{PrekeySecret, generate_prekey};

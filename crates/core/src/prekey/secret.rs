@@ -1,0 +1,129 @@
+//! The private half of a bundle.
+
+use alloc::vec::Vec;
+
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+use super::bundle::Fresh;
+use super::{Bundle, BundleDigest, BundleError, BundleId, BundleKind};
+use crate::codec::Reader;
+use crate::day::Day;
+use crate::identity::LocalDevice;
+use crate::primitives::dh::DhSecret;
+use crate::primitives::kem::{KemSeed, mlkem1024};
+use crate::routing::Routing;
+
+/// The version of the stored layout.
+const VERSION: u8 = 1;
+/// Bytes of a stored prekey.
+const LEN: usize = 1 + 1 + 16 + 4 + 32 + 32 + 64;
+
+/// The private keys of one bundle, with what is needed to recognise it.
+///
+/// A one-time bundle's are deleted in the transaction that accepts its
+/// session; all are deleted when expiry plus retention has passed.
+#[derive(Debug)]
+pub struct PrekeySecret {
+    pub(crate) kind: BundleKind,
+    pub(crate) id: BundleId,
+    pub(crate) expiry: Day,
+    pub(crate) digest: BundleDigest,
+    pub(crate) dh: DhSecret,
+    pub(crate) kem: KemSeed,
+}
+
+/// Makes a bundle and its private half: a fresh X25519 prekey and a fresh
+/// ML-KEM-1024 key, shared with no other bundle, under one signature.
+///
+/// `expiry` is the last day of its use; `reply` is where the initiator sends
+/// its first envelopes.
+pub fn generate_prekey(
+    kind: BundleKind,
+    me: &LocalDevice,
+    expiry: Day,
+    reply: &Routing,
+    rng: &mut impl CryptoRng,
+) -> (PrekeySecret, Bundle) {
+    let id = BundleId::generate(rng);
+    let dh = DhSecret::generate(rng);
+    let kem = KemSeed::generate(rng);
+    let fresh = Fresh {
+        kind,
+        id,
+        expiry,
+        dh: dh.public(),
+        kem: mlkem1024::encapsulation_key(&kem),
+        reply,
+    };
+    let bundle = Bundle::sign(fresh, me);
+    let digest = bundle.digest();
+    (
+        PrekeySecret {
+            kind,
+            id,
+            expiry,
+            digest,
+            dh,
+            kem,
+        },
+        bundle,
+    )
+}
+
+impl PrekeySecret {
+    /// The stored form, secret: version 1, kind 1, id 16, expiry 4, digest 32,
+    /// X25519 key 32, ML-KEM seed 64.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LEN));
+        bytes.push(VERSION);
+        bytes.push(self.kind.byte());
+        bytes.extend_from_slice(self.id.as_bytes());
+        bytes.extend_from_slice(&self.expiry.get().to_be_bytes());
+        bytes.extend_from_slice(self.digest.as_bytes());
+        bytes.extend_from_slice(self.dh.expose());
+        bytes.extend_from_slice(self.kem.expose());
+        bytes
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// [`BundleError::Unreadable`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8()? != VERSION {
+            return Err(BundleError::Unreadable);
+        }
+        let secret = Self {
+            kind: BundleKind::from_byte(reader.u8()?).ok_or(BundleError::Unreadable)?,
+            id: BundleId::from_bytes(*reader.array()?),
+            expiry: Day::new(reader.u32()?),
+            digest: BundleDigest::from_bytes(*reader.array()?),
+            dh: DhSecret::from_array(reader.array()?),
+            kem: KemSeed::from_array(reader.array()?),
+        };
+        reader.finish()?;
+        Ok(secret)
+    }
+
+    /// The bundle's random name.
+    pub fn id(&self) -> BundleId {
+        self.id
+    }
+
+    /// How often it may be used.
+    pub fn kind(&self) -> BundleKind {
+        self.kind
+    }
+
+    /// The last day on which a session may be started with it.
+    pub fn expiry(&self) -> Day {
+        self.expiry
+    }
+
+    /// What to keep, with id and expiry, after these keys are deleted.
+    pub fn digest(&self) -> BundleDigest {
+        self.digest
+    }
+}

@@ -1,0 +1,114 @@
+//! Ed25519 (RFC 8032), verified strictly.
+
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use rand_core::CryptoRng;
+
+secret! {
+    /// An Ed25519 private key: the 32-byte seed of RFC 8032.
+    pub(crate) struct SignSecret(32);
+}
+
+/// Bytes of a signature.
+pub(crate) const SIGNATURE: usize = 64;
+
+/// A valid Ed25519 public key: canonical and not of low order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SignPublic([u8; 32]);
+
+/// Rule R-104: not a canonical encoding of a point of the large group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InvalidKey;
+
+/// Rule R-105: the signature does not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InvalidSignature;
+
+impl SignPublic {
+    /// Takes an encoded key.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] for what is no point, for a second encoding of one, and
+    /// for the points of low order, under which signatures fit any message.
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidKey> {
+        let key = VerifyingKey::from_bytes(bytes).map_err(|_| InvalidKey)?;
+        let canonical = key.to_edwards().compress().to_bytes() == *bytes;
+        if canonical && !key.is_weak() {
+            Ok(Self(*bytes))
+        } else {
+            Err(InvalidKey)
+        }
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Verifies a signature over `message`: S in range, R of large order, and
+    /// the equation without cofactor, so that all implementations agree.
+    pub(crate) fn verify(
+        &self,
+        message: &[u8],
+        signature: &[u8; SIGNATURE],
+    ) -> Result<(), InvalidSignature> {
+        VerifyingKey::from_bytes(&self.0)
+            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
+            .map_err(|_| InvalidSignature)
+    }
+}
+
+impl SignSecret {
+    pub(crate) fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut secret = Self::blank();
+        rng.fill_bytes(secret.expose_mut());
+        secret
+    }
+
+    pub(crate) fn public(&self) -> SignPublic {
+        SignPublic(
+            SigningKey::from_bytes(self.expose())
+                .verifying_key()
+                .to_bytes(),
+        )
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE] {
+        SigningKey::from_bytes(self.expose())
+            .sign(message)
+            .to_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_104_weak_and_non_canonical_keys() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        assert_eq!(SignPublic::from_bytes(&identity), Err(InvalidKey));
+        // y = p + 1, a second encoding of the identity.
+        let mut second = [0xff; 32];
+        second[0] = 0xee;
+        second[31] = 0x7f;
+        assert_eq!(SignPublic::from_bytes(&second), Err(InvalidKey));
+        let honest = SignSecret::from_array(&[7; 32]).public();
+        assert_eq!(SignPublic::from_bytes(honest.as_bytes()), Ok(honest));
+    }
+
+    #[test]
+    fn r_105_signatures() {
+        let secret = SignSecret::from_array(&[7; 32]);
+        let mut signature = secret.sign(b"message");
+        assert!(secret.public().verify(b"message", &signature).is_ok());
+        assert_eq!(
+            secret.public().verify(b"other", &signature),
+            Err(InvalidSignature)
+        );
+        signature[63] ^= 0x80;
+        assert_eq!(
+            secret.public().verify(b"message", &signature),
+            Err(InvalidSignature)
+        );
+    }
+}

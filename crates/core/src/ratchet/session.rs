@@ -1,0 +1,185 @@
+//! The session: what a handshake leads to.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::envelope::Preamble;
+use crate::handshake::{SEALED_HANDSHAKE_SHORT, SessionKeys};
+use crate::primitives::dh::{DhPublic, DhSecret};
+
+use super::core::Core;
+use super::double::Double;
+use super::old::OldChains;
+use super::open::Delta;
+use super::pq::{EpochTag, Phase, Pq};
+use super::recent::Recent;
+use super::skipped::Skipped;
+use super::state::StateView;
+
+/// The id of a session, 32 bytes: the handshake's final transcript hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId([u8; 32]);
+
+/// Which side of the handshake this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Fetched the other's bundle. Offers the first encapsulation key.
+    Initiator,
+    /// Published the bundle.
+    Responder,
+}
+
+/// A session between two devices.
+///
+/// [`seal`](Self::seal) and [`open`](Self::open) prepare a candidate state;
+/// it becomes the session's only through `commit`, after the caller's store
+/// has it. A session is neither `Clone` nor printable; its stored form is
+/// [`to_bytes`](Self::to_bytes).
+pub struct Session {
+    pub(crate) inner: Box<Inner>,
+}
+
+/// Boxed, so that moving a session moves no secret.
+pub(crate) struct Inner {
+    pub(crate) id: SessionId,
+    pub(crate) role: Role,
+    /// The sealed handshake, until the first reply has been opened.
+    pub(crate) preamble: Option<Vec<u8>>,
+    pub(crate) core: Double<Core>,
+    pub(crate) pq: Double<Pq>,
+    pub(crate) old: OldChains,
+    pub(crate) recent: Recent,
+    pub(crate) skipped: Skipped,
+    /// What the message that is being opened will change beside core and pq.
+    pub(crate) delta: Delta,
+}
+
+impl SessionId {
+    /// An id from the store.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl ::core::fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.write_str("SessionId(")?;
+        for byte in self.0.iter().take(8) {
+            write!(f, "{byte:02x}")?;
+        }
+        f.write_str("…)")
+    }
+}
+
+impl Inner {
+    pub(crate) fn blank(id: SessionId, role: Role) -> Box<Self> {
+        let first = match role {
+            Role::Initiator => Phase::Idle,
+            Role::Responder => Phase::Waiting { incoming: None },
+        };
+        Box::new(Self {
+            id,
+            role,
+            preamble: None,
+            core: Double::new(Core::blank(), Core::blank()),
+            pq: Double::new(Pq::new(first), Pq::new(first)),
+            old: OldChains::new(),
+            recent: Recent::new(),
+            skipped: Skipped::new(),
+            delta: Delta::new(),
+        })
+    }
+
+    pub(crate) fn preamble_kind(&self) -> Preamble {
+        match self.preamble.as_ref().map(Vec::len) {
+            None => Preamble::None,
+            Some(SEALED_HANDSHAKE_SHORT) => Preamble::Short,
+            Some(_) => Preamble::Long,
+        }
+    }
+}
+
+impl Session {
+    /// The initiator's session: the first remote ratchet key is the bundle's
+    /// prekey, and the first send begins the first chain.
+    pub(crate) fn initiator(
+        id: SessionId,
+        keys: &SessionKeys,
+        prekey: &DhPublic,
+        preamble: Vec<u8>,
+    ) -> Self {
+        let mut inner = Inner::blank(id, Role::Initiator);
+        inner.preamble = Some(preamble);
+        let core = inner.core.live_mut();
+        let [root, ours, theirs] = keys.parts();
+        core.root.expose_mut().copy_from_slice(root);
+        core.next_sending.expose_mut().copy_from_slice(ours);
+        core.next_receiving.expose_mut().copy_from_slice(theirs);
+        core.remote = Some(*prekey);
+        core.sending_due = true;
+        core.tag = EpochTag::first(&id);
+        Self { inner }
+    }
+
+    /// The responder's session: its first ratchet key is the prekey.
+    pub(crate) fn responder(id: SessionId, keys: &SessionKeys, prekey: &DhSecret) -> Self {
+        let mut inner = Inner::blank(id, Role::Responder);
+        let core = inner.core.live_mut();
+        let [root, theirs, ours] = keys.parts();
+        core.root.expose_mut().copy_from_slice(root);
+        core.next_sending.expose_mut().copy_from_slice(ours);
+        core.next_receiving.expose_mut().copy_from_slice(theirs);
+        core.own.expose_mut().copy_from_slice(prekey.expose());
+        core.tag = EpochTag::first(&id);
+        Self { inner }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> SessionId {
+        self.inner.id
+    }
+
+    /// Which side of the handshake this is.
+    pub fn role(&self) -> Role {
+        self.inner.role
+    }
+
+    /// Whether the peer is known to have the session: always in a responder,
+    /// after the first reply in an initiator. Until then every envelope
+    /// repeats the handshake.
+    pub fn confirmed(&self) -> bool {
+        self.inner.preamble.is_none()
+    }
+
+    /// How often a post-quantum secret has been mixed in.
+    pub fn epoch(&self) -> u32 {
+        self.inner.core.live().epoch
+    }
+
+    /// Keys that wait for messages which have not arrived.
+    pub fn skipped_keys(&self) -> usize {
+        self.inner.skipped.len()
+    }
+
+    /// The state as it is, to be stored.
+    pub fn view(&self) -> StateView<'_> {
+        StateView::live(&self.inner)
+    }
+}
+
+impl ::core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        let Self { inner } = self;
+        f.debug_struct("Session")
+            .field("id", &inner.id)
+            .field("role", &inner.role)
+            .field("confirmed", &self.confirmed())
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
+    }
+}

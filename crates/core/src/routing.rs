@@ -1,0 +1,63 @@
+//! Where an answer goes: bytes that the core carries and does not read.
+
+use alloc::vec::Vec;
+
+use crate::bounds::MAX_ROUTING;
+
+/// A reply route: a relay's address and a write capability in an encoding of
+/// the session layer's. At most [`MAX_ROUTING`] bytes.
+///
+/// It holds a capability, so it is wiped on drop and not printed.
+#[derive(PartialEq, Eq)]
+pub struct Routing(zeroize::Zeroizing<Vec<u8>>);
+
+impl Routing {
+    /// Takes the bytes of a route.
+    ///
+    /// # Errors
+    /// [`RoutingTooLong`] above [`MAX_ROUTING`] bytes (rule R-110).
+    pub fn new(bytes: &[u8]) -> Result<Self, RoutingTooLong> {
+        if bytes.len() > MAX_ROUTING {
+            return Err(RoutingTooLong);
+        }
+        Ok(Self(zeroize::Zeroizing::new(bytes.to_vec())))
+    }
+
+    /// A copy for a structure that outlives the original.
+    pub(crate) fn clone_of(other: &Self) -> Self {
+        Self(other.0.clone())
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl core::fmt::Debug for Routing {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Routing({} secret bytes)", self.0.len())
+    }
+}
+
+/// A reply route exceeds [`MAX_ROUTING`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoutingTooLong;
+
+impl RoutingTooLong {
+    /// The rule's number.
+    pub const fn code(self) -> &'static str {
+        "R-110"
+    }
+}
+
+impl core::fmt::Display for RoutingTooLong {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "a reply route may have at most {MAX_ROUTING} bytes (R-110)"
+        )
+    }
+}
+
+impl core::error::Error for RoutingTooLong {}
