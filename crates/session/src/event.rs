@@ -128,6 +128,14 @@ pub enum EventKind {
         /// Whose mailbox it came in, if it is a contact's.
         contact: Option<u64>,
     },
+    /// A contact sent something that opens and breaks its layout: a fault of their program.
+    ContentRefused {
+        /// From whom.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// The rule that it breaks (`protocol-spec/09-content.md`).
+        code: String,
+    },
     /// A contact is writing (true), or has stopped.
     Typing {
         /// Who.

@@ -7,8 +7,10 @@
 mod codec;
 pub mod contact;
 pub mod content;
+pub mod engine;
 pub mod event;
 pub mod ids;
 pub mod link;
 pub mod message;
+pub mod routing;
 pub mod store;

@@ -1,0 +1,253 @@
+//! Contacts and history, as the person sees them.
+
+use undertone_core::rand_core::CryptoRng;
+use undertone_core::{AccountKey, SafetyNumber};
+
+use super::rows::{
+    ContactRow, corrupt, decode, incoming_key, key1, load, must, number, outgoing_key, save,
+};
+use super::{Engine, EngineError, check_name};
+use crate::contact::{AccountId, Contact, ContactState, SafetyNumberView};
+use crate::ids::{ContactId, MessageId};
+use crate::message::Message;
+use crate::store::{Order, Store, StoreError, Table, Transaction};
+
+/// Rows that one scan reads: bounds memory, not results.
+const PAGE: usize = 256;
+
+/// Shortest beginning of an account fingerprint that names a contact: fewer digits fit by chance.
+const MIN_FINGERPRINT_DIGITS: usize = 4;
+
+pub(super) fn load_contact(
+    tx: &dyn Transaction,
+    contact: ContactId,
+) -> Result<ContactRow, EngineError> {
+    load(tx, Table::Contacts, &key1(contact.get()))?.ok_or(EngineError::UnknownContact)
+}
+
+pub(super) fn save_contact(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    row: &ContactRow,
+) -> Result<(), StoreError> {
+    save(tx, Table::Contacts, &key1(contact.get()), row)
+}
+
+/// The contact with this account, if there is one.
+pub(super) fn contact_of(
+    tx: &dyn Transaction,
+    account: &AccountKey,
+) -> Result<Option<ContactId>, StoreError> {
+    let number: Option<u64> = load(tx, Table::Accounts, account.as_bytes())?;
+    Ok(number.map(ContactId::new))
+}
+
+/// Rows of a table in pages, each given to `visit`.
+pub(super) fn for_each(
+    tx: &dyn Transaction,
+    table: Table,
+    prefix: &[u8],
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut from: Option<Vec<u8>> = None;
+    loop {
+        let rows = tx.scan(table, prefix, from.as_deref(), Order::Ascending, PAGE)?;
+        let full = rows.len() == PAGE;
+        for row in rows {
+            visit(&row.key, &row.value)?;
+            from = Some(row.key);
+        }
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
+fn view(id: ContactId, row: &ContactRow) -> Result<Contact, StoreError> {
+    let account = AccountKey::from_bytes(&row.account).map_err(|_| corrupt("an account key"))?;
+    let confirmed = row
+        .devices
+        .iter()
+        .any(|device| device.sessions.iter().any(|session| session.peer_has));
+    Ok(Contact {
+        id,
+        name: row.name.clone(),
+        profile_name: row.profile_name.clone(),
+        account: AccountId::from_bytes(*account.fingerprint().as_bytes()),
+        verified: row.verified,
+        state: match (row.rolled_back, confirmed) {
+            (true, _) => ContactState::RolledBack,
+            (false, true) => ContactState::Active,
+            (false, false) => ContactState::Pending,
+        },
+    })
+}
+
+pub(super) fn all_contacts(
+    tx: &dyn Transaction,
+) -> Result<Vec<(ContactId, ContactRow)>, StoreError> {
+    let mut contacts = Vec::new();
+    for_each(tx, Table::Contacts, &[], |key, value| {
+        let id = ContactId::new(number(key, "a contact's number")?);
+        contacts.push((id, decode(Table::Contacts, value)?));
+        Ok(())
+    })?;
+    Ok(contacts)
+}
+
+impl<S: Store, R: CryptoRng> Engine<S, R> {
+    /// All contacts, in the order in which they were made.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn contacts(&mut self) -> Result<Vec<Contact>, EngineError> {
+        self.store.transaction(|tx| {
+            let mut contacts = Vec::new();
+            for (id, row) in all_contacts(tx)? {
+                contacts.push(view(id, &row)?);
+            }
+            Ok(contacts)
+        })
+    }
+
+    /// The contact with this number.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`].
+    pub fn contact(&mut self, contact: ContactId) -> Result<Contact, EngineError> {
+        self.store
+            .transaction(|tx| Ok(view(contact, &load_contact(tx, contact)?)?))
+    }
+
+    /// The contact that a person means: by name, by number, or by the beginning of the account
+    /// fingerprint, in this order.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`], [`EngineError::AmbiguousContact`].
+    pub fn find_contact(&mut self, query: &str) -> Result<Contact, EngineError> {
+        let contacts = self.contacts()?;
+        let query = query.trim();
+        let name = query.to_lowercase();
+        let digits =
+            query.len() >= MIN_FINGERPRINT_DIGITS && query.bytes().all(|b| b.is_ascii_hexdigit());
+        let by_name = |c: &Contact| c.name.to_lowercase() == name;
+        let by_number = |c: &Contact| c.id.to_string() == query;
+        let by_account = |c: &Contact| digits && c.account.to_string().starts_with(&name);
+        let ways: [&dyn Fn(&Contact) -> bool; 3] = [&by_name, &by_number, &by_account];
+        for way in ways {
+            let mut found: Vec<Contact> = contacts.iter().filter(|c| way(c)).cloned().collect();
+            if found.len() > 1 {
+                return Err(EngineError::AmbiguousContact(
+                    found.into_iter().map(|c| (c.id, c.name)).collect(),
+                ));
+            }
+            if let Some(contact) = found.pop() {
+                return Ok(contact);
+            }
+        }
+        Err(EngineError::UnknownContact)
+    }
+
+    /// Calls a contact something else, here only.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`], [`EngineError::NameInvalid`].
+    pub fn rename(&mut self, contact: ContactId, name: &str) -> Result<Contact, EngineError> {
+        let name = check_name(name)?;
+        self.store.transaction(|tx| {
+            let mut row = load_contact(tx, contact)?;
+            row.name = name;
+            row.name_is_ours = true;
+            save_contact(tx, contact, &row)?;
+            Ok(view(contact, &row)?)
+        })
+    }
+
+    /// Records that the safety numbers were compared.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`].
+    pub fn mark_verified(&mut self, contact: ContactId) -> Result<Contact, EngineError> {
+        self.store.transaction(|tx| {
+            let mut row = load_contact(tx, contact)?;
+            row.verified = true;
+            save_contact(tx, contact, &row)?;
+            Ok(view(contact, &row)?)
+        })
+    }
+
+    /// What to compare with a contact.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`].
+    pub fn safety_number(&mut self, contact: ContactId) -> Result<SafetyNumberView, EngineError> {
+        let row = self.store.transaction(|tx| load_contact(tx, contact))?;
+        let theirs = AccountKey::from_bytes(&row.account).map_err(|_| corrupt("an account key"))?;
+        let number = SafetyNumber::new(&self.me.account(), &theirs);
+        Ok(SafetyNumberView {
+            digits: number.to_string(),
+            qr: number.qr_bytes().to_vec(),
+        })
+    }
+
+    /// A message of the history.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownMessage`].
+    pub fn message(&mut self, id: MessageId) -> Result<Message, EngineError> {
+        self.store.transaction(|tx| {
+            let place: Option<u64> = load(tx, Table::MessageIds, &outgoing_key(&id))?;
+            let place = match place {
+                Some(place) => place,
+                None => {
+                    let prefix = [&[1][..], id.as_bytes()].concat();
+                    let rows = tx.scan(Table::MessageIds, &prefix, None, Order::Ascending, 1)?;
+                    let row = rows.first().ok_or(EngineError::UnknownMessage)?;
+                    decode(Table::MessageIds, &row.value)?
+                }
+            };
+            Ok(must(tx, Table::Messages, &key1(place))?)
+        })
+    }
+
+    /// The last `limit` messages with a contact, before a place if one is given, oldest first.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`].
+    pub fn history(
+        &mut self,
+        contact: ContactId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Message>, EngineError> {
+        self.store.transaction(|tx| {
+            load_contact(tx, contact)?;
+            let prefix = key1(contact.get());
+            let from = before.map(|place| [prefix, key1(place)].concat());
+            let rows = tx.scan(
+                Table::History,
+                &prefix,
+                from.as_deref(),
+                Order::Descending,
+                limit,
+            )?;
+            let mut messages = Vec::new();
+            for row in rows.iter().rev() {
+                let place = number(&row.key, "a place in the history")?;
+                messages.push(must(tx, Table::Messages, &key1(place))?);
+            }
+            Ok(messages)
+        })
+    }
+}
+
+/// Whether an incoming message is in the history already.
+pub(super) fn is_known(
+    tx: &dyn Transaction,
+    id: &MessageId,
+    contact: ContactId,
+) -> Result<bool, StoreError> {
+    Ok(tx
+        .get(Table::MessageIds, &incoming_key(id, contact))?
+        .is_some())
+}

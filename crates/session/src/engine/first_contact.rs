@@ -1,0 +1,315 @@
+//! First contact, both sides: using somebody's link, and accepting who used ours.
+
+use sha2::{Digest, Sha256};
+use undertone_core::rand_core::CryptoRng;
+use undertone_core::{
+    AccountFingerprint, Bundle, DeviceList, IdentityError, LinkSecret, ListRecord,
+    Routing as CoreRouting, Session, initiate,
+};
+use undertone_wire::{FetchCapability, RelayAddress, TakeId};
+
+use super::contacts::{contact_of, load_contact, save_contact};
+use super::events::emit;
+use super::mailboxes::{new_mailbox, routing};
+use super::outbox::enqueue_control;
+use super::rows::{
+    ContactRow, DeviceRow, MailboxRow, Purpose, Secret, SessionRef, SessionRow, TakeRow, corrupt,
+    load, must, next_number, save,
+};
+use super::{Engine, EngineError, MailboxPlan, check_name, day, random};
+use crate::content::{Body, Content};
+use crate::event::EventKind;
+use crate::ids::{ContactId, MessageId, UnixMillis};
+use crate::link::Link;
+use crate::store::{Store, StoreError, Table, Transaction};
+
+/// Routes that are kept for a device: the newest is used; older ones tell what was.
+const MAX_ROUTES: usize = 4;
+
+/// Sessions that are kept with a device: the current one, those of a simultaneous start, and a few
+/// that were reset. Each costs header trials on every envelope.
+const MAX_SESSIONS: usize = 6;
+
+/// What has to be asked of relays to use a link: first the mailbox for the answers, then the
+/// bundle. The bundle goes to [`Engine::finish_add`]. Beginning again with the same link gives the
+/// same plan, so that a broken attempt does not use the link up.
+pub struct AddPlan {
+    /// Our mailbox for this contact.
+    pub mailbox: MailboxPlan,
+    /// The relay that keeps the depot.
+    pub relay: RelayAddress,
+    /// What lets us take from it.
+    pub fetch: FetchCapability,
+    /// Which take this is.
+    pub take: TakeId,
+}
+
+fn take_key(link: &Link) -> [u8; 32] {
+    Sha256::digest([b"undertone take", &link.secret()[..]].concat()).into()
+}
+
+impl<S: Store, R: CryptoRng> Engine<S, R> {
+    /// Begins to use somebody's link.
+    ///
+    /// # Errors
+    /// [`EngineError::OwnLink`].
+    pub fn begin_add(&mut self, link: &Link) -> Result<AddPlan, EngineError> {
+        if self.is_own(link) {
+            return Err(EngineError::OwnLink);
+        }
+        let (rng, relay) = (&mut self.rng, &self.relay);
+        let key = take_key(link);
+        let (take, mailbox) = self.store.transaction(|tx| -> Result<_, EngineError> {
+            let row = match load::<TakeRow>(tx, Table::Takes, &key)? {
+                Some(row) => row,
+                None => {
+                    let (mailbox, _) = new_mailbox(tx, rng, relay, Purpose::Adding)?;
+                    let row = TakeRow {
+                        take: random(rng),
+                        mailbox,
+                    };
+                    save(tx, Table::Takes, &key, &row)?;
+                    row
+                }
+            };
+            Ok((
+                row.take,
+                must::<MailboxRow>(tx, Table::Mailboxes, &row.mailbox)?,
+            ))
+        })?;
+        let fetch = LinkSecret::from_bytes(link.secret()).fetch_capability();
+        Ok(AddPlan {
+            mailbox: self.plan(&mailbox)?,
+            relay: link.relay().clone(),
+            fetch: FetchCapability::from_bytes(*fetch.as_bytes()),
+            take: TakeId::from_bytes(take),
+        })
+    }
+
+    /// Verifies the bundle that the depot gave, starts the session, and queues the greeting. A
+    /// contact that is known by its account gets another session, not another entry.
+    ///
+    /// # Errors
+    /// [`EngineError::Bundle`], [`EngineError::Identity`] if the bundle is not from the link's
+    /// maker or names an older device list; [`EngineError::NameInvalid`]; [`EngineError::UnknownLink`]
+    /// without [`Engine::begin_add`].
+    pub fn finish_add(
+        &mut self,
+        link: &Link,
+        name: Option<&str>,
+        sealed: &[u8],
+        now: UnixMillis,
+    ) -> Result<ContactId, EngineError> {
+        let name = name.map(check_name).transpose()?;
+        let (rng, me, profile) = (&mut self.rng, &self.me, self.name.clone());
+        let secret = LinkSecret::from_bytes(link.secret());
+        let account = AccountFingerprint::from_bytes(*link.account());
+        let bundle = Bundle::open(&secret.card_key(), sealed, &account, day(now))?;
+        let key = take_key(link);
+        self.store.transaction(|tx| {
+            let take: TakeRow = load(tx, Table::Takes, &key)?.ok_or(EngineError::UnknownLink)?;
+            let known = contact_of(tx, &bundle.list().account())?;
+            let record = known_record(tx, known)?;
+            let mut peer = Peer {
+                list: bundle.list().record(),
+                account: *bundle.list().account().as_bytes(),
+                device: first_device(bundle.list())?,
+                route: Secret::new(bundle.reply().as_bytes()),
+                name,
+                by_them: false,
+            };
+            let checked = bundle.check(record.as_ref())?;
+            let contact = match known {
+                Some(contact) => contact,
+                None => add_contact(tx, &mut peer, take.mailbox)?,
+            };
+            let row = load_contact(tx, contact)?;
+            let mut mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
+            let reply = CoreRouting::new(&routing(&mailbox)?.to_bytes())
+                .map_err(|_| corrupt("a capability"))?;
+            if known.is_none() {
+                mailbox.purpose = Purpose::Contact(contact.get());
+                mailbox.live = true;
+                save(tx, Table::Mailboxes, &row.mailbox, &mailbox)?;
+            } else {
+                tx.delete(Table::Mailboxes, &take.mailbox)?;
+            }
+            let session = initiate(me, checked, &secret, &reply, rng)?;
+            let id = *session.id().as_bytes();
+            save_session(tx, contact, &session)?;
+            add_session(
+                tx,
+                contact,
+                peer,
+                SessionRef {
+                    id,
+                    peer_has: false,
+                },
+            )?;
+            tx.delete(Table::Takes, &key)?;
+            greet(tx, rng, contact, &profile, now)?;
+            Ok(contact)
+        })
+    }
+
+    /// The link can't be used: nothing of the attempt is kept. (The mailbox that may have been made
+    /// for the answers is empty, and the relay removes it when nobody subscribes.)
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn abandon_add(&mut self, link: &Link) -> Result<(), EngineError> {
+        let key = take_key(link);
+        self.store.transaction(|tx| {
+            if let Some(row) = load::<TakeRow>(tx, Table::Takes, &key)? {
+                tx.delete(Table::Mailboxes, &row.mailbox)?;
+                tx.delete(Table::Takes, &key)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The other side of a new session, as the handshake proved it.
+pub(super) struct Peer {
+    pub(super) list: ListRecord,
+    pub(super) account: [u8; 32],
+    pub(super) device: Vec<u8>,
+    pub(super) route: Secret,
+    pub(super) name: Option<String>,
+    pub(super) by_them: bool,
+}
+
+/// The device that made the bundle: accounts have one in this version.
+fn first_device(list: &DeviceList) -> Result<Vec<u8>, EngineError> {
+    let device = list.devices().first().ok_or(IdentityError::NotListed)?;
+    Ok(device.keys().to_bytes().to_vec())
+}
+
+/// What is known of a contact's device list.
+pub(super) fn known_record(
+    tx: &dyn Transaction,
+    contact: Option<ContactId>,
+) -> Result<Option<ListRecord>, EngineError> {
+    let Some(contact) = contact else {
+        return Ok(None);
+    };
+    let row = load_contact(tx, contact)?;
+    let bytes: &[u8; ListRecord::LEN] = row
+        .list_record
+        .as_slice()
+        .try_into()
+        .map_err(|_| corrupt("a device list's record"))?;
+    let record = ListRecord::from_bytes(bytes).map_err(|_| corrupt("a device list's record"))?;
+    Ok(Some(record))
+}
+
+/// A new contact; its mailbox exists as a row.
+pub(super) fn add_contact(
+    tx: &mut dyn Transaction,
+    peer: &mut Peer,
+    mailbox: [u8; 32],
+) -> Result<ContactId, StoreError> {
+    let id = ContactId::new(next_number(tx, "contact")?);
+    let name = peer.name.take();
+    let row = ContactRow {
+        name_is_ours: name.is_some(),
+        // Until they say how they call themselves.
+        name: name.unwrap_or_else(|| format!("contact {id}")),
+        profile_name: None,
+        account: peer.account,
+        list_record: peer.list.to_bytes().to_vec(),
+        verified: false,
+        rolled_back: false,
+        needs_reset: false,
+        mailbox,
+        devices: Vec::new(),
+    };
+    save_contact(tx, id, &row)?;
+    save(tx, Table::Accounts, &peer.account, &id.get())?;
+    let by_them = peer.by_them;
+    emit(
+        tx,
+        EventKind::ContactAdded {
+            contact: id,
+            by_them,
+        },
+    )?;
+    Ok(id)
+}
+
+/// Notes a session and the route that came with it; the newest route is first.
+pub(super) fn add_session(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    peer: Peer,
+    session: SessionRef,
+) -> Result<(), EngineError> {
+    let mut row = load_contact(tx, contact)?;
+    row.list_record = peer.list.to_bytes().to_vec();
+    let at = row
+        .devices
+        .iter()
+        .position(|device| device.keys == peer.device);
+    let mut device = match at {
+        Some(at) => row.devices.remove(at),
+        None => DeviceRow {
+            keys: peer.device,
+            routes: Vec::new(),
+            sessions: Vec::new(),
+        },
+    };
+    device.routes.insert(0, peer.route);
+    device.routes.truncate(MAX_ROUTES);
+    device.sessions.push(session);
+    while device.sessions.len() > MAX_SESSIONS {
+        let oldest = device.sessions.remove(0);
+        tx.delete(Table::Sessions, &oldest.id)?;
+    }
+    row.devices.push(device);
+    Ok(save_contact(tx, contact, &row)?)
+}
+
+/// A route that came inside a session.
+pub(super) fn add_route(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    route: &[u8],
+) -> Result<(), EngineError> {
+    let mut row = load_contact(tx, contact)?;
+    if let Some(device) = row.devices.last_mut() {
+        device.routes.retain(|known| known.bytes() != route);
+        device.routes.insert(0, Secret::new(route));
+        device.routes.truncate(MAX_ROUTES);
+    }
+    Ok(save_contact(tx, contact, &row)?)
+}
+
+pub(super) fn save_session(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    session: &Session,
+) -> Result<(), StoreError> {
+    let row = SessionRow {
+        contact: contact.get(),
+        state: Secret::new(&session.to_bytes()),
+    };
+    save(tx, Table::Sessions, session.id().as_bytes(), &row)
+}
+
+/// Tells a contact how we call ourselves; with it the handshake goes out.
+pub(super) fn greet(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    contact: ContactId,
+    name: &str,
+    now: UnixMillis,
+) -> Result<(), EngineError> {
+    let content = Content {
+        id: MessageId::from_bytes(random(rng)),
+        sent_at: now,
+        body: Body::Profile {
+            name: name.to_owned(),
+        },
+    };
+    enqueue_control(tx, contact, &content)
+}

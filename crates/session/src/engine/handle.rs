@@ -1,0 +1,187 @@
+//! What follows from the content of an opened envelope.
+
+use super::contacts::{is_known, load_contact, save_contact};
+use super::events::emit;
+use super::first_contact::add_route;
+use super::outbox::advance;
+use super::rows::{
+    ContactRow, OutRow, Secret, SentRow, TransferRow, decode, incoming_key, key1, key2, load,
+    next_number, outgoing_key, save,
+};
+use super::{EngineError, clean_name};
+use crate::content::{Body, Content};
+use crate::event::EventKind;
+use crate::ids::{ContactId, MessageId};
+use crate::message::{Direction, FileInfo, Message, MessageKind, MessageState};
+use crate::routing::Routing;
+use crate::store::{StoreError, Table, Transaction};
+
+/// Takes up a content. True if a message came into the history. A content that can't be read is
+/// told to the application and never stops what comes behind it.
+pub(super) fn handle(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    bytes: &[u8],
+) -> Result<bool, EngineError> {
+    let content = match Content::decode(bytes) {
+        Ok(content) => content,
+        Err(error) => {
+            let code = error.code().to_owned();
+            emit(tx, EventKind::ContentRefused { contact, code })?;
+            return Ok(false);
+        }
+    };
+    if content.body.is_acknowledged() {
+        let key = key2(&key1(contact.get()), content.id.as_bytes());
+        tx.put(Table::Acks, &key, &[])?;
+    }
+    match &content.body {
+        Body::Text(_) | Body::Attachment(_) | Body::Custom { .. } | Body::Unknown { .. } => {
+            return record(tx, contact, content, bytes);
+        }
+        Body::DeliveryAck(ids) => delivered(tx, contact, ids)?,
+        Body::ReadReceipt(ids) => read(tx, contact, ids)?,
+        Body::Profile { name } => profile(tx, contact, name)?,
+        Body::MailboxMove(route) if Routing::from_bytes(route.as_bytes()).is_some() => {
+            add_route(tx, contact, route.as_bytes())?;
+        }
+        Body::MailboxMove(_) => {
+            let code = "R-307".to_owned();
+            emit(tx, EventKind::ContentRefused { contact, code })?;
+        }
+        Body::Typing(active) => {
+            let active = *active;
+            emit(tx, EventKind::Typing { contact, active })?;
+        }
+        other => {
+            let (kind, content) = (other.kind(), bytes.to_vec());
+            emit(
+                tx,
+                EventKind::Other {
+                    contact,
+                    kind,
+                    content,
+                },
+            )?;
+        }
+    }
+    Ok(false)
+}
+
+/// Puts an incoming message into the history, once.
+fn record(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    content: Content,
+    bytes: &[u8],
+) -> Result<bool, EngineError> {
+    let Content { id, sent_at, body } = content;
+    if is_known(tx, &id, contact)? {
+        return Ok(false);
+    }
+    let seq = next_number(tx, "message")?;
+    let file = matches!(body, Body::Attachment(_));
+    let kind = match body {
+        Body::Text(text) => MessageKind::Text { text },
+        Body::Attachment(attachment) => MessageKind::File(FileInfo {
+            name: attachment.name,
+            size: attachment.size,
+            media_type: attachment.media_type,
+            path: None,
+        }),
+        Body::Custom { name, payload } => MessageKind::Custom { name, payload },
+        Body::Unknown { kind, payload } => MessageKind::Unknown { kind, payload },
+        _ => return Ok(false),
+    };
+    let message = Message {
+        seq,
+        id,
+        contact,
+        direction: Direction::Incoming,
+        kind,
+        sent_at_claimed: sent_at,
+        state: MessageState::Received,
+        hold: None,
+    };
+    save(tx, Table::Messages, &key1(seq), &message)?;
+    tx.put(Table::History, &key2(&key1(contact.get()), &key1(seq)), &[])?;
+    save(tx, Table::MessageIds, &incoming_key(&id, contact), &seq)?;
+    if file {
+        let row = TransferRow::Down {
+            contact: contact.get(),
+            content: Secret::new(bytes),
+        };
+        save(tx, Table::Transfers, &key1(seq), &row)?;
+    }
+    emit(tx, EventKind::MessageReceived { contact, id })?;
+    Ok(true)
+}
+
+/// The contact has these on its disk: they need not be kept for resending.
+fn delivered(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    ids: &[MessageId],
+) -> Result<(), StoreError> {
+    for id in ids {
+        let key = key2(&key1(contact.get()), id.as_bytes());
+        if let Some(row) = load::<SentRow>(tx, Table::Unacknowledged, &key)? {
+            tx.delete(Table::Unacknowledged, &key)?;
+            advance(tx, row.message, MessageState::Delivered)?;
+        } else {
+            overtaken(tx, contact, id)?;
+        }
+    }
+    Ok(())
+}
+
+/// The acknowledgement came before the relay's own answer: the message need not go out again.
+fn overtaken(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    id: &MessageId,
+) -> Result<(), StoreError> {
+    let mut found = None;
+    super::contacts::for_each(tx, Table::Outbox, &key1(contact.get()), |key, value| {
+        let row: OutRow = decode(Table::Outbox, value)?;
+        if row.id == *id.as_bytes() {
+            found = Some((key.to_vec(), row.message));
+        }
+        Ok(())
+    })?;
+    if let Some((key, message)) = found {
+        tx.delete(Table::Outbox, &key)?;
+        advance(tx, message, MessageState::Delivered)?;
+    }
+    Ok(())
+}
+
+fn read(tx: &mut dyn Transaction, contact: ContactId, ids: &[MessageId]) -> Result<(), StoreError> {
+    for id in ids {
+        let Some(place) = load::<u64>(tx, Table::MessageIds, &outgoing_key(id))? else {
+            continue;
+        };
+        // A receipt counts from the one it was sent to only.
+        let message: Message = super::rows::must(tx, Table::Messages, &key1(place))?;
+        if message.contact == contact {
+            advance(tx, Some(place), MessageState::Read)?;
+        }
+    }
+    Ok(())
+}
+
+fn profile(tx: &mut dyn Transaction, contact: ContactId, name: &str) -> Result<(), EngineError> {
+    let Some(name) = clean_name(name) else {
+        return Ok(());
+    };
+    let mut row: ContactRow = load_contact(tx, contact)?;
+    if row.profile_name.as_deref() == Some(&name) {
+        return Ok(());
+    }
+    row.profile_name = Some(name.clone());
+    if !row.name_is_ours {
+        row.name = name.clone();
+    }
+    save_contact(tx, contact, &row)?;
+    Ok(emit(tx, EventKind::ContactRenamed { contact, name })?)
+}

@@ -1,0 +1,244 @@
+//! Mailboxes of ours: made before anybody is told of them, subscribed to, checked for a store
+//! that is older than what it has acknowledged.
+
+use undertone_core::rand_core::CryptoRng;
+use undertone_wire::frame::MailboxState;
+use undertone_wire::{
+    AdmissionToken, Incarnation, MailboxId, MailboxSecret, RelayAddress, WriteCapability,
+    WriteCapabilityHash,
+};
+
+use super::contacts::{for_each, load_contact, save_contact};
+use super::events::emit;
+use super::outbox::enqueue_control;
+use super::rows::{MailboxRow, Purpose, Secret, corrupt, decode, must, save};
+use super::{Engine, EngineError, random};
+use crate::content::{Body, Content};
+use crate::event::EventKind;
+use crate::ids::{ContactId, MessageId, UnixMillis};
+use crate::routing::Routing;
+use crate::store::{Store, StoreError, Table, Transaction};
+
+/// A mailbox that is to be made at a relay. The answer goes to [`Engine::mailbox_created`].
+pub struct MailboxPlan {
+    /// Where.
+    pub relay: RelayAddress,
+    /// Its owner's key.
+    pub secret: MailboxSecret,
+    /// What admits us there.
+    pub token: AdmissionToken,
+    /// Hashes of its first write capabilities.
+    pub capabilities: Vec<WriteCapabilityHash>,
+}
+
+/// A mailbox to subscribe to.
+pub struct Subscription {
+    /// Where it is.
+    pub relay: RelayAddress,
+    /// Its owner's key.
+    pub secret: MailboxSecret,
+}
+
+/// What comparing a relay's floor with the store says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FloorVerdict {
+    /// The store knows of everything that the relay has acknowledged.
+    Sound,
+    /// The relay is ahead of the store: it was restored from an old copy. Recorded; nothing is
+    /// sealed for this contact any more.
+    RolledBack,
+}
+
+/// Makes the row of a new mailbox with one write capability.
+pub(super) fn new_mailbox(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    relay: &RelayAddress,
+    purpose: Purpose,
+) -> Result<([u8; 32], Routing), StoreError> {
+    let secret = MailboxSecret::from_seed(&random(rng));
+    let capability = WriteCapability::from_bytes(random(rng));
+    let id = *secret.mailbox().as_bytes();
+    let row = MailboxRow {
+        seed: Secret::new(&*secret.to_seed()),
+        relay: relay.to_bytes(),
+        purpose,
+        live: false,
+        capability: Some(Secret::new(capability.as_bytes())),
+        incarnation: None,
+        floor: 0,
+    };
+    save(tx, Table::Mailboxes, &id, &row)?;
+    let relay = relay.clone();
+    Ok((id, Routing { relay, capability }))
+}
+
+/// Tells a contact to write into their own mailbox from now on, if it exists.
+pub(super) fn tell_mailbox(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    contact: ContactId,
+    now: UnixMillis,
+) -> Result<(), EngineError> {
+    let mailbox = load_contact(tx, contact)?.mailbox;
+    let row: MailboxRow = must(tx, Table::Mailboxes, &mailbox)?;
+    if !row.live {
+        return Ok(());
+    }
+    let content = Content {
+        id: MessageId::from_bytes(random(rng)),
+        sent_at: now,
+        body: Body::MailboxMove(routing(&row)?.to_route()),
+    };
+    enqueue_control(tx, contact, &content)
+}
+
+/// Where the holder of a mailbox's capability writes to.
+pub(super) fn routing(row: &MailboxRow) -> Result<Routing, StoreError> {
+    let capability = row
+        .capability
+        .as_ref()
+        .ok_or_else(|| corrupt("a capability"))?;
+    Ok(Routing {
+        relay: relay_of(row)?,
+        capability: WriteCapability::from_bytes(capability.array("a capability")?),
+    })
+}
+
+pub(super) fn relay_of(row: &MailboxRow) -> Result<RelayAddress, StoreError> {
+    RelayAddress::from_bytes(&row.relay).map_err(|_| corrupt("a relay's address"))
+}
+
+pub(super) fn secret_of(row: &MailboxRow) -> Result<MailboxSecret, StoreError> {
+    Ok(MailboxSecret::from_seed(
+        &row.seed.array("a mailbox's key")?,
+    ))
+}
+
+impl<S: Store, R: CryptoRng> Engine<S, R> {
+    pub(super) fn plan(&self, row: &MailboxRow) -> Result<MailboxPlan, StoreError> {
+        Ok(MailboxPlan {
+            relay: relay_of(row)?,
+            secret: secret_of(row)?,
+            token: self.token(),
+            capabilities: vec![routing(row)?.capability.hash()],
+        })
+    }
+
+    /// Mailboxes of contacts that are yet to be made at the relay.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn pending_mailboxes(&mut self) -> Result<Vec<MailboxPlan>, EngineError> {
+        let rows = self.mailbox_rows()?;
+        let pending = rows
+            .iter()
+            .filter(|row| !row.live && matches!(row.purpose, Purpose::Contact(_)));
+        let plans: Result<Vec<_>, _> = pending.map(|row| self.plan(row)).collect();
+        Ok(plans?)
+    }
+
+    /// The relay has made a mailbox. If it is a contact's, they are told to write there.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn mailbox_created(
+        &mut self,
+        mailbox: &MailboxId,
+        now: UnixMillis,
+    ) -> Result<(), EngineError> {
+        let rng = &mut self.rng;
+        self.store.transaction(|tx| {
+            let mut row: MailboxRow = must(tx, Table::Mailboxes, mailbox.as_bytes())?;
+            if row.live {
+                return Ok(());
+            }
+            row.live = true;
+            save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?;
+            match row.purpose {
+                Purpose::Contact(contact) => tell_mailbox(tx, rng, ContactId::new(contact), now),
+                Purpose::Link(_) | Purpose::Adding => Ok(()),
+            }
+        })
+    }
+
+    /// All mailboxes that exist, to subscribe to.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn subscriptions(&mut self) -> Result<Vec<Subscription>, EngineError> {
+        let mut subscriptions = Vec::new();
+        for row in self.mailbox_rows()?.iter().filter(|row| row.live) {
+            subscriptions.push(Subscription {
+                relay: relay_of(row)?,
+                secret: secret_of(row)?,
+            });
+        }
+        Ok(subscriptions)
+    }
+
+    fn mailbox_rows(&mut self) -> Result<Vec<MailboxRow>, StoreError> {
+        self.store.transaction(|tx| {
+            let mut rows = Vec::new();
+            for_each(tx, Table::Mailboxes, &[], |_, value| {
+                rows.push(decode(Table::Mailboxes, value)?);
+                Ok(())
+            })?;
+            Ok(rows)
+        })
+    }
+
+    /// A contact's own mailbox, to ask the relay for its floor before anything is sealed; `None`
+    /// while it is not yet made.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`].
+    pub fn mailbox_of(&mut self, contact: ContactId) -> Result<Option<Subscription>, EngineError> {
+        self.store.transaction(|tx| {
+            let contact = load_contact(tx, contact)?;
+            let row: MailboxRow = must(tx, Table::Mailboxes, &contact.mailbox)?;
+            if !row.live {
+                return Ok(None);
+            }
+            Ok(Some(Subscription {
+                relay: relay_of(&row)?,
+                secret: secret_of(&row)?,
+            }))
+        })
+    }
+
+    /// Compares what the relay says about a contact's mailbox with the store; `None` is the
+    /// relay's "unknown". A relay whose mailbox is gone or whose floor is ahead has seen an
+    /// acknowledgement that this store does not remember.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`].
+    pub fn check_floor(
+        &mut self,
+        contact: ContactId,
+        state: Option<&MailboxState>,
+    ) -> Result<FloorVerdict, EngineError> {
+        self.store.transaction(|tx| {
+            let mut row = load_contact(tx, contact)?;
+            if row.rolled_back {
+                return Ok(FloorVerdict::RolledBack);
+            }
+            let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
+            if state.is_some_and(|state| !is_ahead(&mailbox, state)) {
+                return Ok(FloorVerdict::Sound);
+            }
+            row.rolled_back = true;
+            save_contact(tx, contact, &row)?;
+            emit(tx, EventKind::StoreRolledBack { contact })?;
+            Ok(FloorVerdict::RolledBack)
+        })
+    }
+}
+
+/// Floors count within one incarnation of the relay; another one starts anew.
+fn is_ahead(mailbox: &MailboxRow, state: &MailboxState) -> bool {
+    let same = mailbox
+        .incarnation
+        .is_none_or(|known| Incarnation::from_bytes(known) == state.incarnation);
+    same && state.acknowledged.get() > mailbox.floor
+}

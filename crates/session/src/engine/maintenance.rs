@@ -1,0 +1,106 @@
+//! What goes with time: prekeys, transcripts and envelopes that no relay can still deliver.
+
+use undertone_core::bounds::RETENTION_DAYS;
+use undertone_core::rand_core::CryptoRng;
+
+use super::contacts::for_each;
+use super::links::{load_link, remove_link};
+use super::outbox::advance;
+use super::rows::{LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, SentRow, decode, number};
+use super::{Engine, EngineError, day};
+use crate::ids::UnixMillis;
+use crate::message::MessageState;
+use crate::store::{Store, StoreError, Table, Transaction};
+
+impl<S: Store, R: CryptoRng> Engine<S, R> {
+    /// Removes links that were being made when the program ended: nobody was given them. Called
+    /// once, after opening.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn recover(&mut self) -> Result<(), EngineError> {
+        self.store.transaction(|tx| {
+            let preparing = matching(tx, Table::Links, |value| {
+                let row: LinkRow = decode(Table::Links, value)?;
+                Ok(row.state == LinkState::Preparing)
+            })?;
+            remove_links(tx, &preparing)
+        })
+    }
+
+    /// Removes what no relay can still deliver to, or from.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn expire(&mut self, now: UnixMillis) -> Result<(), EngineError> {
+        let today = day(now).get();
+        let past = |day: u32| day.saturating_add(RETENTION_DAYS) < today;
+        self.store.transaction(|tx| {
+            let links = matching(tx, Table::Links, |value| {
+                let row: LinkRow = decode(Table::Links, value)?;
+                Ok(past(row.expires))
+            })?;
+            remove_links(tx, &links)?;
+            remove(tx, Table::Prekeys, |value| {
+                let row: PrekeyRow = decode(Table::Prekeys, value)?;
+                Ok(past(row.expiry))
+            })?;
+            remove(tx, Table::Replay, |value| {
+                let row: ReplayRow = decode(Table::Replay, value)?;
+                Ok(row.until < today)
+            })?;
+            remove(tx, Table::Parked, |value| {
+                let row: ParkedRow = decode(Table::Parked, value)?;
+                Ok(past(row.day))
+            })?;
+            let mut expired = Vec::new();
+            remove(tx, Table::Unacknowledged, |value| {
+                let row: SentRow = decode(Table::Unacknowledged, value)?;
+                let gone = past(row.day);
+                if gone {
+                    expired.push(row.message);
+                }
+                Ok(gone)
+            })?;
+            for message in expired {
+                advance(tx, message, MessageState::Expired)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn matching(
+    tx: &dyn Transaction,
+    table: Table,
+    mut wanted: impl FnMut(&[u8]) -> Result<bool, StoreError>,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut keys = Vec::new();
+    for_each(tx, table, &[], |key, value| {
+        if wanted(value)? {
+            keys.push(key.to_vec());
+        }
+        Ok(())
+    })?;
+    Ok(keys)
+}
+
+fn remove(
+    tx: &mut dyn Transaction,
+    table: Table,
+    wanted: impl FnMut(&[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    for key in matching(tx, table, wanted)? {
+        tx.delete(table, &key)?;
+    }
+    Ok(())
+}
+
+fn remove_links(tx: &mut dyn Transaction, keys: &[Vec<u8>]) -> Result<(), EngineError> {
+    for key in keys {
+        let number = number(key, "a link's number")?;
+        let row = load_link(tx, number)?;
+        remove_link(tx, number, &row)?;
+    }
+    Ok(())
+}

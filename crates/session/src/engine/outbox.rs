@@ -1,0 +1,405 @@
+//! The outbox. Queued content is sealed when it can go out; envelope and ratchet state are stored
+//! together before the first transmission, and every retry sends the same bytes.
+
+use undertone_core::Session;
+use undertone_core::bounds::MAX_CONTENT;
+use undertone_core::rand_core::CryptoRng;
+use undertone_wire::{RelayAddress, WriteCapability};
+
+use super::contacts::{all_contacts, load_contact};
+use super::events::emit;
+use super::rows::{
+    ContactRow, DeviceRow, OutRow, OutState, Secret, SentRow, SessionRow, corrupt, decode, key1,
+    key2, load, must, next_number, number, outgoing_key, save,
+};
+use super::{Engine, EngineError, day, random};
+use crate::content::{Body, Content, MAX_IDS, MAX_TEXT};
+use crate::event::EventKind;
+use crate::ids::{ContactId, MessageId, UnixMillis};
+use crate::message::{Direction, Hold, Message, MessageKind, MessageState};
+use crate::routing::Routing;
+use crate::store::{Order, Store, StoreError, Table, Transaction};
+
+/// An envelope to be delivered. The answer goes to [`Engine::accepted`] or [`Engine::refused`].
+pub struct Delivery {
+    /// To whom.
+    pub contact: ContactId,
+    /// Its place in the outbox.
+    pub place: u64,
+    /// Where.
+    pub relay: RelayAddress,
+    /// What lets us write there.
+    pub capability: WriteCapability,
+    /// The bytes; the same ones in every attempt.
+    pub envelope: Vec<u8>,
+}
+
+/// Why a relay did not take an envelope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal(pub Hold);
+
+/// A message and how it is to be sent.
+pub(super) struct NewMessage {
+    pub(super) content: Content,
+    pub(super) kind: MessageKind,
+    pub(super) uploading: bool,
+}
+
+/// Refuses what no envelope could hold, while the person can still do something about it.
+fn encode(content: &Content) -> Result<Secret, EngineError> {
+    let bytes = content.encode()?;
+    if bytes.len() > MAX_CONTENT {
+        return Err(EngineError::TooLong {
+            length: bytes.len(),
+            max: MAX_CONTENT,
+        });
+    }
+    Ok(Secret::new(&bytes))
+}
+
+fn enqueue(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    content: &Content,
+    message: Option<u64>,
+    state: OutState,
+) -> Result<u64, EngineError> {
+    let row = OutRow {
+        id: *content.id.as_bytes(),
+        acknowledged_by_peer: content.body.is_acknowledged(),
+        content: encode(content)?,
+        message,
+        state,
+        hold: None,
+    };
+    let place = next_number(tx, "outgoing")?;
+    save(tx, Table::Outbox, &out_key(contact, place), &row)?;
+    Ok(place)
+}
+
+/// Queues something that is not in the history.
+pub(super) fn enqueue_control(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    content: &Content,
+) -> Result<(), EngineError> {
+    enqueue(tx, contact, content, None, OutState::Ready).map(drop)
+}
+
+fn out_key(contact: ContactId, place: u64) -> Vec<u8> {
+    key2(&key1(contact.get()), &key1(place))
+}
+
+/// Puts an outgoing message into history and outbox. Returns its places there.
+pub(super) fn enqueue_message(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    new: NewMessage,
+) -> Result<(u64, u64), EngineError> {
+    load_contact(tx, contact)?;
+    let seq = next_number(tx, "message")?;
+    let message = Message {
+        seq,
+        id: new.content.id,
+        contact,
+        direction: Direction::Outgoing,
+        kind: new.kind,
+        sent_at_claimed: new.content.sent_at,
+        state: MessageState::Queued,
+        hold: None,
+    };
+    save(tx, Table::Messages, &key1(seq), &message)?;
+    let history = key2(&key1(contact.get()), &key1(seq));
+    tx.put(Table::History, &history, &[])?;
+    save(tx, Table::MessageIds, &outgoing_key(&new.content.id), &seq)?;
+    let state = if new.uploading {
+        OutState::Uploading
+    } else {
+        OutState::Ready
+    };
+    let place = enqueue(tx, contact, &new.content, Some(seq), state)?;
+    Ok((seq, place))
+}
+
+/// Brings an outgoing message further, never back, and says so.
+pub(super) fn advance(
+    tx: &mut dyn Transaction,
+    place: Option<u64>,
+    state: MessageState,
+) -> Result<(), StoreError> {
+    let Some(place) = place else { return Ok(()) };
+    let mut message: Message = must(tx, Table::Messages, &key1(place))?;
+    if message.state.rank() >= state.rank() {
+        return Ok(());
+    }
+    message.state = state.clone();
+    message.hold = None;
+    save(tx, Table::Messages, &key1(place), &message)?;
+    let (contact, id) = (message.contact, message.id);
+    emit(tx, EventKind::MessageStateChanged { contact, id, state })
+}
+
+pub(super) fn set_hold(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    place: u64,
+    hold: Hold,
+) -> Result<(), StoreError> {
+    let key = out_key(contact, place);
+    let Some(mut row) = load::<OutRow>(tx, Table::Outbox, &key)? else {
+        return Ok(());
+    };
+    row.hold = Some(hold);
+    save(tx, Table::Outbox, &key, &row)?;
+    let Some(place) = row.message else {
+        return Ok(());
+    };
+    let mut message: Message = must(tx, Table::Messages, &key1(place))?;
+    message.hold = Some(hold);
+    save(tx, Table::Messages, &key1(place), &message)
+}
+
+/// The session to send in: the smallest id among those that the other side is known to have, so
+/// that both settle on the same one after a simultaneous start; else the newest of ours.
+fn choose(device: &DeviceRow) -> Option<[u8; 32]> {
+    let known = device.sessions.iter().filter(|session| session.peer_has);
+    known
+        .map(|session| session.id)
+        .min()
+        .or_else(|| device.sessions.last().map(|session| session.id))
+}
+
+/// Where to write to a contact now.
+fn route(row: &ContactRow) -> Result<(&DeviceRow, Routing), StoreError> {
+    let device = row
+        .devices
+        .last()
+        .ok_or_else(|| corrupt("a contact's device"))?;
+    let newest = device
+        .routes
+        .first()
+        .ok_or_else(|| corrupt("a contact's address"))?;
+    let routing =
+        Routing::from_bytes(newest.bytes()).ok_or_else(|| corrupt("a contact's address"))?;
+    Ok((device, routing))
+}
+
+impl<S: Store, R: CryptoRng> Engine<S, R> {
+    /// Queues a text.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`], [`EngineError::EmptyText`], [`EngineError::TooLong`].
+    pub fn queue_text(
+        &mut self,
+        contact: ContactId,
+        text: &str,
+        now: UnixMillis,
+    ) -> Result<MessageId, EngineError> {
+        if text.is_empty() {
+            return Err(EngineError::EmptyText);
+        }
+        if text.len() > MAX_TEXT {
+            return Err(EngineError::TooLong {
+                length: text.len(),
+                max: MAX_TEXT,
+            });
+        }
+        let id = MessageId::from_bytes(random(&mut self.rng));
+        let new = NewMessage {
+            content: Content {
+                id,
+                sent_at: now,
+                body: Body::Text(text.to_owned()),
+            },
+            kind: MessageKind::Text {
+                text: text.to_owned(),
+            },
+            uploading: false,
+        };
+        self.store
+            .transaction(|tx| enqueue_message(tx, contact, new))?;
+        Ok(id)
+    }
+
+    /// Contacts for whom something is waiting.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn contacts_to_send_to(&mut self) -> Result<Vec<ContactId>, EngineError> {
+        self.store.transaction(|tx| {
+            let mut waiting = Vec::new();
+            for (id, _) in all_contacts(tx)? {
+                let first = tx.scan(Table::Outbox, &key1(id.get()), None, Order::Ascending, 1)?;
+                if !first.is_empty() {
+                    waiting.push(id);
+                }
+            }
+            Ok(waiting)
+        })
+    }
+
+    /// How many messages (not acknowledgements and the like) are waiting, for all contacts.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn queued_messages(&mut self) -> Result<u64, EngineError> {
+        self.store.transaction(|tx| {
+            let mut count = 0_u64;
+            super::contacts::for_each(tx, Table::Outbox, &[], |_, value| {
+                let row: OutRow = decode(Table::Outbox, value)?;
+                count = count.saturating_add(u64::from(row.message.is_some()));
+                Ok(())
+            })?;
+            Ok(count)
+        })
+    }
+
+    /// The next envelope for a contact, in the order in which things were queued; `None` if
+    /// nothing can go out now. Seals it if that has not been done: when this returns, envelope and
+    /// ratchet state are on stable storage.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`], [`EngineError::Seal`].
+    pub fn next_delivery(&mut self, contact: ContactId) -> Result<Option<Delivery>, EngineError> {
+        let rng = &mut self.rng;
+        self.store.transaction(|tx| next_delivery(tx, rng, contact))
+    }
+
+    /// The relay has an envelope on stable storage.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn accepted(
+        &mut self,
+        contact: ContactId,
+        place: u64,
+        now: UnixMillis,
+    ) -> Result<(), EngineError> {
+        self.store.transaction(|tx| {
+            let key = out_key(contact, place);
+            // Gone if the acknowledgement overtook the relay's answer.
+            let Some(row) = load::<OutRow>(tx, Table::Outbox, &key)? else {
+                return Ok(());
+            };
+            tx.delete(Table::Outbox, &key)?;
+            advance(tx, row.message, MessageState::Accepted)?;
+            if row.acknowledged_by_peer {
+                let sent = SentRow {
+                    content: row.content,
+                    message: row.message,
+                    day: day(now).get(),
+                };
+                let key = key2(&key1(contact.get()), &row.id);
+                save(tx, Table::Unacknowledged, &key, &sent)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The relay did not take an envelope: it stays, and so does what is behind it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn refused(
+        &mut self,
+        contact: ContactId,
+        place: u64,
+        refusal: Refusal,
+    ) -> Result<(), EngineError> {
+        self.store
+            .transaction(|tx| Ok(set_hold(tx, contact, place, refusal.0)?))
+    }
+
+    /// Queues the acknowledgements that are owed, batched for each contact. True if there were any.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn flush_acknowledgements(&mut self, now: UnixMillis) -> Result<bool, EngineError> {
+        let rng = &mut self.rng;
+        self.store.transaction(|tx| {
+            let mut any = false;
+            for (contact, _) in all_contacts(tx)? {
+                loop {
+                    let prefix = key1(contact.get());
+                    let rows = tx.scan(Table::Acks, &prefix, None, Order::Ascending, MAX_IDS)?;
+                    if rows.is_empty() {
+                        break;
+                    }
+                    let mut ids = Vec::new();
+                    for row in &rows {
+                        tx.delete(Table::Acks, &row.key)?;
+                        let id = row
+                            .key
+                            .last_chunk()
+                            .ok_or_else(|| corrupt("a message id"))?;
+                        ids.push(MessageId::from_bytes(*id));
+                    }
+                    let content = Content {
+                        id: MessageId::from_bytes(random(rng)),
+                        sent_at: now,
+                        body: Body::DeliveryAck(ids),
+                    };
+                    enqueue_control(tx, contact, &content)?;
+                    any = true;
+                }
+            }
+            Ok(any)
+        })
+    }
+}
+
+fn next_delivery(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    contact: ContactId,
+) -> Result<Option<Delivery>, EngineError> {
+    let contact_row = load_contact(tx, contact)?;
+    let first = tx.scan(
+        Table::Outbox,
+        &key1(contact.get()),
+        None,
+        Order::Ascending,
+        1,
+    )?;
+    let Some(first) = first.first() else {
+        return Ok(None);
+    };
+    let place = number(&first.key, "a place in the outbox")?;
+    let mut row: OutRow = decode(Table::Outbox, &first.value)?;
+    let (device, routing) = route(&contact_row)?;
+    let envelope = match row.state {
+        OutState::Uploading => return Ok(None),
+        OutState::Sealed(envelope) => envelope,
+        OutState::Ready if contact_row.rolled_back => return Ok(None),
+        OutState::Ready => {
+            let session = choose(device).ok_or_else(|| corrupt("a contact's session"))?;
+            let envelope = seal(tx, rng, &session, row.content.bytes())?;
+            row.state = OutState::Sealed(envelope.clone());
+            save(tx, Table::Outbox, &first.key, &row)?;
+            envelope
+        }
+    };
+    Ok(Some(Delivery {
+        contact,
+        place,
+        relay: routing.relay,
+        capability: routing.capability,
+        envelope,
+    }))
+}
+
+/// Seals in a stored session. The new state is in the same transaction as the envelope.
+fn seal(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    session: &[u8; 32],
+    content: &[u8],
+) -> Result<Vec<u8>, EngineError> {
+    let mut row: SessionRow = must(tx, Table::Sessions, session)?;
+    let mut ratchet =
+        Session::from_bytes(row.state.bytes()).map_err(|_| corrupt("a session's state"))?;
+    ratchet.seal(content, rng)?.commit(|state, _| {
+        row.state = Secret::new(&state.to_bytes());
+        Ok(save(tx, Table::Sessions, session, &row)?)
+    })
+}

@@ -1,0 +1,335 @@
+//! Rows of the store and their keys. Values are postcard; keys are big-endian, so that the order
+//! of keys is the order of numbers.
+
+use core::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::ids::{ContactId, MessageId};
+use crate::link::LinkKind;
+use crate::message::Hold;
+use crate::store::{StoreError, Table, Transaction};
+
+/// Secret bytes in a row: wiped on drop, not shown.
+pub(super) struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes as an array of the length that the row's layout says.
+    pub(super) fn array<const N: usize>(&self, what: &str) -> Result<[u8; N], StoreError> {
+        self.0.as_slice().try_into().map_err(|_| corrupt(what))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<u8>::deserialize(deserializer).map(|bytes| Self(Zeroizing::new(bytes)))
+    }
+}
+
+/// This profile: `Meta["profile"]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct ProfileRow {
+    pub(super) name: String,
+    pub(super) account_secret: Secret,
+    pub(super) device_secret: Secret,
+    pub(super) device_list: Vec<u8>,
+    /// The relay's address, binary.
+    pub(super) relay: Vec<u8>,
+    pub(super) token: Secret,
+}
+
+/// A contact: `Contacts[contact]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct ContactRow {
+    pub(super) name: String,
+    /// True once the person here chose the name; a profile does not change it then.
+    pub(super) name_is_ours: bool,
+    pub(super) profile_name: Option<String>,
+    pub(super) account: [u8; 32],
+    pub(super) list_record: Vec<u8>,
+    pub(super) verified: bool,
+    pub(super) rolled_back: bool,
+    /// A session showed that it has to start anew, and the person was told.
+    pub(super) needs_reset: bool,
+    /// The mailbox here that is theirs to write into.
+    pub(super) mailbox: [u8; 32],
+    /// Their devices; one in this version.
+    pub(super) devices: Vec<DeviceRow>,
+}
+
+/// A device of a contact.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct DeviceRow {
+    pub(super) keys: Vec<u8>,
+    /// Where to write, newest first.
+    pub(super) routes: Vec<Secret>,
+    pub(super) sessions: Vec<SessionRef>,
+}
+
+/// A session with a device.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy)]
+pub(super) struct SessionRef {
+    pub(super) id: [u8; 32],
+    /// We know that the other side has it: it wrote to us in it.
+    pub(super) peer_has: bool,
+}
+
+/// A ratchet: `Sessions[session id]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct SessionRow {
+    pub(super) contact: u64,
+    pub(super) state: Secret,
+}
+
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// Its depot may not be at the relay yet.
+    Preparing,
+    /// It can be used.
+    Active,
+}
+
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkKindRow {
+    SingleUse,
+    Reusable,
+    Reset,
+}
+
+impl From<LinkKind> for LinkKindRow {
+    fn from(kind: LinkKind) -> Self {
+        match kind {
+            LinkKind::SingleUse => Self::SingleUse,
+            LinkKind::Reusable => Self::Reusable,
+            LinkKind::Reset => Self::Reset,
+        }
+    }
+}
+
+/// A link of ours: `Links[number]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct LinkRow {
+    pub(super) kind: LinkKindRow,
+    pub(super) label: Option<String>,
+    pub(super) secret: Secret,
+    pub(super) depot_seed: Secret,
+    /// Its first-contact mailbox.
+    pub(super) mailbox: [u8; 32],
+    pub(super) state: LinkState,
+    pub(super) expires: u32,
+    /// The day on which its depot was last filled.
+    pub(super) filled: u32,
+}
+
+/// A prekey: `Prekeys[link ‖ bundle id]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct PrekeyRow {
+    /// Gone once a one-time bundle has been used.
+    pub(super) secret: Option<Secret>,
+    pub(super) digest: [u8; 32],
+    pub(super) expiry: u32,
+}
+
+/// An accepted transcript: `Replay[session id]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct ReplayRow {
+    /// The last day on which a repeat could be delivered.
+    pub(super) until: u32,
+}
+
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The first-contact mailbox of a link.
+    Link(u64),
+    /// A contact's own.
+    Contact(u64),
+    /// Made for a contact that is being added.
+    Adding,
+}
+
+/// A mailbox of ours: `Mailboxes[mailbox id]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct MailboxRow {
+    pub(super) seed: Secret,
+    pub(super) relay: Vec<u8>,
+    pub(super) purpose: Purpose,
+    /// False until the relay has confirmed that it exists.
+    pub(super) live: bool,
+    /// The write capability given to the contact; link mailboxes have theirs in the bundles.
+    pub(super) capability: Option<Secret>,
+    pub(super) incarnation: Option<[u8; 16]>,
+    /// Everything up to here is stored, or was seen and refused for good.
+    pub(super) floor: u64,
+}
+
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) enum OutState {
+    /// Waits for its file to be at the relay.
+    Uploading,
+    /// May be sealed.
+    Ready,
+    /// Sealed; these bytes and no others are transmitted.
+    Sealed(Vec<u8>),
+}
+
+/// Something to be sent: `Outbox[contact ‖ place]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct OutRow {
+    pub(super) id: [u8; 16],
+    /// Encoded content.
+    pub(super) content: Secret,
+    pub(super) acknowledged_by_peer: bool,
+    /// The message in the history, if it is one.
+    pub(super) message: Option<u64>,
+    pub(super) state: OutState,
+    pub(super) hold: Option<Hold>,
+}
+
+/// Something that was accepted by the relay and not yet acknowledged:
+/// `Unacknowledged[contact ‖ message id]`. Kept for resending after a reset.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct SentRow {
+    pub(super) content: Secret,
+    pub(super) message: Option<u64>,
+    pub(super) day: u32,
+}
+
+/// An envelope that nothing opened: `Parked[mailbox ‖ place]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct ParkedRow {
+    pub(super) envelope: Vec<u8>,
+    pub(super) day: u32,
+}
+
+/// A file on its way: `Transfers[place of the message]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) enum TransferRow {
+    Up {
+        contact: u64,
+        out: u64,
+        blob: [u8; 32],
+        read: Secret,
+        delete: Secret,
+        length: u64,
+        sha256: [u8; 32],
+        /// The retention that was asked for, fixed so that a resumed upload announces the same.
+        expires: u32,
+    },
+    Down {
+        contact: u64,
+        /// Encoded content with the attachment.
+        content: Secret,
+    },
+}
+
+/// A use of somebody's link that has begun: `Takes[hash of the link]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct TakeRow {
+    pub(super) take: [u8; 16],
+    pub(super) mailbox: [u8; 32],
+}
+
+pub(super) fn corrupt(what: &str) -> StoreError {
+    StoreError::Corrupt {
+        what: what.to_owned(),
+    }
+}
+
+/// Reads a row; absent is `None`, unreadable an error.
+pub(super) fn load<T: DeserializeOwned>(
+    tx: &dyn Transaction,
+    table: Table,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
+    tx.get(table, key)?
+        .map(|bytes| decode(table, &bytes))
+        .transpose()
+}
+
+/// Reads a row that must be there.
+pub(super) fn must<T: DeserializeOwned>(
+    tx: &dyn Transaction,
+    table: Table,
+    key: &[u8],
+) -> Result<T, StoreError> {
+    load(tx, table, key)?.ok_or_else(|| StoreError::Corrupt {
+        what: format!("a row of {table:?} that another row refers to is missing; it"),
+    })
+}
+
+pub(super) fn decode<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|_| StoreError::Corrupt {
+        what: format!("a row of {table:?}"),
+    })
+}
+
+pub(super) fn save<T: Serialize>(
+    tx: &mut dyn Transaction,
+    table: Table,
+    key: &[u8],
+    row: &T,
+) -> Result<(), StoreError> {
+    let bytes = postcard::to_allocvec(row)
+        .map(Zeroizing::new)
+        .map_err(|e| StoreError::Failed {
+            reason: format!("a row of {table:?} can't be encoded: {e}"),
+        })?;
+    tx.put(table, key, &bytes)
+}
+
+/// The next number of a counter that starts at 1 and never gives one out twice.
+pub(super) fn next_number(tx: &mut dyn Transaction, counter: &str) -> Result<u64, StoreError> {
+    let key = format!("next-{counter}");
+    let number: u64 = load(tx, Table::Meta, key.as_bytes())?.unwrap_or(1);
+    let next = number.checked_add(1).ok_or_else(|| StoreError::Failed {
+        reason: format!("the counter {counter} is exhausted"),
+    })?;
+    save(tx, Table::Meta, key.as_bytes(), &next)?;
+    Ok(number)
+}
+
+pub(super) fn key1(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+/// `contact ‖ place`, `link ‖ bundle id`, `contact ‖ message id`, `mailbox ‖ place`.
+pub(super) fn key2(first: &[u8], second: &[u8]) -> Vec<u8> {
+    [first, second].concat()
+}
+
+pub(super) fn number(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
+    bytes
+        .last_chunk::<8>()
+        .map(|b| u64::from_be_bytes(*b))
+        .ok_or_else(|| corrupt(what))
+}
+
+pub(super) fn outgoing_key(id: &MessageId) -> Vec<u8> {
+    key2(&[0], id.as_bytes())
+}
+
+pub(super) fn incoming_key(id: &MessageId, contact: ContactId) -> Vec<u8> {
+    [&[1][..], id.as_bytes(), &contact.get().to_be_bytes()].concat()
+}
