@@ -58,11 +58,7 @@ impl<'a> Reader<'a> {
 
     /// Demands that nothing is left.
     pub(crate) fn finish(self) -> Result<(), Unreadable> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Unreadable)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Unreadable) }
     }
 }
 

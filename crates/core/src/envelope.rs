@@ -58,12 +58,10 @@ impl Preamble {
 
     /// The preamble that makes a ratchet part of `len` bytes a whole bucket.
     pub(crate) fn of_part(len: usize) -> Option<(Self, Bucket)> {
-        [Self::None, Self::Short, Self::Long]
-            .into_iter()
-            .find_map(|preamble| {
-                let bucket = Bucket::of_len(len.checked_add(preamble.len())?)?;
-                (bucket >= preamble.smallest()).then_some((preamble, bucket))
-            })
+        [Self::None, Self::Short, Self::Long].into_iter().find_map(|preamble| {
+            let bucket = Bucket::of_len(len.checked_add(preamble.len())?)?;
+            (bucket >= preamble.smallest()).then_some((preamble, bucket))
+        })
     }
 
     const fn smallest(self) -> Bucket {
@@ -100,10 +98,7 @@ mod tests {
     #[test]
     fn the_largest_content_fits_beside_every_handshake() {
         for preamble in [Preamble::None, Preamble::Short, Preamble::Long] {
-            assert_eq!(
-                preamble.bucket_for(MAX_CONTENT).map(Bucket::len),
-                Some(MAX_BUCKET)
-            );
+            assert_eq!(preamble.bucket_for(MAX_CONTENT).map(Bucket::len), Some(MAX_BUCKET));
         }
         assert_eq!(Preamble::Long.bucket_for(MAX_CONTENT + 1), None);
     }

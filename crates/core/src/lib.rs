@@ -100,11 +100,7 @@ mod primitives;
 mod ratchet;
 mod routing;
 #[cfg(test)]
-#[allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test may panic"
-)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 mod testing;
 
 pub use day::Day;

@@ -53,10 +53,7 @@ impl RoutingTooLong {
 
 impl core::fmt::Display for RoutingTooLong {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(
-            f,
-            "a reply route may have at most {MAX_ROUTING} bytes (R-110)"
-        )
+        write!(f, "a reply route may have at most {MAX_ROUTING} bytes (R-110)")
     }
 }
 

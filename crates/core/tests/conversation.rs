@@ -1,4 +1,11 @@
 //! Conversations through the public API.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    reason = "a test may panic"
+)]
 
 mod common;
 
@@ -40,11 +47,8 @@ fn an_epoch_every_7_alternating_messages_and_5_for_the_first() {
     let mut alice = contact.session;
     let mut raised = vec![];
     for number in 2..=40 {
-        let (from, to) = if number % 2 == 0 {
-            (&mut bob, &mut alice)
-        } else {
-            (&mut alice, &mut bob)
-        };
+        let (from, to) =
+            if number % 2 == 0 { (&mut bob, &mut alice) } else { (&mut alice, &mut bob) };
         let before = from.epoch();
         let envelope = seal(from, &text, rng);
         if from.epoch() > before {
@@ -63,11 +67,8 @@ fn full_buckets_still_heal_every_49_messages() {
     let full = vec![7; 1024 - 97 - 2 - 128];
     let mut raised = vec![];
     for number in 1..=160 {
-        let (from, to) = if number % 2 == 1 {
-            (&mut alice, &mut bob)
-        } else {
-            (&mut bob, &mut alice)
-        };
+        let (from, to) =
+            if number % 2 == 1 { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
         let before = from.epoch();
         let envelope = seal(from, &full, rng);
         assert_eq!(envelope.len(), 1024);
@@ -86,17 +87,11 @@ fn out_of_order_across_steps() {
     let (mut alice, mut bob) = pair(rng);
     let mut late = vec![];
     for round in 0..5u8 {
-        let envelopes: Vec<_> = (0..6u8)
-            .map(|i| seal(&mut alice, &[round, i], rng))
-            .collect();
+        let envelopes: Vec<_> = (0..6u8).map(|i| seal(&mut alice, &[round, i], rng)).collect();
         // Only the third arrives in time.
         assert_eq!(open(&mut bob, &envelopes[2]).unwrap(), [round, 2]);
         late.extend(
-            envelopes
-                .into_iter()
-                .enumerate()
-                .filter(|(i, _)| *i != 2)
-                .map(|(i, e)| (round, i, e)),
+            envelopes.into_iter().enumerate().filter(|(i, _)| *i != 2).map(|(i, e)| (round, i, e)),
         );
         let back = seal(&mut bob, b"ok", rng);
         open(&mut alice, &back).unwrap();
@@ -107,10 +102,7 @@ fn out_of_order_across_steps() {
     assert_eq!(bob.skipped_keys(), 0);
     for (_, _, envelope) in &late {
         let error = open(&mut bob, envelope).unwrap_err();
-        assert!(
-            matches!(error, OpenError::Duplicate | OpenError::KeyGone),
-            "{error}"
-        );
+        assert!(matches!(error, OpenError::Duplicate | OpenError::KeyGone), "{error}");
     }
 }
 
@@ -119,10 +111,7 @@ fn a_failed_commit_changes_nothing() {
     let rng = &mut TestRng::new(5);
     let (mut alice, mut bob) = pair(rng);
     let before = alice.to_bytes();
-    let failed = alice
-        .seal(b"lost", rng)
-        .unwrap()
-        .commit(|_, _| Err("disk full"));
+    let failed = alice.seal(b"lost", rng).unwrap().commit(|_, _| Err("disk full"));
     assert_eq!(failed, Err("disk full"));
     assert_eq!(alice.to_bytes(), before);
     drop(alice.seal(b"dropped", rng).unwrap());
@@ -130,10 +119,7 @@ fn a_failed_commit_changes_nothing() {
 
     let envelope = seal(&mut alice, b"message", rng);
     let before = bob.to_bytes();
-    let failed = bob
-        .open(&envelope, TODAY)
-        .unwrap()
-        .commit(|_| Err("disk full"));
+    let failed = bob.open(&envelope, TODAY).unwrap().commit(|_| Err("disk full"));
     assert_eq!(failed.unwrap_err(), "disk full");
     assert_eq!(bob.to_bytes(), before);
     assert_eq!(open(&mut bob, &envelope).unwrap(), b"message");
@@ -154,11 +140,8 @@ fn stored_and_read_at_every_step() {
     let mut alice = contact.session;
     let mut largest = 0;
     for number in 0..60usize {
-        let (from, to) = if number % 2 == 0 {
-            (&mut bob, &mut alice)
-        } else {
-            (&mut alice, &mut bob)
-        };
+        let (from, to) =
+            if number % 2 == 0 { (&mut bob, &mut alice) } else { (&mut alice, &mut bob) };
         let text = vec![1; (number * 37) % 700];
         reload(from);
         let envelope = seal(from, &text, rng);
@@ -185,10 +168,7 @@ fn r_505_a_rolled_back_peer_is_noticed() {
     let second = seal(&mut alice, b"two", rng);
     let error = open(&mut bob, &second).unwrap_err();
     // Alice had a step due, so the copies drew different ratchet keys.
-    assert_eq!(
-        error,
-        OpenError::PeerRolledBack(RollbackSign::ChainConstants)
-    );
+    assert_eq!(error, OpenError::PeerRolledBack(RollbackSign::ChainConstants));
     assert!(error.is_attributable());
 
     let (mut alice, mut bob) = pair(rng);
@@ -207,9 +187,8 @@ fn r_505_a_rolled_back_peer_is_noticed() {
 fn r_510_a_gap_over_the_bound() {
     let rng = &mut TestRng::new(8);
     let (mut alice, mut bob) = pair(rng);
-    let envelopes: Vec<_> = (0..bounds::MAX_SKIP + 2)
-        .map(|_| seal(&mut alice, b"x", rng))
-        .collect();
+    let envelopes: Vec<_> =
+        (0..bounds::MAX_SKIP + 2).map(|_| seal(&mut alice, b"x", rng)).collect();
     let before = bob.to_bytes();
     let last = envelopes.last().unwrap();
     assert_eq!(open(&mut bob, last), Err(OpenError::GapTooLarge));
@@ -233,11 +212,7 @@ fn every_altered_byte_is_refused_and_nothing_changes() {
         let mut altered = envelope.clone();
         altered[at] ^= 1 << (at % 8);
         let error = bob.open(&altered, TODAY).err().unwrap();
-        let expected = if at < 81 {
-            OpenError::NotForThisSession
-        } else {
-            OpenError::BodyAltered
-        };
+        let expected = if at < 81 { OpenError::NotForThisSession } else { OpenError::BodyAltered };
         assert_eq!(error, expected, "{at}");
     }
     for len in [0, 1, 1023, 1025, 2048 - 1, 1 << 17] {
@@ -258,15 +233,11 @@ fn a_greeting_that_fails_changes_nothing() {
         assert!(accept(&contact, &altered).is_err(), "{at}");
     }
     let greeting = Greeting::open(&contact.link.hello_key(), &hello).unwrap();
-    let introduction = greeting
-        .accept(&contact.bob.device, &contact.prekey, &contact.link, TODAY)
-        .unwrap();
+    let introduction =
+        greeting.accept(&contact.bob.device, &contact.prekey, &contact.link, TODAY).unwrap();
     let pending = introduction.open(None, TODAY).unwrap();
     assert_eq!(pending.reply().as_bytes(), b"alice's mailbox");
-    assert_eq!(
-        pending.commit(|_| Err::<(), _>("disk full")).err(),
-        Some("disk full")
-    );
+    assert_eq!(pending.commit(|_| Err::<(), _>("disk full")).err(), Some("disk full"));
     let (bob, _) = accept(&contact, &hello).unwrap();
     assert_eq!(bob.id(), contact.session.id());
 }
@@ -293,13 +264,8 @@ fn r_404_r_405_r_406_r_408_handshakes() {
         Some(HandshakeError::NotSealedForThisLink)
     );
     let fingerprint = contact.bob.account.public().fingerprint();
-    let bundle = Bundle::open(
-        &contact.link.card_key(),
-        &contact.sealed,
-        &fingerprint,
-        TODAY,
-    )
-    .unwrap();
+    let bundle =
+        Bundle::open(&contact.link.card_key(), &contact.sealed, &fingerprint, TODAY).unwrap();
     let checked = bundle.check(None).unwrap();
     let oneself = initiate(&contact.bob.device, checked, &contact.link, &reply, rng);
     assert_eq!(oneself.err(), Some(HandshakeError::Oneself));
@@ -315,15 +281,9 @@ fn r_350_to_r_357_bundles() {
     assert_eq!(open(&contact.sealed[1..], TODAY), Some(BundleError::Length));
     let mut altered = contact.sealed.clone();
     altered[100] ^= 1;
-    assert_eq!(
-        open(&altered, TODAY),
-        Some(BundleError::NotSealedForThisLink)
-    );
+    assert_eq!(open(&altered, TODAY), Some(BundleError::NotSealedForThisLink));
     assert_eq!(open(&contact.sealed, TODAY.plus(30)), None);
-    assert_eq!(
-        open(&contact.sealed, TODAY.plus(31)),
-        Some(BundleError::Expired)
-    );
+    assert_eq!(open(&contact.sealed, TODAY.plus(31)), Some(BundleError::Expired));
     let stranger = contact.alice.account.public().fingerprint();
     let other = Bundle::open(&card, &contact.sealed, &stranger, TODAY).err();
     assert_eq!(other, Some(BundleError::OtherAccount));
@@ -335,10 +295,7 @@ fn r_350_to_r_357_bundles() {
     )
     .unwrap();
     let bundle = Bundle::open(&card, &contact.sealed, &fingerprint, TODAY).unwrap();
-    assert_eq!(
-        bundle.check(Some(&newer.record())).err(),
-        Some(IdentityError::LowerCounter)
-    );
+    assert_eq!(bundle.check(Some(&newer.record())).err(), Some(IdentityError::LowerCounter));
 }
 
 #[test]
@@ -355,20 +312,14 @@ fn secrets_do_not_print() {
     let secret = contact.link.as_bytes();
     for text in texts {
         assert!(!text.contains(&format!("{:?}", &secret[..4])), "{text}");
-        assert!(
-            text.contains("secret") || text.contains("Session"),
-            "{text}"
-        );
+        assert!(text.contains("secret") || text.contains("Session"), "{text}");
     }
     assert_eq!(texts_of_session(&contact.session), 0);
 }
 
 /// Occurrences of long digit runs, as a key printed as a list would make.
 fn texts_of_session(session: &Session) -> usize {
-    format!("{session:?}")
-        .matches(", ")
-        .count()
-        .saturating_sub(4)
+    format!("{session:?}").matches(", ").count().saturating_sub(4)
 }
 
 #[test]
@@ -382,9 +333,6 @@ fn content_of_every_length_up_to_the_largest() {
         assert_eq!(open(&mut bob, &envelope).unwrap(), content);
     }
     let too_long = vec![3; bounds::MAX_CONTENT + 1];
-    assert_eq!(
-        alice.seal(&too_long, rng).err(),
-        Some(SealError::ContentTooLong)
-    );
+    assert_eq!(alice.seal(&too_long, rng).err(), Some(SealError::ContentTooLong));
     let _ = Ok::<(), Infallible>(());
 }

@@ -85,11 +85,7 @@ impl Layout {
         let padded = padded_len(content_len).ok_or(FileError::TooLong)?;
         let chunks = padded.div_ceil(FILE_CHUNK as u64);
         let chunks = u32::try_from(chunks).map_err(|_| FileError::TooLong)?;
-        Ok(Self {
-            content: content_len,
-            padded,
-            chunks,
-        })
+        Ok(Self { content: content_len, padded, chunks })
     }
 
     fn is_last(&self, index: u32) -> bool {
@@ -110,7 +106,5 @@ impl Layout {
 /// How many of the first `total` bytes fall into chunk `index`.
 fn clamp(total: u64, index: u32) -> usize {
     let start = u64::from(index) * FILE_CHUNK as u64;
-    usize::try_from(total.saturating_sub(start))
-        .unwrap_or(FILE_CHUNK)
-        .min(FILE_CHUNK)
+    usize::try_from(total.saturating_sub(start)).unwrap_or(FILE_CHUNK).min(FILE_CHUNK)
 }

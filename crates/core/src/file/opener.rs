@@ -29,10 +29,7 @@ impl FileOpener {
         if !bool::from(key.commitment().ct_eq(commitment)) {
             return Err(FileError::KeyMismatch);
         }
-        Ok(Self {
-            key: key.stream_key(),
-            layout: Layout::of(content_len)?,
-        })
+        Ok(Self { key: key.stream_key(), layout: Layout::of(content_len)? })
     }
 
     /// How many chunks the blob has.
@@ -66,20 +63,14 @@ impl FileOpener {
         aead::open(self.key.expose(), &nonce, &[], &mut plain, tag)
             .map_err(|_| FileError::ChunkAltered)?;
         let padding = plain.split_off(self.layout.content_len(index));
-        if is_zero(&padding) {
-            Ok(plain)
-        } else {
-            Err(FileError::Padding)
-        }
+        if is_zero(&padding) { Ok(plain) } else { Err(FileError::Padding) }
     }
 }
 
 impl core::fmt::Debug for FileOpener {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { key: _, layout } = self;
-        f.debug_struct("FileOpener")
-            .field("layout", layout)
-            .finish_non_exhaustive()
+        f.debug_struct("FileOpener").field("layout", layout).finish_non_exhaustive()
     }
 }
 
@@ -122,10 +113,7 @@ mod tests {
     fn r_802_another_key() {
         let (_, commitment, _) = sealed(b"content");
         let other = FileKey::from_bytes(&[9; 32]);
-        assert_eq!(
-            FileOpener::new(&other, &commitment, 7).err(),
-            Some(FileError::KeyMismatch)
-        );
+        assert_eq!(FileOpener::new(&other, &commitment, 7).err(), Some(FileError::KeyMismatch));
     }
 
     #[test]
@@ -134,26 +122,14 @@ mod tests {
         let opener = FileOpener::new(&key, &commitment, 200_000).unwrap();
         let short = &chunks[0][..chunks[0].len() - 1];
         assert_eq!(opener.open_chunk(0, short), Err(FileError::ChunkLength));
-        assert_eq!(
-            opener.open_chunk(1, &chunks[0]),
-            Err(FileError::ChunkAltered)
-        );
-        assert_eq!(
-            opener.open_chunk(opener.chunks(), &chunks[0]),
-            Err(FileError::NoSuchChunk)
-        );
+        assert_eq!(opener.open_chunk(1, &chunks[0]), Err(FileError::ChunkAltered));
+        assert_eq!(opener.open_chunk(opener.chunks(), &chunks[0]), Err(FileError::NoSuchChunk));
         chunks[0][5] ^= 1;
-        assert_eq!(
-            opener.open_chunk(0, &chunks[0]),
-            Err(FileError::ChunkAltered)
-        );
+        assert_eq!(opener.open_chunk(0, &chunks[0]), Err(FileError::ChunkAltered));
         // Truncated at a chunk's end: the new last chunk lacks the flag.
         let shorter = FileOpener::new(&key, &commitment, 65_536).unwrap();
         assert_eq!(shorter.chunks(), 1);
-        assert_eq!(
-            shorter.open_chunk(0, &chunks[1]),
-            Err(FileError::ChunkAltered)
-        );
+        assert_eq!(shorter.open_chunk(0, &chunks[1]), Err(FileError::ChunkAltered));
     }
 
     #[test]
@@ -171,9 +147,6 @@ mod tests {
         assert_eq!(sealer.seal_next(&[0; 9]), Err(FileError::ContentLength));
         assert_eq!(sealer.seal_next(&[0; 11]), Err(FileError::ContentLength));
         assert!(sealer.seal_next(&[0; 10]).is_ok());
-        assert_eq!(
-            FileSealer::new(&key, u64::MAX).err(),
-            Some(FileError::TooLong)
-        );
+        assert_eq!(FileSealer::new(&key, u64::MAX).err(), Some(FileError::TooLong));
     }
 }

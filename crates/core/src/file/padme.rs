@@ -52,10 +52,7 @@ mod tests {
         for shift in 10..47 {
             for len in [1u64 << shift, (1 << shift) + 1, (3 << (shift - 1)) + 7] {
                 let padded = padded_len(len).unwrap();
-                assert!(
-                    padded >= len && padded - len <= len * 12 / 100,
-                    "{len} {padded}"
-                );
+                assert!(padded >= len && padded - len <= len * 12 / 100, "{len} {padded}");
             }
         }
     }

@@ -76,15 +76,7 @@ impl FileSealer {
 
 impl core::fmt::Debug for FileSealer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let Self {
-            key: _,
-            commitment: _,
-            layout,
-            next,
-        } = self;
-        f.debug_struct("FileSealer")
-            .field("layout", layout)
-            .field("next", next)
-            .finish()
+        let Self { key: _, commitment: _, layout, next } = self;
+        f.debug_struct("FileSealer").field("layout", layout).field("next", next).finish()
     }
 }

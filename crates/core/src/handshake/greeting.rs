@@ -118,17 +118,11 @@ impl<'e> Greeting<'e> {
         let (keys, id) = stage.finish(&prekey.dh.exchange(&claimed.device.dh.0)?);
         let session = Session::responder(id, &keys, &prekey.dh);
         drop::<SessionKeys>(keys);
-        Ok(Introduction {
-            claimed,
-            session,
-            envelope: self.envelope,
-        })
+        Ok(Introduction { claimed, session, envelope: self.envelope })
     }
 
     fn anonymous_transcript(&self, digest: &BundleDigest) -> Transcript {
-        Transcript::resume(digest)
-            .ephemeral(&self.ephemeral)
-            .ciphertext(&self.ciphertext)
+        Transcript::resume(digest).ephemeral(&self.ephemeral).ciphertext(&self.ciphertext)
     }
 }
 
@@ -141,13 +135,9 @@ fn unseal(hello: &HelloKey, sealed: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn open_identity(stage: &Anonymous, sealed: &[u8]) -> Result<Claimed, HandshakeError> {
-    let (block, tag) = sealed
-        .split_last_chunk::<TAG>()
-        .ok_or(HandshakeError::Unreadable)?;
+    let (block, tag) = sealed.split_last_chunk::<TAG>().ok_or(HandshakeError::Unreadable)?;
     let mut block = Zeroizing::new(block.to_vec());
-    stage
-        .open_identity(&mut block, tag)
-        .map_err(|_| HandshakeError::IdentitySealed)?;
+    stage.open_identity(&mut block, tag).map_err(|_| HandshakeError::IdentitySealed)?;
     identity_block::read(&block)
 }
 
@@ -183,11 +173,7 @@ impl Introduction<'_> {
             .map_err(HandshakeError::Message)?
             .commit(|_| Ok::<_, core::convert::Infallible>(()))
             .unwrap_or_else(|never| match never {});
-        Ok(PendingAccept {
-            claimed: self.claimed,
-            session: self.session,
-            content,
-        })
+        Ok(PendingAccept { claimed: self.claimed, session: self.session, content })
     }
 }
 

@@ -46,14 +46,6 @@ pub(crate) fn read(block: &[u8]) -> Result<Claimed, HandshakeError> {
     if !is_zero(reader.rest()) {
         return Err(HandshakeError::Unreadable);
     }
-    let device = list
-        .devices()
-        .get(index)
-        .ok_or(HandshakeError::Unreadable)?
-        .keys();
-    Ok(Claimed {
-        list,
-        device,
-        reply,
-    })
+    let device = list.devices().get(index).ok_or(HandshakeError::Unreadable)?.keys();
+    Ok(Claimed { list, device, reply })
 }

@@ -42,9 +42,8 @@ pub fn initiate(
     let public = ephemeral.public();
     let mut shared = KemSecret::blank();
     let ciphertext = bundle.kem.encapsulate(rng, &mut shared);
-    let transcript = Transcript::resume(&bundle.digest())
-        .ephemeral(&public)
-        .ciphertext(&ciphertext);
+    let transcript =
+        Transcript::resume(&bundle.digest()).ephemeral(&public).ciphertext(&ciphertext);
     let stage = Anonymous::new(
         &link.psk(),
         &shared,
@@ -57,13 +56,7 @@ pub fn initiate(
     let stage = stage.name(&block);
     let (keys, id) = stage.finish(&me.secret().dh().exchange(&bundle.dh)?);
 
-    let handshake = [
-        &bundle.id.as_bytes()[..],
-        public.as_bytes(),
-        &ciphertext,
-        &block,
-    ]
-    .concat();
+    let handshake = [&bundle.id.as_bytes()[..], public.as_bytes(), &ciphertext, &block].concat();
     let preamble = seal(link, handshake, rng);
     Ok(Session::initiator(id, &keys, &bundle.dh, preamble))
 }
@@ -73,11 +66,6 @@ pub fn initiate(
 fn seal(link: &LinkSecret, mut handshake: Vec<u8>, rng: &mut impl CryptoRng) -> Vec<u8> {
     let mut nonce = [0; NONCE];
     rng.fill_bytes(&mut nonce);
-    let tag = aead::seal(
-        link.hello_key().expose(),
-        &nonce,
-        label::HELLO_SEAL,
-        &mut handshake,
-    );
+    let tag = aead::seal(link.hello_key().expose(), &nonce, label::HELLO_SEAL, &mut handshake);
     [&nonce[..], &handshake, &tag].concat()
 }

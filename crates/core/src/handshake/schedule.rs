@@ -59,11 +59,7 @@ impl Anonymous {
         transcript: Transcript,
     ) -> Self {
         let mut input = Concatenation::blank();
-        let parts = [
-            shared.expose(),
-            ephemeral_prekey.expose(),
-            ephemeral_identity.expose(),
-        ];
+        let parts = [shared.expose(), ephemeral_prekey.expose(), ephemeral_identity.expose()];
         for (to, from) in input.expose_mut().chunks_exact_mut(32).zip(parts) {
             to.copy_from_slice(from);
         }
@@ -74,24 +70,13 @@ impl Anonymous {
 
     /// Encrypts the initiator's identity in place.
     pub(crate) fn seal_identity(&self, block: &mut [u8]) -> [u8; TAG] {
-        aead::seal(
-            self.identity_key().expose(),
-            &ZERO_NONCE,
-            self.transcript.as_bytes(),
-            block,
-        )
+        aead::seal(self.identity_key().expose(), &ZERO_NONCE, self.transcript.as_bytes(), block)
     }
 
     /// Decrypts the initiator's identity in place.
     pub(crate) fn open_identity(&self, block: &mut [u8], tag: &[u8; TAG]) -> Result<(), Forged> {
         let key = self.identity_key();
-        aead::open(
-            key.expose(),
-            &ZERO_NONCE,
-            self.transcript.as_bytes(),
-            block,
-            tag,
-        )
+        aead::open(key.expose(), &ZERO_NONCE, self.transcript.as_bytes(), block, tag)
     }
 
     fn identity_key(&self) -> IdentityKey {

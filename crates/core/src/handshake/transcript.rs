@@ -50,9 +50,6 @@ impl Transcript {
     fn with(self, entry: Entry, data: &[u8]) -> Self {
         // Bounded far below 4 GiB by the sizes of bundle and envelope.
         let len = u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes();
-        Self(sha256(
-            label::TRANSCRIPT,
-            &[&self.0, &[entry as u8], &len, data],
-        ))
+        Self(sha256(label::TRANSCRIPT, &[&self.0, &[entry as u8], &len, data]))
     }
 }

@@ -56,9 +56,7 @@ impl AccountKey {
     /// [`IdentityError::InvalidAccountKey`] for anything but the canonical
     /// encoding of a point of the large group.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, IdentityError> {
-        SignPublic::from_bytes(bytes)
-            .map(Self)
-            .map_err(|_| IdentityError::InvalidAccountKey)
+        SignPublic::from_bytes(bytes).map(Self).map_err(|_| IdentityError::InvalidAccountKey)
     }
 
     /// Its bytes.

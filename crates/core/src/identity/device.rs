@@ -39,18 +39,12 @@ impl core::fmt::Debug for DeviceSigningKey {
 impl DeviceSecret {
     /// A new device.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self {
-            signing: SignSecret::generate(rng),
-            dh: DhSecret::generate(rng),
-        }
+        Self { signing: SignSecret::generate(rng), dh: DhSecret::generate(rng) }
     }
 
     /// A device from its stored 64 bytes.
     pub fn from_bytes(bytes: &[u8; 64]) -> Self {
-        let mut device = Self {
-            signing: SignSecret::blank(),
-            dh: DhSecret::blank(),
-        };
+        let mut device = Self { signing: SignSecret::blank(), dh: DhSecret::blank() };
         let (signing, dh) = bytes.split_at(32);
         device.signing.expose_mut().copy_from_slice(signing);
         device.dh.expose_mut().copy_from_slice(dh);
@@ -94,10 +88,9 @@ impl DeviceKeys {
         let signing = SignPublic::from_bytes(reader.array()?);
         let dh = DhPublic::from_bytes(reader.array()?);
         match (signing, dh) {
-            (Ok(signing), Ok(dh)) => Ok(Self {
-                signing: DeviceSigningKey(signing),
-                dh: DeviceDhKey(dh),
-            }),
+            (Ok(signing), Ok(dh)) => {
+                Ok(Self { signing: DeviceSigningKey(signing), dh: DeviceDhKey(dh) })
+            }
             _ => Err(IdentityError::InvalidDeviceKey),
         }
     }
@@ -137,11 +130,7 @@ impl LocalDevice {
             .position(|device| device.keys() == keys)
             .and_then(|index| u8::try_from(index).ok())
             .ok_or(IdentityError::NotListed)?;
-        Ok(Self {
-            secret,
-            list,
-            index,
-        })
+        Ok(Self { secret, list, index })
     }
 
     /// The account's list.

@@ -102,20 +102,12 @@ impl DeviceList {
         }
         let signature: &[u8; SIGNATURE] = reader.array()?;
         reader.finish()?;
-        let signed = bytes
-            .len()
-            .checked_sub(SIGNATURE)
-            .and_then(|end| bytes.get(..end));
+        let signed = bytes.len().checked_sub(SIGNATURE).and_then(|end| bytes.get(..end));
         let message = list_message(signed.ok_or(IdentityError::Unreadable)?);
         if !account.verify(&message, signature) {
             return Err(IdentityError::ListSignature);
         }
-        Ok(Self {
-            bytes: bytes.to_vec(),
-            account,
-            counter,
-            devices,
-        })
+        Ok(Self { bytes: bytes.to_vec(), account, counter, devices })
     }
 
     /// The list in the bytes that were signed, with the signature.
@@ -217,10 +209,7 @@ fn next_counter(
     if previous.account != *account {
         return Err(IdentityError::OtherAccount);
     }
-    let next = previous
-        .counter
-        .checked_add(1)
-        .ok_or(IdentityError::CounterExhausted)?;
+    let next = previous.counter.checked_add(1).ok_or(IdentityError::CounterExhausted)?;
     Ok(next.max(unix_seconds))
 }
 
@@ -236,9 +225,8 @@ fn read_device(
         return Err(IdentityError::ExtensionTooLong);
     }
     let extension = reader.take(extension_len)?.to_vec();
-    let twice = before
-        .iter()
-        .any(|other| other.keys.signing == keys.signing || other.keys.dh == keys.dh);
+    let twice =
+        before.iter().any(|other| other.keys.signing == keys.signing || other.keys.dh == keys.dh);
     if twice {
         return Err(IdentityError::DuplicateDevice);
     }
@@ -249,12 +237,7 @@ fn read_device(
 }
 
 fn certificate_message(account: &AccountKey, keys: &DeviceKeys) -> Vec<u8> {
-    [
-        label::DEVICE_CERTIFICATE,
-        account.as_bytes(),
-        &keys.to_bytes(),
-    ]
-    .concat()
+    [label::DEVICE_CERTIFICATE, account.as_bytes(), &keys.to_bytes()].concat()
 }
 
 fn list_message(unsigned: &[u8]) -> Vec<u8> {
@@ -269,10 +252,7 @@ mod tests {
 
     fn account(seed: u64) -> (AccountSecret, DeviceSecret) {
         let mut rng = TestRng::new(seed);
-        (
-            AccountSecret::generate(&mut rng),
-            DeviceSecret::generate(&mut rng),
-        )
+        (AccountSecret::generate(&mut rng), DeviceSecret::generate(&mut rng))
     }
 
     #[test]
@@ -292,10 +272,7 @@ mod tests {
         let (secret, device) = account(1);
         let list = DeviceList::issue(&secret, None, 1, &[device.public()]).unwrap();
         for end in 0..list.as_bytes().len() {
-            assert_eq!(
-                DeviceList::parse(&list.as_bytes()[..end]),
-                Err(IdentityError::Unreadable)
-            );
+            assert_eq!(DeviceList::parse(&list.as_bytes()[..end]), Err(IdentityError::Unreadable));
         }
         let longer = [list.as_bytes(), &[0]].concat();
         assert_eq!(DeviceList::parse(&longer), Err(IdentityError::Unreadable));
@@ -312,19 +289,13 @@ mod tests {
         };
         let mut weak = list.as_bytes().to_vec();
         weak[..32].fill(0);
-        assert_eq!(
-            DeviceList::parse(&weak),
-            Err(IdentityError::InvalidAccountKey)
-        );
+        assert_eq!(DeviceList::parse(&weak), Err(IdentityError::InvalidAccountKey));
         assert_eq!(altered(39, 1), IdentityError::ListSignature);
         assert_eq!(altered(40, 1), IdentityError::DeviceCount);
         assert_eq!(altered(40, 7), IdentityError::DeviceCount);
         assert_eq!(altered(41 + 63, 0x80), IdentityError::InvalidDeviceKey);
         assert_eq!(altered(41 + 64, 1), IdentityError::CertificateSignature);
-        assert_eq!(
-            altered(list.as_bytes().len() - 1, 0x40),
-            IdentityError::ListSignature
-        );
+        assert_eq!(altered(list.as_bytes().len() - 1, 0x40), IdentityError::ListSignature);
     }
 
     #[test]
@@ -353,10 +324,7 @@ mod tests {
         );
         assert_eq!(list(11, &[second.public()]).follows(Some(&seen)), Ok(()));
         let foreign = DeviceList::issue(&other, None, 11, &[second.public()]).unwrap();
-        assert_eq!(
-            foreign.follows(Some(&seen)),
-            Err(IdentityError::OtherAccount)
-        );
+        assert_eq!(foreign.follows(Some(&seen)), Err(IdentityError::OtherAccount));
         let record = ListRecord::from_bytes(&seen.to_bytes()).unwrap();
         assert_eq!(record, seen);
     }

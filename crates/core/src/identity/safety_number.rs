@@ -32,27 +32,17 @@ pub struct SafetyNumber {
 impl SafetyNumber {
     /// The number of two accounts, in either order.
     pub fn new(one: &AccountKey, other: &AccountKey) -> Self {
-        let (low, high) = if one <= other {
-            (one, other)
-        } else {
-            (other, one)
-        };
+        let (low, high) = if one <= other { (one, other) } else { (other, one) };
         let hash = sha256(label::SAFETY_NUMBER, &[low.as_bytes(), high.as_bytes()]);
         let mut stream = [0; GROUPS * 5];
         kdf::expand(&hash, &[label::SAFETY_NUMBER], &mut stream);
         let mut groups = [0; GROUPS];
         for (group, bytes) in groups.iter_mut().zip(stream.chunks_exact(5)) {
-            let number = bytes
-                .iter()
-                .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+            let number = bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
             *group = u32::try_from(number % 100_000).unwrap_or_default();
         }
         let mut qr = [QR_VERSION; QR];
-        for (to, from) in qr
-            .iter_mut()
-            .skip(1)
-            .zip(low.as_bytes().iter().chain(high.as_bytes()))
-        {
+        for (to, from) in qr.iter_mut().skip(1).zip(low.as_bytes().iter().chain(high.as_bytes())) {
             *to = *from;
         }
         Self { groups, qr }

@@ -178,14 +178,8 @@ impl Bundle {
         let mut reader = Reader::new(sealed);
         let nonce = reader.array()?;
         let mut bytes = reader.take(BUNDLE)?.to_vec();
-        aead::open(
-            card.expose(),
-            nonce,
-            label::CARD_SEAL,
-            &mut bytes,
-            reader.array()?,
-        )
-        .map_err(|_| BundleError::NotSealedForThisLink)?;
+        aead::open(card.expose(), nonce, label::CARD_SEAL, &mut bytes, reader.array()?)
+            .map_err(|_| BundleError::NotSealedForThisLink)?;
         let bundle = Self::read(bytes)?;
         if bundle.list.account().fingerprint() != *expected {
             return Err(BundleError::OtherAccount);
@@ -210,33 +204,17 @@ impl Bundle {
         let reply_len = usize::from(reader.u16()?);
         let reply = Routing::new(reader.take(reply_len)?).map_err(|_| BundleError::Unreadable)?;
         let rest = reader.rest();
-        let (padding, signature) = rest
-            .split_last_chunk::<SIGNATURE>()
-            .ok_or(BundleError::Unreadable)?;
+        let (padding, signature) =
+            rest.split_last_chunk::<SIGNATURE>().ok_or(BundleError::Unreadable)?;
         if !is_zero(padding) {
             return Err(BundleError::Unreadable);
         }
-        let device = list
-            .devices()
-            .get(usize::from(index))
-            .ok_or(BundleError::Unreadable)?;
-        let signed = bytes
-            .get(..BUNDLE - SIGNATURE)
-            .ok_or(BundleError::Unreadable)?;
+        let device = list.devices().get(usize::from(index)).ok_or(BundleError::Unreadable)?;
+        let signed = bytes.get(..BUNDLE - SIGNATURE).ok_or(BundleError::Unreadable)?;
         if !device.keys().verify(&message(signed), signature) {
             return Err(BundleError::Signature);
         }
-        Ok(Self {
-            kind,
-            id,
-            index,
-            expiry,
-            dh,
-            kem,
-            list,
-            reply,
-            bytes,
-        })
+        Ok(Self { kind, id, index, expiry, dh, kem, list, reply, bytes })
     }
 
     /// Compares the bundle's device list with what is known of the account.

@@ -48,27 +48,11 @@ pub fn generate_prekey(
     let id = BundleId::generate(rng);
     let dh = DhSecret::generate(rng);
     let kem = KemSeed::generate(rng);
-    let fresh = Fresh {
-        kind,
-        id,
-        expiry,
-        dh: dh.public(),
-        kem: mlkem1024::encapsulation_key(&kem),
-        reply,
-    };
+    let fresh =
+        Fresh { kind, id, expiry, dh: dh.public(), kem: mlkem1024::encapsulation_key(&kem), reply };
     let bundle = Bundle::sign(fresh, me);
     let digest = bundle.digest();
-    (
-        PrekeySecret {
-            kind,
-            id,
-            expiry,
-            digest,
-            dh,
-            kem,
-        },
-        bundle,
-    )
+    (PrekeySecret { kind, id, expiry, digest, dh, kem }, bundle)
 }
 
 impl PrekeySecret {

@@ -15,10 +15,7 @@ pub(crate) const ZERO_NONCE: [u8; NONCE] = [0; NONCE];
 pub(crate) struct Forged;
 
 /// Encrypts `buffer` in place and returns the tag.
-#[allow(
-    clippy::expect_used,
-    reason = "the limit of AES-GCM is 64 GiB, ours 64 KiB"
-)]
+#[allow(clippy::expect_used, reason = "the limit of AES-GCM is 64 GiB, ours 64 KiB")]
 pub(crate) fn seal(
     key: &[u8; 32],
     nonce: &[u8; NONCE],
@@ -45,11 +42,6 @@ pub(crate) fn open(
 ) -> Result<(), Forged> {
     let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key));
     cipher
-        .decrypt_inout_detached(
-            &Nonce::from(*nonce),
-            associated,
-            buffer.into(),
-            &Tag::from(*tag),
-        )
+        .decrypt_inout_detached(&Nonce::from(*nonce), associated, buffer.into(), &Tag::from(*tag))
         .map_err(|_| Forged)
 }

@@ -46,11 +46,7 @@ impl DhPublic {
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<Self, NotCanonical> {
         // Public data: a comparison in variable time is fine.
         let below = bytes.iter().rev().lt(PRIME.iter().rev());
-        if below {
-            Ok(Self(*bytes))
-        } else {
-            Err(NotCanonical)
-        }
+        if below { Ok(Self(*bytes)) } else { Err(NotCanonical) }
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {

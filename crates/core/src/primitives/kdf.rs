@@ -18,10 +18,7 @@ pub(crate) fn extract(salt: &[u8; 32], ikm: &[u8], prk: &mut Prk) {
 
 /// `out = HKDF-Expand(prk, info, N)`; `info` is the concatenation of its
 /// parts, a label first.
-#[allow(
-    clippy::expect_used,
-    reason = "both lengths are checked when this is compiled"
-)]
+#[allow(clippy::expect_used, reason = "both lengths are checked when this is compiled")]
 pub(crate) fn expand<const N: usize>(prk: &[u8; 32], info: &[&[u8]], out: &mut [u8; N]) {
     const { assert!(N <= 255 * 32, "RFC 5869, section 2.3") };
     Hkdf::<Sha256>::from_prk(prk)

@@ -55,11 +55,7 @@ macro_rules! parameter_set {
                 /// [`InvalidKey`].
                 pub(crate) fn from_bytes(bytes: &[u8; KEY]) -> Result<Self, InvalidKey> {
                     let key = $Public::from(bytes);
-                    if library::validate_public_key(&key) {
-                        Ok(Self(key))
-                    } else {
-                        Err(InvalidKey)
-                    }
+                    if library::validate_public_key(&key) { Ok(Self(key)) } else { Err(InvalidKey) }
                 }
 
                 pub(crate) fn as_bytes(&self) -> &[u8; KEY] {
@@ -160,9 +156,6 @@ mod tests {
         // The first coefficient becomes 0xfff, which is not below 3,329.
         bytes[0] = 0xff;
         bytes[1] |= 0x0f;
-        assert_eq!(
-            mlkem768::EncapsulationKey::from_bytes(&bytes).err(),
-            Some(InvalidKey)
-        );
+        assert_eq!(mlkem768::EncapsulationKey::from_bytes(&bytes).err(), Some(InvalidKey));
     }
 }

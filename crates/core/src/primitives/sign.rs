@@ -32,11 +32,7 @@ impl SignPublic {
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidKey> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| InvalidKey)?;
         let canonical = key.to_edwards().compress().to_bytes() == *bytes;
-        if canonical && !key.is_weak() {
-            Ok(Self(*bytes))
-        } else {
-            Err(InvalidKey)
-        }
+        if canonical && !key.is_weak() { Ok(Self(*bytes)) } else { Err(InvalidKey) }
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
@@ -64,17 +60,11 @@ impl SignSecret {
     }
 
     pub(crate) fn public(&self) -> SignPublic {
-        SignPublic(
-            SigningKey::from_bytes(self.expose())
-                .verifying_key()
-                .to_bytes(),
-        )
+        SignPublic(SigningKey::from_bytes(self.expose()).verifying_key().to_bytes())
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE] {
-        SigningKey::from_bytes(self.expose())
-            .sign(message)
-            .to_bytes()
+        SigningKey::from_bytes(self.expose()).sign(message).to_bytes()
     }
 }
 
@@ -101,14 +91,8 @@ mod tests {
         let secret = SignSecret::from_array(&[7; 32]);
         let mut signature = secret.sign(b"message");
         assert!(secret.public().verify(b"message", &signature).is_ok());
-        assert_eq!(
-            secret.public().verify(b"other", &signature),
-            Err(InvalidSignature)
-        );
+        assert_eq!(secret.public().verify(b"other", &signature), Err(InvalidSignature));
         signature[63] ^= 0x80;
-        assert_eq!(
-            secret.public().verify(b"message", &signature),
-            Err(InvalidSignature)
-        );
+        assert_eq!(secret.public().verify(b"message", &signature), Err(InvalidSignature));
     }
 }

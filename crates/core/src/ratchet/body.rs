@@ -44,9 +44,5 @@ pub(crate) fn read(
         return Err(OpenError::NotSmallestBucket);
     }
     let (run, padding) = read_run(reader.rest())?;
-    if is_zero(padding) {
-        Ok((len, run))
-    } else {
-        Err(OpenError::Padding)
-    }
+    if is_zero(padding) { Ok((len, run)) } else { Err(OpenError::Padding) }
 }

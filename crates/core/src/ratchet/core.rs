@@ -104,12 +104,8 @@ impl Core {
         self.tag = *tag;
         self.own.expose_mut().copy_from_slice(own.expose());
         self.remote = *remote;
-        self.next_sending
-            .expose_mut()
-            .copy_from_slice(next_sending.expose());
-        self.next_receiving
-            .expose_mut()
-            .copy_from_slice(next_receiving.expose());
+        self.next_sending.expose_mut().copy_from_slice(next_sending.expose());
+        self.next_receiving.expose_mut().copy_from_slice(next_receiving.expose());
         self.sending_due = *sending_due;
         self.sending.copy_from(sending);
         self.receiving.copy_from(receiving);
@@ -137,22 +133,10 @@ impl Core {
     ) -> Result<(), SealError> {
         let remote = self.remote.ok_or(SealError::NothingReceived)?;
         rng.fill_bytes(self.own.expose_mut());
-        let exchange = self
-            .own
-            .exchange(&remote)
-            .map_err(|LowOrder| SealError::RatchetKey)?;
-        let Sending {
-            header,
-            chain,
-            public,
-            previous,
-            next,
-        } = &mut self.sending;
-        header
-            .expose_mut()
-            .copy_from_slice(self.next_sending.expose());
-        self.root
-            .step(&exchange, step, chain, &mut self.next_sending);
+        let exchange = self.own.exchange(&remote).map_err(|LowOrder| SealError::RatchetKey)?;
+        let Sending { header, chain, public, previous, next } = &mut self.sending;
+        header.expose_mut().copy_from_slice(self.next_sending.expose());
+        self.root.step(&exchange, step, chain, &mut self.next_sending);
         *public = *self.own.public().as_bytes();
         *previous = *next;
         *next = 0;
@@ -169,16 +153,8 @@ impl Core {
     ) -> Result<(), LowOrder> {
         let exchange = self.own.exchange(&remote)?;
         let receiving = &mut self.receiving;
-        receiving
-            .header
-            .expose_mut()
-            .copy_from_slice(self.next_receiving.expose());
-        self.root.step(
-            &exchange,
-            step,
-            &mut receiving.chain,
-            &mut self.next_receiving,
-        );
+        receiving.header.expose_mut().copy_from_slice(self.next_receiving.expose());
+        self.root.step(&exchange, step, &mut receiving.chain, &mut self.next_receiving);
         receiving.serial = receiving.serial.wrapping_add(1);
         receiving.previous = header.previous;
         receiving.next = 0;
@@ -202,14 +178,8 @@ impl Core {
 
     /// Whether `header` carries the constants of the current receiving chain.
     pub(crate) fn is_current(&self, header: &Header) -> bool {
-        let Receiving {
-            previous,
-            epoch,
-            tag,
-            ..
-        } = &self.receiving;
-        self.remote
-            .is_some_and(|remote| *remote.as_bytes() == header.key)
+        let Receiving { previous, epoch, tag, .. } = &self.receiving;
+        self.remote.is_some_and(|remote| *remote.as_bytes() == header.key)
             && *previous == header.previous
             && *epoch == header.epoch
             && *tag == header.tag
@@ -218,13 +188,7 @@ impl Core {
 
 impl Sending {
     fn copy_from(&mut self, other: &Self) {
-        let Self {
-            header,
-            chain,
-            public,
-            previous,
-            next,
-        } = other;
+        let Self { header, chain, public, previous, next } = other;
         self.header.expose_mut().copy_from_slice(header.expose());
         self.chain.expose_mut().copy_from_slice(chain.expose());
         self.public = *public;
@@ -245,15 +209,7 @@ impl Sending {
 
 impl Receiving {
     fn copy_from(&mut self, other: &Self) {
-        let Self {
-            serial,
-            header,
-            chain,
-            previous,
-            next,
-            epoch,
-            tag,
-        } = other;
+        let Self { serial, header, chain, previous, next, epoch, tag } = other;
         self.serial = *serial;
         self.header.expose_mut().copy_from_slice(header.expose());
         self.chain.expose_mut().copy_from_slice(chain.expose());

@@ -10,11 +10,7 @@ pub(crate) struct Double<T> {
 
 impl<T> Double<T> {
     pub(crate) fn new(one: T, other: T) -> Self {
-        Self {
-            one,
-            other,
-            flipped: false,
-        }
+        Self { one, other, flipped: false }
     }
 
     /// The live value.
@@ -24,11 +20,7 @@ impl<T> Double<T> {
 
     /// The live value, to fill it when a session is made.
     pub(crate) fn live_mut(&mut self) -> &mut T {
-        if self.flipped {
-            &mut self.other
-        } else {
-            &mut self.one
-        }
+        if self.flipped { &mut self.other } else { &mut self.one }
     }
 
     /// The candidate.
@@ -38,11 +30,7 @@ impl<T> Double<T> {
 
     /// The live value, and the candidate to prepare.
     pub(crate) fn split(&mut self) -> (&T, &mut T) {
-        if self.flipped {
-            (&self.other, &mut self.one)
-        } else {
-            (&self.one, &mut self.other)
-        }
+        if self.flipped { (&self.other, &mut self.one) } else { (&self.one, &mut self.other) }
     }
 
     /// Makes the candidate the live value.

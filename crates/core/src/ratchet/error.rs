@@ -226,10 +226,7 @@ impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version(version) => {
-                write!(
-                    f,
-                    "the session was stored by another version ({version}): update first"
-                )?;
+                write!(f, "the session was stored by another version ({version}): update first")?;
             }
             Self::Unreadable => f.write_str("the stored session is damaged")?,
             Self::Bound => f.write_str("the stored session exceeds a bound")?,

@@ -44,13 +44,7 @@ impl Header {
         let previous = self.previous.to_be_bytes();
         let number = self.number.to_be_bytes();
         let epoch = self.epoch.to_be_bytes();
-        let fields = [
-            &self.key[..],
-            &previous,
-            &number,
-            &epoch,
-            self.tag.as_bytes(),
-        ];
+        let fields = [&self.key[..], &previous, &number, &epoch, self.tag.as_bytes()];
         let mut rest = &mut sealed[..];
         for field in fields {
             put(&mut rest, field);
@@ -86,14 +80,7 @@ impl<'a> SealedHeader<'a> {
         let mut plain = [0; HEADER];
         let (body, _) = self.bytes.split_at(HEADER);
         plain.copy_from_slice(body);
-        aead::open(
-            key.expose(),
-            self.nonce,
-            id.as_bytes(),
-            &mut plain,
-            self.tag(),
-        )
-        .ok()?;
+        aead::open(key.expose(), self.nonce, id.as_bytes(), &mut plain, self.tag()).ok()?;
         Some(read(&plain))
     }
 }
@@ -108,9 +95,5 @@ fn read(plain: &[u8; HEADER]) -> Result<Header, OpenError> {
         tag: EpochTag::from_bytes(*reader.array()?),
     };
     // unknown flags may change what a message means.
-    if reader.u8()? == 0 {
-        Ok(header)
-    } else {
-        Err(OpenError::HeaderFlags)
-    }
+    if reader.u8()? == 0 { Ok(header) } else { Err(OpenError::HeaderFlags) }
 }

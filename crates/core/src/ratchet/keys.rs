@@ -50,10 +50,7 @@ pub(crate) enum Step<'a> {
     /// The exchange alone.
     Plain,
     /// The exchange and the secret of a new epoch.
-    Epoch {
-        secret: &'a KemSecret,
-        info: &'a EpochInfo,
-    },
+    Epoch { secret: &'a KemSecret, info: &'a EpochInfo },
 }
 
 impl RootKey {
@@ -80,20 +77,11 @@ impl RootKey {
                 tail.copy_from_slice(secret.expose());
                 kdf::extract(self.expose(), input.expose(), &mut prk);
                 let epoch = info.epoch.to_be_bytes();
-                let parts = [
-                    label::EPOCH_STEP,
-                    &epoch,
-                    &info.key_hash,
-                    &info.ciphertext_hash,
-                ];
+                let parts = [label::EPOCH_STEP, &epoch, &info.key_hash, &info.ciphertext_hash];
                 kdf::expand(prk.expose(), &parts, output.expose_mut());
             }
         }
-        let places = [
-            self.expose_mut(),
-            chain.expose_mut(),
-            next_header.expose_mut(),
-        ];
+        let places = [self.expose_mut(), chain.expose_mut(), next_header.expose_mut()];
         for (to, from) in places.into_iter().zip(output.expose().chunks_exact(32)) {
             to.copy_from_slice(from);
         }

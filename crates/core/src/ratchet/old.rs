@@ -32,10 +32,7 @@ pub(crate) struct OldChains {
 pub(crate) fn constants(header: &Header) -> [u8; CONSTANTS] {
     let previous = header.previous.to_be_bytes();
     let epoch = header.epoch.to_be_bytes();
-    truncate(&sha256(
-        &[],
-        &[&header.key, &previous, &epoch, header.tag.as_bytes()],
-    ))
+    truncate(&sha256(&[], &[&header.key, &previous, &epoch, header.tag.as_bytes()]))
 }
 
 impl OldChain {
@@ -70,9 +67,7 @@ impl OldChain {
 impl OldChains {
     pub(crate) fn new() -> Self {
         // Room from the start: a growing buffer would leave keys behind.
-        Self {
-            chains: alloc::collections::VecDeque::with_capacity(MAX_OLD_CHAINS + 1),
-        }
+        Self { chains: alloc::collections::VecDeque::with_capacity(MAX_OLD_CHAINS + 1) }
     }
 
     /// Newest first: late messages are mostly of the chain before.
@@ -93,11 +88,7 @@ impl OldChains {
     }
 
     pub(crate) fn expire(&mut self, today: Day) {
-        while self
-            .chains
-            .front()
-            .is_some_and(|oldest| !oldest.lives(today))
-        {
+        while self.chains.front().is_some_and(|oldest| !oldest.lives(today)) {
             self.chains.pop_front();
         }
     }

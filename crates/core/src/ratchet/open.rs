@@ -94,13 +94,7 @@ impl<'a> Parts<'a> {
         let nonce: &[u8; NONCE] = reader.array()?;
         let bytes: &[u8; SEALED_HEADER] = reader.array()?;
         let (body, tag) = reader.rest().split_last_chunk().ok_or(OpenError::Size)?;
-        Ok(Self {
-            preamble,
-            bucket,
-            header: SealedHeader { nonce, bytes },
-            body,
-            tag,
-        })
+        Ok(Self { preamble, bucket, header: SealedHeader { nonce, bytes }, body, tag })
     }
 }
 
@@ -114,11 +108,7 @@ impl Session {
     pub fn open(&mut self, envelope: &[u8], today: Day) -> Result<PendingOpen<'_>, OpenError> {
         let inner = &mut *self.inner;
         inner.delta.today = today;
-        let mut pending = PendingOpen {
-            inner,
-            body: Zeroizing::new(Vec::new()),
-            content_len: 0,
-        };
+        let mut pending = PendingOpen { inner, body: Zeroizing::new(Vec::new()), content_len: 0 };
         // On an error the drop of the pending value wipes the candidates.
         pending.read(&Parts::of(envelope)?)?;
         Ok(pending)
@@ -133,32 +123,20 @@ impl PendingOpen<'_> {
         let key = match chain {
             Chain::Current => inner.of_current(&header, &parts.header),
             Chain::Next => inner.of_next(&header, &parts.header),
-            Chain::Old {
-                serial,
-                agrees,
-                end,
-            } => inner.of_old(serial, agrees, end, &header, &parts.header),
+            Chain::Old { serial, agrees, end } => {
+                inner.of_old(serial, agrees, end, &header, &parts.header)
+            }
         }?;
         let key = key.body_key(parts.header.nonce);
         let associated = associated(inner.id.as_bytes(), parts.header.bytes);
         self.body.reserve_exact(parts.body.len());
         self.body.extend_from_slice(parts.body);
-        aead::open(
-            key.expose(),
-            &ZERO_NONCE,
-            &associated,
-            &mut self.body,
-            parts.tag,
-        )
-        .map_err(|_| OpenError::BodyAltered)?;
+        aead::open(key.expose(), &ZERO_NONCE, &associated, &mut self.body, parts.tag)
+            .map_err(|_| OpenError::BodyAltered)?;
         let (len, run) = body::read(&self.body, parts.preamble, parts.bucket)?;
         self.content_len = len;
 
-        let core = if inner.delta.core {
-            inner.core.next()
-        } else {
-            inner.core.live()
-        };
+        let core = if inner.delta.core { inner.core.next() } else { inner.core.live() };
         // Pieces of another epoch than the next are late or from a copy that
         // was rolled back: they are passed over.
         let run = run.filter(|run| Some(run.epoch) == core.epoch.checked_add(1));
@@ -176,9 +154,7 @@ impl PendingOpen<'_> {
 
     /// The message.
     pub fn content(&self) -> &[u8] {
-        self.body
-            .get(LENGTH_PREFIX..LENGTH_PREFIX + self.content_len)
-            .unwrap_or_default()
+        self.body.get(LENGTH_PREFIX..LENGTH_PREFIX + self.content_len).unwrap_or_default()
     }
 
     /// Stores the new state (and what the caller makes of the content) in one
@@ -232,22 +208,11 @@ impl Inner {
         if let Some(header) = sealed.open(&core.next_receiving, &self.id) {
             return Ok((Chain::Next, header?));
         }
-        for old in self
-            .old
-            .newest_first()
-            .filter(|old| old.lives(self.delta.today))
-        {
+        for old in self.old.newest_first().filter(|old| old.lives(self.delta.today)) {
             if let Some(header) = sealed.open(&old.header, &self.id) {
                 let header = header?;
                 let agrees = constants(&header) == old.constants;
-                return Ok((
-                    Chain::Old {
-                        serial: old.serial,
-                        agrees,
-                        end: old.end,
-                    },
-                    header,
-                ));
+                return Ok((Chain::Old { serial: old.serial, agrees, end: old.end }, header));
             }
         }
         Err(OpenError::NotForThisSession)
@@ -311,14 +276,10 @@ impl Inner {
             self.delta.ended = OldChain::of(live, header.previous, self.delta.today);
         }
         let step = match &raised {
-            Some(info) => Step::Epoch {
-                secret: &pq.shared,
-                info,
-            },
+            Some(info) => Step::Epoch { secret: &pq.shared, info },
             None => Step::Plain,
         };
-        next.step_receiving(remote, header, &step)
-            .map_err(|LowOrder| OpenError::RatchetKey)?;
+        next.step_receiving(remote, header, &step).map_err(|LowOrder| OpenError::RatchetKey)?;
         if let Some(info) = raised {
             next.epoch = info.epoch;
             next.tag = header.tag;
@@ -403,11 +364,7 @@ fn check_gap(next: u32, number: u32) -> Result<(), OpenError> {
     if number == u32::MAX {
         return Err(OpenError::NumberExhausted);
     }
-    if number.saturating_sub(next) > MAX_SKIP {
-        Err(OpenError::GapTooLarge)
-    } else {
-        Ok(())
-    }
+    if number.saturating_sub(next) > MAX_SKIP { Err(OpenError::GapTooLarge) } else { Ok(()) }
 }
 
 /// Makes room once, so that no key is moved while the list grows.

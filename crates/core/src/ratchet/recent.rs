@@ -35,20 +35,13 @@ pub(crate) struct Recent {
 impl Position {
     pub(crate) fn new(serial: u32, number: u32, tag: &[u8; TAG]) -> Self {
         let (mark, _) = tag.split_first_chunk().unwrap_or((&[0; MARK], &[]));
-        Self {
-            serial,
-            number,
-            mark: *mark,
-        }
+        Self { serial, number, mark: *mark }
     }
 }
 
 impl Recent {
     pub(crate) fn new() -> Self {
-        Self {
-            ring: [None; REMEMBERED_POSITIONS],
-            next: 0,
-        }
+        Self { ring: [None; REMEMBERED_POSITIONS], next: 0 }
     }
 
     pub(crate) fn add(&mut self, position: Position) {
@@ -64,11 +57,7 @@ impl Recent {
             .flatten()
             .find(|seen| seen.serial == position.serial && seen.number == position.number)
             .map_or(Seen::Unknown, |seen| {
-                if seen.mark == position.mark {
-                    Seen::Same
-                } else {
-                    Seen::Other
-                }
+                if seen.mark == position.mark { Seen::Same } else { Seen::Other }
             })
     }
 

@@ -52,11 +52,7 @@ impl Session {
             }
         };
         // From here on a candidate exists; dropping the pending value wipes it.
-        let mut pending = PendingSeal {
-            inner,
-            envelope: Vec::new(),
-            pq_changed,
-        };
+        let mut pending = PendingSeal { inner, envelope: Vec::new(), pq_changed };
         pending.write(content, rng)?;
         Ok(pending)
     }
@@ -72,13 +68,7 @@ impl Inner {
         let mut changed = false;
         if live.sending_due {
             if let Some(info) = pq.raisable(live.epoch) {
-                next.step_sending(
-                    &Step::Epoch {
-                        secret: &pq.shared,
-                        info: &info,
-                    },
-                    rng,
-                )?;
+                next.step_sending(&Step::Epoch { secret: &pq.shared, info: &info }, rng)?;
                 next.epoch = info.epoch;
                 next.tag = info.tag();
                 next.cursor = 0;
@@ -108,36 +98,25 @@ impl Inner {
 impl PendingSeal<'_> {
     fn write(&mut self, content: &[u8], rng: &mut impl CryptoRng) -> Result<(), SealError> {
         let preamble = self.inner.preamble_kind();
-        let bucket = preamble
-            .bucket_for(content.len())
-            .ok_or(SealError::ContentTooLong)?;
+        let bucket = preamble.bucket_for(content.len()).ok_or(SealError::ContentTooLong)?;
         let mut nonce = [0; NONCE];
         rng.fill_bytes(&mut nonce);
         let id = self.inner.id;
-        let pq = if self.pq_changed {
-            self.inner.pq.next()
-        } else {
-            self.inner.pq.live()
-        };
+        let pq = if self.pq_changed { self.inner.pq.next() } else { self.inner.pq.live() };
         let (_, core) = self.inner.core.split();
         let header = core.header().seal(&core.sending.header, &id, &nonce);
         let key = core.sending.advance()?;
 
         self.envelope.reserve_exact(bucket.len());
-        self.envelope
-            .extend_from_slice(self.inner.preamble.as_deref().unwrap_or_default());
+        self.envelope.extend_from_slice(self.inner.preamble.as_deref().unwrap_or_default());
         self.envelope.extend_from_slice(&nonce);
         self.envelope.extend_from_slice(&header);
         let start = self.envelope.len();
         self.envelope.resize(bucket.len(), 0);
         let part = self.envelope.get_mut(start..).unwrap_or_default();
         if let Some((plain, tag)) = part.split_last_chunk_mut::<TAG>() {
-            core.cursor = body::write(
-                plain,
-                content,
-                pq.outgoing(core.epoch).as_ref(),
-                core.cursor,
-            );
+            core.cursor =
+                body::write(plain, content, pq.outgoing(core.epoch).as_ref(), core.cursor);
             *tag = seal_body(key, &nonce, id.as_bytes(), &header, plain);
         }
         Ok(())
@@ -157,10 +136,7 @@ impl PendingSeal<'_> {
         mut self,
         store: impl FnOnce(&StateView<'_>, &[u8]) -> Result<(), E>,
     ) -> Result<Vec<u8>, E> {
-        store(
-            &StateView::sealed(self.inner, self.pq_changed),
-            &self.envelope,
-        )?;
+        store(&StateView::sealed(self.inner, self.pq_changed), &self.envelope)?;
         self.inner.core.flip();
         if self.pq_changed {
             self.inner.pq.flip();

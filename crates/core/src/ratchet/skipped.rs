@@ -38,11 +38,7 @@ pub(crate) fn lives(day: Day, today: Day) -> bool {
 
 impl Skipped {
     pub(crate) fn new() -> Self {
-        Self {
-            keys: HashMap::new(),
-            order: VecDeque::new(),
-            inserted: 0,
-        }
+        Self { keys: HashMap::new(), order: VecDeque::new(), inserted: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -51,9 +47,7 @@ impl Skipped {
 
     /// A key, and since when it waits.
     pub(crate) fn get(&self, place: &Place) -> Option<(&MessageKey, Day)> {
-        self.keys
-            .get(place)
-            .map(|waiting| (&*waiting.key, waiting.day))
+        self.keys.get(place).map(|waiting| (&*waiting.key, waiting.day))
     }
 
     pub(crate) fn remove(&mut self, place: &Place) {
@@ -61,8 +55,7 @@ impl Skipped {
         if self.order.len() > 2 * self.keys.len() + 64 {
             let keys = &self.keys;
             self.order.retain(|(insertion, place)| {
-                keys.get(place)
-                    .is_some_and(|waiting| waiting.insertion == *insertion)
+                keys.get(place).is_some_and(|waiting| waiting.insertion == *insertion)
             });
         }
     }
@@ -70,11 +63,7 @@ impl Skipped {
     /// Adds a key; the oldest goes where there are too many.
     pub(crate) fn add(&mut self, place: Place, key: Box<MessageKey>, day: Day) {
         self.inserted = self.inserted.wrapping_add(1);
-        let waiting = Waiting {
-            key,
-            day,
-            insertion: self.inserted,
-        };
+        let waiting = Waiting { key, day, insertion: self.inserted };
         self.keys.insert(place, waiting);
         self.order.push_back((self.inserted, place));
         while self.keys.len() > MAX_SKIPPED_KEYS {
@@ -99,11 +88,7 @@ impl Skipped {
         let Some((insertion, place)) = self.order.pop_front() else {
             return;
         };
-        if self
-            .keys
-            .get(&place)
-            .is_some_and(|waiting| waiting.insertion == insertion)
-        {
+        if self.keys.get(&place).is_some_and(|waiting| waiting.insertion == insertion) {
             self.keys.remove(&place);
         }
     }
@@ -144,10 +129,7 @@ mod tests {
         skipped.remove(&(1, 1));
         skipped.add((1, 1), key(2), Day::new(40));
         skipped.expire(Day::new(40));
-        assert_eq!(
-            skipped.get(&(1, 1)).map(|(key, _)| key.expose()[0]),
-            Some(2)
-        );
+        assert_eq!(skipped.get(&(1, 1)).map(|(key, _)| key.expose()[0]), Some(2));
         assert_eq!(skipped.iter().count(), 1);
     }
 

@@ -36,42 +36,20 @@ pub struct StateView<'a> {
 
 impl<'a> StateView<'a> {
     pub(crate) fn live(inner: &'a Inner) -> Self {
-        Self {
-            inner,
-            core: inner.core.live(),
-            pq: inner.pq.live(),
-            opened: None,
-        }
+        Self { inner, core: inner.core.live(), pq: inner.pq.live(), opened: None }
     }
 
     pub(crate) fn sealed(inner: &'a Inner, pq_changed: bool) -> Self {
-        let pq = if pq_changed {
-            inner.pq.next()
-        } else {
-            inner.pq.live()
-        };
-        Self {
-            inner,
-            core: inner.core.next(),
-            pq,
-            opened: None,
-        }
+        let pq = if pq_changed { inner.pq.next() } else { inner.pq.live() };
+        Self { inner, core: inner.core.next(), pq, opened: None }
     }
 
     pub(crate) fn opened(inner: &'a Inner) -> Self {
         let delta = &inner.delta;
         Self {
             inner,
-            core: if delta.core {
-                inner.core.next()
-            } else {
-                inner.core.live()
-            },
-            pq: if delta.pq {
-                inner.pq.next()
-            } else {
-                inner.pq.live()
-            },
+            core: if delta.core { inner.core.next() } else { inner.core.live() },
+            pq: if delta.pq { inner.pq.next() } else { inner.pq.live() },
             opened: Some(delta),
         }
     }
@@ -102,16 +80,8 @@ impl<'a> StateView<'a> {
     }
 
     fn put_preamble(&self, out: &mut Vec<u8>) {
-        let preamble = self
-            .inner
-            .preamble
-            .as_deref()
-            .filter(|_| self.opened.is_none());
-        let kind = if preamble.is_none() {
-            Preamble::None
-        } else {
-            self.inner.preamble_kind()
-        };
+        let preamble = self.inner.preamble.as_deref().filter(|_| self.opened.is_none());
+        let kind = if preamble.is_none() { Preamble::None } else { self.inner.preamble_kind() };
         out.push(match kind {
             Preamble::None => 0,
             Preamble::Short => 1,
@@ -123,23 +93,10 @@ impl<'a> StateView<'a> {
     fn put_old(&self, out: &mut Vec<u8>) {
         let lives = |chain: &OldChain| self.opened.is_none_or(|delta| chain.lives(delta.today));
         let ended = self.opened.and_then(|delta| delta.ended.as_ref());
-        let all = || {
-            self.inner
-                .old
-                .iter()
-                .skip_while(|chain| !lives(chain))
-                .chain(ended)
-        };
+        let all = || self.inner.old.iter().skip_while(|chain| !lives(chain)).chain(ended);
         let over = all().count().saturating_sub(MAX_OLD_CHAINS);
         put_count(out, all().skip(over).count());
-        for OldChain {
-            serial,
-            header,
-            constants,
-            end,
-            day,
-        } in all().skip(over)
-        {
+        for OldChain { serial, header, constants, end, day } in all().skip(over) {
             out.extend_from_slice(&serial.to_be_bytes());
             out.extend_from_slice(header.expose());
             out.extend_from_slice(constants);
@@ -153,12 +110,7 @@ impl<'a> StateView<'a> {
         let all = || self.inner.recent.iter().chain(added);
         let over = all().count().saturating_sub(REMEMBERED_POSITIONS);
         put_count(out, all().skip(over).count());
-        for Position {
-            serial,
-            number,
-            mark,
-        } in all().skip(over)
-        {
+        for Position { serial, number, mark } in all().skip(over) {
             out.extend_from_slice(&serial.to_be_bytes());
             out.extend_from_slice(&number.to_be_bytes());
             out.extend_from_slice(mark);
@@ -166,14 +118,11 @@ impl<'a> StateView<'a> {
     }
 
     fn put_skipped(&self, out: &mut Vec<u8>) {
-        let lives = |day: Day| {
-            self.opened
-                .is_none_or(|delta| super::skipped::lives(day, delta.today))
-        };
+        let lives =
+            |day: Day| self.opened.is_none_or(|delta| super::skipped::lives(day, delta.today));
         let taken = self.opened.and_then(|delta| delta.taken);
-        let (added, today) = self
-            .opened
-            .map_or((&[][..], Day::new(0)), |delta| (&delta.added, delta.today));
+        let (added, today) =
+            self.opened.map_or((&[][..], Day::new(0)), |delta| (&delta.added, delta.today));
         let kept = || {
             self.inner
                 .skipped
@@ -182,11 +131,7 @@ impl<'a> StateView<'a> {
                 .filter(|(place, _, _)| Some(*place) != taken)
         };
         let all = || kept().chain(added.iter().map(|(place, key)| (*place, &**key, today)));
-        let total = if self.opened.is_none() {
-            self.inner.skipped.len()
-        } else {
-            all().count()
-        };
+        let total = if self.opened.is_none() { self.inner.skipped.len() } else { all().count() };
         let over = total.saturating_sub(MAX_SKIPPED_KEYS);
         put_count(out, total - over);
         for ((serial, number), key, day) in all().skip(over) {
@@ -215,11 +160,7 @@ impl Session {
         if version != VERSION {
             return Err(StateError::Version(version));
         }
-        let role = if reader.flag()? {
-            Role::Responder
-        } else {
-            Role::Initiator
-        };
+        let role = if reader.flag()? { Role::Responder } else { Role::Initiator };
         let id = SessionId::from_bytes(*reader.array()?);
         let mut inner = Inner::blank(id, role);
         inner.preamble = read_preamble(&mut reader)?;
@@ -243,11 +184,7 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 
 fn read_count(reader: &mut Reader<'_>, bound: usize) -> Result<usize, StateError> {
     let count = usize::from(reader.u16()?);
-    if count > bound {
-        Err(StateError::Bound)
-    } else {
-        Ok(count)
-    }
+    if count > bound { Err(StateError::Bound) } else { Ok(count) }
 }
 
 fn read_preamble(reader: &mut Reader<'_>) -> Result<Option<Vec<u8>>, StateError> {
@@ -279,35 +216,17 @@ fn put_core(out: &mut Vec<u8>, core: &Core) {
     out.extend_from_slice(tag.as_bytes());
     out.extend_from_slice(own.expose());
     out.push(u8::from(remote.is_some()));
-    out.extend_from_slice(
-        remote
-            .as_ref()
-            .map_or(&[0; 32][..], |remote| remote.as_bytes()),
-    );
+    out.extend_from_slice(remote.as_ref().map_or(&[0; 32][..], |remote| remote.as_bytes()));
     out.extend_from_slice(next_sending.expose());
     out.extend_from_slice(next_receiving.expose());
     out.push(u8::from(*sending_due));
-    let Sending {
-        header,
-        chain,
-        public,
-        previous,
-        next,
-    } = sending;
+    let Sending { header, chain, public, previous, next } = sending;
     out.extend_from_slice(header.expose());
     out.extend_from_slice(chain.expose());
     out.extend_from_slice(public);
     out.extend_from_slice(&previous.to_be_bytes());
     out.extend_from_slice(&next.to_be_bytes());
-    let Receiving {
-        serial,
-        header,
-        chain,
-        previous,
-        next,
-        epoch,
-        tag,
-    } = receiving;
+    let Receiving { serial, header, chain, previous, next, epoch, tag } = receiving;
     out.extend_from_slice(&serial.to_be_bytes());
     out.extend_from_slice(header.expose());
     out.extend_from_slice(chain.expose());
@@ -326,32 +245,19 @@ fn read_core(reader: &mut Reader<'_>, core: &mut Core) -> Result<(), StateError>
     let has_remote = reader.flag()?;
     let remote = DhPublic::from_bytes(reader.array()?).map_err(|_| StateError::Key)?;
     core.remote = has_remote.then_some(remote);
-    core.next_sending
-        .expose_mut()
-        .copy_from_slice(reader.take(32)?);
-    core.next_receiving
-        .expose_mut()
-        .copy_from_slice(reader.take(32)?);
+    core.next_sending.expose_mut().copy_from_slice(reader.take(32)?);
+    core.next_receiving.expose_mut().copy_from_slice(reader.take(32)?);
     core.sending_due = reader.flag()?;
     let sending = &mut core.sending;
-    sending
-        .header
-        .expose_mut()
-        .copy_from_slice(reader.take(32)?);
+    sending.header.expose_mut().copy_from_slice(reader.take(32)?);
     sending.chain.expose_mut().copy_from_slice(reader.take(32)?);
     sending.public = *reader.array()?;
     sending.previous = reader.u32()?;
     sending.next = reader.u32()?;
     let receiving = &mut core.receiving;
     receiving.serial = reader.u32()?;
-    receiving
-        .header
-        .expose_mut()
-        .copy_from_slice(reader.take(32)?);
-    receiving
-        .chain
-        .expose_mut()
-        .copy_from_slice(reader.take(32)?);
+    receiving.header.expose_mut().copy_from_slice(reader.take(32)?);
+    receiving.chain.expose_mut().copy_from_slice(reader.take(32)?);
     receiving.previous = reader.u32()?;
     receiving.next = reader.u32()?;
     receiving.epoch = reader.u32()?;
@@ -361,29 +267,17 @@ fn read_core(reader: &mut Reader<'_>, core: &mut Core) -> Result<(), StateError>
 }
 
 fn put_pq(out: &mut Vec<u8>, pq: &Pq) {
-    let Pq {
-        phase,
-        seed,
-        shared,
-    } = pq;
+    let Pq { phase, seed, shared } = pq;
     match phase {
         Phase::Idle => out.push(0),
         // The key is computed from the seed again.
-        Phase::Offering {
-            key: _,
-            key_hash: _,
-            peer_has_key,
-            incoming,
-        } => {
+        Phase::Offering { key: _, key_hash: _, peer_has_key, incoming } => {
             out.push(1);
             out.extend_from_slice(seed.expose());
             out.push(u8::from(*peer_has_key));
             put_assembly(out, incoming.as_ref());
         }
-        Phase::Secret {
-            key_hash,
-            ciphertext_hash,
-        } => {
+        Phase::Secret { key_hash, ciphertext_hash } => {
             out.push(2);
             out.extend_from_slice(shared.expose());
             out.extend_from_slice(key_hash);
@@ -397,12 +291,7 @@ fn put_pq(out: &mut Vec<u8>, pq: &Pq) {
             out.push(4);
             out.extend_from_slice(bytes);
         }
-        Phase::Answering {
-            ciphertext,
-            key_hash,
-            ciphertext_hash: _,
-            incoming,
-        } => {
+        Phase::Answering { ciphertext, key_hash, ciphertext_hash: _, incoming } => {
             out.push(5);
             out.extend_from_slice(shared.expose());
             out.extend_from_slice(key_hash);
@@ -423,14 +312,9 @@ fn read_pq(reader: &mut Reader<'_>, pq: &mut Pq) -> Result<(), StateError> {
         }
         2 => {
             pq.shared.expose_mut().copy_from_slice(reader.take(32)?);
-            Phase::Secret {
-                key_hash: *reader.array()?,
-                ciphertext_hash: *reader.array()?,
-            }
+            Phase::Secret { key_hash: *reader.array()?, ciphertext_hash: *reader.array()? }
         }
-        3 => Phase::Waiting {
-            incoming: read_assembly(reader)?,
-        },
+        3 => Phase::Waiting { incoming: read_assembly(reader)? },
         4 => Phase::Keyed(keyed(reader.array()?).map_err(|_| StateError::Key)?),
         5 => {
             pq.shared.expose_mut().copy_from_slice(reader.take(32)?);

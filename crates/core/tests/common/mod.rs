@@ -1,4 +1,11 @@
 //! What the scenario tests share: a reproducible generator and two parties.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    reason = "a test may panic"
+)]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::convert::Infallible;
@@ -66,10 +73,7 @@ impl Person {
         let account = AccountSecret::generate(rng);
         let device = DeviceSecret::generate(rng);
         let list = DeviceList::issue(&account, None, 1_700_000_000, &[device.public()]).unwrap();
-        Self {
-            account,
-            device: LocalDevice::new(device, list).unwrap(),
-        }
+        Self { account, device: LocalDevice::new(device, list).unwrap() }
     }
 }
 
@@ -90,14 +94,7 @@ pub fn first_contact(rng: &mut TestRng, kind: BundleKind) -> FirstContact {
     let (prekey, bundle) = generate_prekey(kind, &bob.device, TODAY.plus(30), &reply, rng);
     let sealed = bundle.seal(&link.card_key(), rng);
     let session = start(&alice, &bob, &link, &sealed, rng);
-    FirstContact {
-        alice,
-        bob,
-        link,
-        prekey,
-        sealed,
-        session,
-    }
+    FirstContact { alice, bob, link, prekey, sealed, session }
 }
 
 pub fn start(
@@ -110,14 +107,7 @@ pub fn start(
     let fingerprint = bob.account.public().fingerprint();
     let bundle = Bundle::open(&link.card_key(), sealed, &fingerprint, TODAY).unwrap();
     let reply = Routing::new(b"alice's mailbox").unwrap();
-    initiate(
-        &alice.device,
-        bundle.check(None).unwrap(),
-        link,
-        &reply,
-        rng,
-    )
-    .unwrap()
+    initiate(&alice.device, bundle.check(None).unwrap(), link, &reply, rng).unwrap()
 }
 
 /// Seals and commits.
@@ -131,11 +121,7 @@ pub fn seal(session: &mut Session, content: &[u8], rng: &mut TestRng) -> Vec<u8>
             Ok::<_, Infallible>(())
         })
         .unwrap();
-    assert_eq!(
-        stored.unwrap(),
-        session.to_bytes(),
-        "what was stored is what is"
-    );
+    assert_eq!(stored.unwrap(), session.to_bytes(), "what was stored is what is");
     envelope
 }
 
@@ -149,11 +135,7 @@ pub fn open(session: &mut Session, envelope: &[u8]) -> Result<Vec<u8>, OpenError
             Ok::<_, Infallible>(())
         })
         .unwrap();
-    assert_eq!(
-        stored.unwrap(),
-        session.to_bytes(),
-        "what was stored is what is"
-    );
+    assert_eq!(stored.unwrap(), session.to_bytes(), "what was stored is what is");
     Ok(content.to_vec())
 }
 

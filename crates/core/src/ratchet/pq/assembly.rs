@@ -19,11 +19,7 @@ impl<const SIZE: usize> Assembly<SIZE> {
     pub(crate) const FULL: u64 = (1 << (SIZE / PIECE_BLOCK)) - 1;
 
     pub(crate) const fn new(tag: [u8; TAG]) -> Self {
-        Self {
-            tag,
-            have: 0,
-            bytes: [0; SIZE],
-        }
+        Self { tag, have: 0, bytes: [0; SIZE] }
     }
 
     /// What a run makes of an assembly, or of none.
@@ -43,11 +39,9 @@ impl<const SIZE: usize> Assembly<SIZE> {
 
     /// Whether a run would change it.
     pub(crate) fn lacks(current: Option<&Self>, run: &Run<'_>) -> bool {
-        current
-            .filter(|assembly| assembly.tag == run.tag)
-            .is_none_or(|assembly| {
-                Self::indexed(run).any(|(index, _)| assembly.have & (1 << index) == 0)
-            })
+        current.filter(|assembly| assembly.tag == run.tag).is_none_or(|assembly| {
+            Self::indexed(run).any(|(index, _)| assembly.have & (1 << index) == 0)
+        })
     }
 
     /// Whether it is whole.

@@ -34,10 +34,7 @@ impl EpochTag {
     /// The tag of epoch 0: the first 8 bytes of
     /// `SHA-256("… epoch tag" ‖ 0 ‖ session id)`.
     pub(crate) fn first(id: &SessionId) -> Self {
-        Self(truncate(&sha256(
-            label::EPOCH_TAG,
-            &[&[0; 4], id.as_bytes()],
-        )))
+        Self(truncate(&sha256(label::EPOCH_TAG, &[&[0; 4], id.as_bytes()])))
     }
 }
 
@@ -45,10 +42,7 @@ impl EpochInfo {
     /// The first 8 bytes of `SHA-256("… epoch tag" ‖ epoch ‖ H(ek) ‖ H(ct))`.
     pub(crate) fn tag(&self) -> EpochTag {
         let epoch = self.epoch.to_be_bytes();
-        let hash = sha256(
-            label::EPOCH_TAG,
-            &[&epoch, &self.key_hash, &self.ciphertext_hash],
-        );
+        let hash = sha256(label::EPOCH_TAG, &[&epoch, &self.key_hash, &self.ciphertext_hash]);
         EpochTag(truncate(&hash))
     }
 }

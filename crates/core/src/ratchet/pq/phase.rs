@@ -26,10 +26,7 @@ pub(crate) struct RemoteKey {
 
 /// Where the exchange for the next epoch stands.
 #[derive(Clone, Copy)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "held in place, twice for each session"
-)]
+#[allow(clippy::large_enum_variant, reason = "held in place, twice for each session")]
 pub(crate) enum Phase {
     /// Offering; no key pair yet.
     Idle,
@@ -41,10 +38,7 @@ pub(crate) enum Phase {
         incoming: Option<CiphertextParts>,
     },
     /// Offering; holds the secret, to be mixed in at the next sending step.
-    Secret {
-        key_hash: [u8; 32],
-        ciphertext_hash: [u8; 32],
-    },
+    Secret { key_hash: [u8; 32], ciphertext_hash: [u8; 32] },
     /// Answering; the key is arriving.
     Waiting { incoming: Option<KeyParts> },
     /// Answering; the key is here, to be encapsulated to at the next send.
@@ -72,20 +66,12 @@ pub(crate) struct Pq {
 
 impl Pq {
     pub(crate) fn new(phase: Phase) -> Self {
-        Self {
-            phase,
-            seed: KemSeed::blank(),
-            shared: KemSecret::blank(),
-        }
+        Self { phase, seed: KemSeed::blank(), shared: KemSecret::blank() }
     }
 
     /// Becomes a copy, in place.
     pub(crate) fn copy_from(&mut self, other: &Self) {
-        let Self {
-            phase,
-            seed,
-            shared,
-        } = other;
+        let Self { phase, seed, shared } = other;
         self.phase = *phase;
         self.seed.expose_mut().copy_from_slice(seed.expose());
         self.shared.expose_mut().copy_from_slice(shared.expose());
@@ -117,22 +103,10 @@ impl Pq {
     pub(crate) fn outgoing(&self, epoch: u32) -> Option<Outgoing<'_>> {
         let epoch = epoch.checked_add(1)?;
         match &self.phase {
-            Phase::Offering {
-                key,
-                key_hash,
-                peer_has_key: false,
-                ..
-            } => Some(Outgoing {
-                kind: Kind::Key,
-                epoch,
-                tag: truncate(key_hash),
-                object: key,
-            }),
-            Phase::Answering {
-                ciphertext,
-                ciphertext_hash,
-                ..
-            } => Some(Outgoing {
+            Phase::Offering { key, key_hash, peer_has_key: false, .. } => {
+                Some(Outgoing { kind: Kind::Key, epoch, tag: truncate(key_hash), object: key })
+            }
+            Phase::Answering { ciphertext, ciphertext_hash, .. } => Some(Outgoing {
                 kind: Kind::Ciphertext,
                 epoch,
                 tag: truncate(ciphertext_hash),
@@ -144,35 +118,18 @@ impl Pq {
 
     /// The epoch that we can raise, if `epoch` is the current one.
     pub(crate) fn raisable(&self, epoch: u32) -> Option<EpochInfo> {
-        let Phase::Secret {
-            key_hash,
-            ciphertext_hash,
-        } = self.phase
-        else {
+        let Phase::Secret { key_hash, ciphertext_hash } = self.phase else {
             return None;
         };
-        Some(EpochInfo {
-            epoch: epoch.checked_add(1)?,
-            key_hash,
-            ciphertext_hash,
-        })
+        Some(EpochInfo { epoch: epoch.checked_add(1)?, key_hash, ciphertext_hash })
     }
 
     /// The epoch into which we can follow, if `epoch` is the current one.
     pub(crate) fn followable(&self, epoch: u32) -> Option<EpochInfo> {
-        let Phase::Answering {
-            key_hash,
-            ciphertext_hash,
-            ..
-        } = self.phase
-        else {
+        let Phase::Answering { key_hash, ciphertext_hash, .. } = self.phase else {
             return None;
         };
-        Some(EpochInfo {
-            epoch: epoch.checked_add(1)?,
-            key_hash,
-            ciphertext_hash,
-        })
+        Some(EpochInfo { epoch: epoch.checked_add(1)?, key_hash, ciphertext_hash })
     }
 
     /// The epoch was mixed in: roles swap and the secrets go.
@@ -185,14 +142,7 @@ impl Pq {
     /// the next epoch, `stepped` whether it began a new chain.
     pub(crate) fn is_changed_by(&self, run: Option<&Run<'_>>, stepped: bool) -> bool {
         match (&self.phase, run) {
-            (
-                Phase::Offering {
-                    peer_has_key,
-                    incoming,
-                    ..
-                },
-                Some(run),
-            ) => {
+            (Phase::Offering { peer_has_key, incoming, .. }, Some(run)) => {
                 run.kind == Kind::Ciphertext
                     && (!peer_has_key || CiphertextParts::lacks(incoming.as_ref(), run))
             }
@@ -201,12 +151,9 @@ impl Pq {
                 run.kind == Kind::Key && KeyParts::lacks(incoming.as_ref(), run)
             }
             (Phase::Keyed(remote), Some(run)) => is_other_key(run, &remote.hash),
-            (
-                Phase::Answering {
-                    key_hash, incoming, ..
-                },
-                Some(run),
-            ) => is_other_key(run, key_hash) && KeyParts::lacks(incoming.as_ref(), run),
+            (Phase::Answering { key_hash, incoming, .. }, Some(run)) => {
+                is_other_key(run, key_hash) && KeyParts::lacks(incoming.as_ref(), run)
+            }
             _ => false,
         }
     }
@@ -221,24 +168,11 @@ impl Pq {
         stepped: bool,
     ) -> Result<(), OpenError> {
         self.phase = match (self.phase, run) {
-            (
-                Phase::Offering {
-                    key,
-                    key_hash,
-                    peer_has_key,
-                    incoming,
-                },
-                run,
-            ) => {
+            (Phase::Offering { key, key_hash, peer_has_key, incoming }, run) => {
                 let Some(run) = run.filter(|run| run.kind == Kind::Ciphertext) else {
                     // A peer that goes on without pieces has lost our key.
                     let peer_has_key = peer_has_key && !stepped;
-                    self.phase = Phase::Offering {
-                        key,
-                        key_hash,
-                        peer_has_key,
-                        incoming,
-                    };
+                    self.phase = Phase::Offering { key, key_hash, peer_has_key, incoming };
                     return Ok(());
                 };
                 let parts = CiphertextParts::with(incoming, run);
@@ -250,12 +184,11 @@ impl Pq {
             (Phase::Keyed(remote), Some(run)) if is_other_key(run, &remote.hash) => {
                 collect_key(None, run, None)?
             }
-            (
-                phase @ Phase::Answering {
-                    key_hash, incoming, ..
-                },
-                Some(run),
-            ) if is_other_key(run, &key_hash) => collect_key(incoming, run, Some(phase))?,
+            (phase @ Phase::Answering { key_hash, incoming, .. }, Some(run))
+                if is_other_key(run, &key_hash) =>
+            {
+                collect_key(incoming, run, Some(phase))?
+            }
             (phase, _) => phase,
         };
         if matches!(self.phase, Phase::Keyed(_)) {
@@ -271,12 +204,7 @@ impl Pq {
         key_hash: [u8; 32],
         parts: CiphertextParts,
     ) -> Phase {
-        let incoming = |incoming| Phase::Offering {
-            key,
-            key_hash,
-            peer_has_key: true,
-            incoming,
-        };
+        let incoming = |incoming| Phase::Offering { key, key_hash, peer_has_key: true, incoming };
         if !parts.is_full() {
             return incoming(Some(parts));
         }
@@ -288,10 +216,7 @@ impl Pq {
         }
         mlkem768::decapsulate(&self.seed, &parts.bytes, &mut self.shared);
         self.seed.zeroize();
-        Phase::Secret {
-            key_hash,
-            ciphertext_hash,
-        }
+        Phase::Secret { key_hash, ciphertext_hash }
     }
 }
 
@@ -308,21 +233,13 @@ pub(crate) fn offering(
 ) -> Phase {
     let key = *mlkem768::encapsulation_key(seed).as_bytes();
     let key_hash = key_hash(&key);
-    Phase::Offering {
-        key,
-        key_hash,
-        peer_has_key,
-        incoming,
-    }
+    Phase::Offering { key, key_hash, peer_has_key, incoming }
 }
 
 /// A peer's key, if it passes the modulus check.
 pub(crate) fn keyed(bytes: &[u8; mlkem768::KEY]) -> Result<RemoteKey, InvalidKey> {
     mlkem768::EncapsulationKey::from_bytes(bytes)?;
-    Ok(RemoteKey {
-        bytes: *bytes,
-        hash: key_hash(bytes),
-    })
+    Ok(RemoteKey { bytes: *bytes, hash: key_hash(bytes) })
 }
 
 /// The phase in which a ciphertext goes out.
@@ -332,12 +249,7 @@ pub(crate) fn answering(
     incoming: Option<KeyParts>,
 ) -> Phase {
     let ciphertext_hash = ciphertext_hash(&key_hash, &ciphertext);
-    Phase::Answering {
-        ciphertext,
-        key_hash,
-        ciphertext_hash,
-        incoming,
-    }
+    Phase::Answering { ciphertext, key_hash, ciphertext_hash, incoming }
 }
 
 fn answer(remote: &RemoteKey, rng: &mut impl CryptoRng, shared: &mut KemSecret) -> Phase {
@@ -364,24 +276,14 @@ fn collect_key(
     if truncate::<TAG>(&hash) != parts.tag {
         return Ok(with_incoming(answering, None));
     }
-    keyed(&parts.bytes)
-        .map(Phase::Keyed)
-        .map_err(|InvalidKey| OpenError::EncapsulationKey)
+    keyed(&parts.bytes).map(Phase::Keyed).map_err(|InvalidKey| OpenError::EncapsulationKey)
 }
 
 fn with_incoming(answering: Option<Phase>, incoming: Option<KeyParts>) -> Phase {
     match answering {
-        Some(Phase::Answering {
-            ciphertext,
-            key_hash,
-            ciphertext_hash,
-            ..
-        }) => Phase::Answering {
-            ciphertext,
-            key_hash,
-            ciphertext_hash,
-            incoming,
-        },
+        Some(Phase::Answering { ciphertext, key_hash, ciphertext_hash, .. }) => {
+            Phase::Answering { ciphertext, key_hash, ciphertext_hash, incoming }
+        }
         _ => Phase::Waiting { incoming },
     }
 }

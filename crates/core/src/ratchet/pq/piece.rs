@@ -78,16 +78,7 @@ fn read_run(kind: Kind, room: &[u8]) -> Result<(Option<Run<'_>>, &[u8]), crate::
         return Err(crate::codec::Unreadable);
     }
     let blocks = reader.take(usize::from(count) * PIECE_BLOCK)?;
-    Ok((
-        Some(Run {
-            kind,
-            epoch,
-            first,
-            tag,
-            blocks,
-        }),
-        reader.rest(),
-    ))
+    Ok((Some(Run { kind, epoch, first, tag, blocks }), reader.rest()))
 }
 
 /// What is to be sent: an object, and from where.
@@ -114,23 +105,7 @@ impl Outgoing<'_> {
         }
         let [e0, e1, e2, e3] = self.epoch.to_be_bytes();
         let [t0, t1, t2, t3, t4, t5, t6, t7] = self.tag;
-        *head = [
-            self.kind.byte(),
-            e0,
-            e1,
-            e2,
-            e3,
-            first,
-            count,
-            t0,
-            t1,
-            t2,
-            t3,
-            t4,
-            t5,
-            t6,
-            t7,
-        ];
+        *head = [self.kind.byte(), e0, e1, e2, e3, first, count, t0, t1, t2, t3, t4, t5, t6, t7];
         // From `first` to the object's end, then on from its beginning.
         let start = usize::from(first) * PIECE_BLOCK;
         let (before, after) = self.object.split_at_checked(start).unwrap_or_default();
@@ -150,20 +125,12 @@ mod tests {
     #[test]
     fn runs_wrap_around_and_read_back() {
         let object: alloc::vec::Vec<u8> = (0..37u8).flat_map(|block| [block; 32]).collect();
-        let out = Outgoing {
-            kind: Kind::Key,
-            epoch: 3,
-            tag: [9; TAG],
-            object: &object,
-        };
+        let out = Outgoing { kind: Kind::Key, epoch: 3, tag: [9; TAG], object: &object };
         let mut room = [0; RUN_HEADER + 3 * 32 + 31];
         assert_eq!(out.write(36, &mut room), 2);
         let (run, padding) = read(&room).unwrap();
         let run = run.unwrap();
-        assert_eq!(
-            (run.kind, run.epoch, run.first, run.tag),
-            (Kind::Key, 3, 36, [9; TAG])
-        );
+        assert_eq!((run.kind, run.epoch, run.first, run.tag), (Kind::Key, 3, 36, [9; TAG]));
         assert_eq!(run.blocks.len(), 96);
         assert_eq!((run.blocks[0], run.blocks[32], run.blocks[64]), (36, 0, 1));
         assert_eq!(padding, [0; 31]);
@@ -172,12 +139,7 @@ mod tests {
     #[test]
     fn a_whole_object_goes_in_one_run() {
         let object = [7; 37 * 32];
-        let out = Outgoing {
-            kind: Kind::Key,
-            epoch: 1,
-            tag: [1; TAG],
-            object: &object,
-        };
+        let out = Outgoing { kind: Kind::Key, epoch: 1, tag: [1; TAG], object: &object };
         let mut room = [0; 4000];
         assert_eq!(out.write(0, &mut room), 0);
         assert_eq!(read(&room).unwrap().0.unwrap().blocks.len(), 37 * 32);
@@ -185,12 +147,8 @@ mod tests {
 
     #[test]
     fn too_little_room_stays_zero() {
-        let out = Outgoing {
-            kind: Kind::Ciphertext,
-            epoch: 1,
-            tag: [1; TAG],
-            object: &[5; 34 * 32],
-        };
+        let out =
+            Outgoing { kind: Kind::Ciphertext, epoch: 1, tag: [1; TAG], object: &[5; 34 * 32] };
         let mut room = [0; RUN_HEADER + 31];
         assert_eq!(out.write(4, &mut room), 4);
         assert_eq!(room, [0; RUN_HEADER + 31]);
@@ -203,11 +161,7 @@ mod tests {
         assert_eq!(read(&room).err(), Some(OpenError::Piece));
         for (kind, first, count) in [(1, 37, 1), (2, 34, 1), (1, 0, 0), (1, 0, 38), (1, 0, 3)] {
             (room[0], room[5], room[6]) = (kind, first, count);
-            assert_eq!(
-                read(&room).err(),
-                Some(OpenError::Piece),
-                "{kind} {first} {count}"
-            );
+            assert_eq!(read(&room).err(), Some(OpenError::Piece), "{kind} {first} {count}");
         }
         assert_eq!(read(&[1, 0]).err(), Some(OpenError::Piece));
         assert!(read(&[]).unwrap().0.is_none());
