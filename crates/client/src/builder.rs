@@ -63,7 +63,6 @@ pub struct Builder {
     pub(crate) secret: Secret,
     pub(crate) bind: Option<IpAddr>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) seed: Option<[u8; 32]>,
     pub(crate) offline: bool,
 }
 
@@ -74,7 +73,6 @@ impl Builder {
             secret: Secret::passphrase(""),
             bind: None,
             clock: Arc::new(SystemClock),
-            seed: None,
             offline: false,
         }
     }

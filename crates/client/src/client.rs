@@ -1,17 +1,31 @@
 //! The handle that applications hold.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use undertone_wire::Day;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, Notify};
 use undertone_session::contact::{AccountId, Contact, SafetyNumberView};
 use undertone_session::ids::{ContactId, MessageId};
 use undertone_session::link::{Link, LinkKind};
-use undertone_session::message::{Message, MessageState};
+use undertone_session::message::{Hold, Message, MessageState};
+use undertone_wire::{Day, RelayAddress};
 
+use crate::background::Background;
 use crate::builder::{Builder, NewProfile};
+use crate::clock::Clock;
+use crate::core::Core;
 use crate::error::Error;
 use crate::events::Events;
+use crate::network::Network;
+use crate::profile::Profile;
+use crate::receive::Receiver;
+
+/// Hexadecimal digits by which a person tells devices apart.
+const DEVICE_DIGITS: usize = 32;
 
 /// This profile.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,14 +64,37 @@ pub struct SyncReport {
     pub parked: u64,
 }
 
-/// A profile that is open. Clones are handles to the same one.
-#[derive(Clone, Debug)]
-pub struct Client {
-    _shared: (),
+/// What all handles share.
+pub(crate) struct Shared {
+    pub(crate) core: Core,
+    pub(crate) network: Network,
+    pub(crate) dir: PathBuf,
+    /// The profile's own relay.
+    pub(crate) relay: RelayAddress,
+    me: Me,
+    pub(crate) receiver: Mutex<Receiver>,
+    /// Held by the one pass that sends.
+    pub(crate) sending: Mutex<()>,
+    /// Held by the one pass that fetches files.
+    pub(crate) fetching: Mutex<()>,
+    /// Something may be waiting to go out.
+    pub(crate) outgoing: Notify,
+    /// There may be a mailbox that is not subscribed to.
+    pub(crate) resubscribe: Notify,
+    /// The tasks of [`Client::start`].
+    pub(crate) background: Background,
 }
 
-const fn skeleton<T>() -> Result<T, Error> {
-    Err(Error::Closed)
+/// A profile that is open. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("dir", &self.shared.dir).finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -67,24 +104,65 @@ impl Client {
     }
 
     pub(crate) async fn create(builder: Builder, profile: NewProfile) -> Result<Self, Error> {
-        let _ = (builder, profile);
-        skeleton()
+        let Builder { dir, secret, bind, clock, offline } = builder;
+        let now = clock.now();
+        let NewProfile { name, join } = profile;
+        let make = move || crate::profile::create(&dir, &secret, &name, &join, now);
+        Self::run(make, clock, Network::new(bind, offline)).await
     }
 
     pub(crate) async fn open(builder: Builder) -> Result<Self, Error> {
-        let _ = builder;
-        skeleton()
+        let Builder { dir, secret, bind, clock, offline } = builder;
+        let make = move || crate::profile::open(&dir, &secret);
+        let client = Self::run(make, clock, Network::new(bind, offline)).await?;
+        client.shared.tidy_blobs().await?;
+        Ok(client)
+    }
+
+    async fn run(
+        make: impl FnOnce() -> Result<Profile, Error> + Send + 'static,
+        clock: Arc<dyn Clock>,
+        network: Network,
+    ) -> Result<Self, Error> {
+        // Deriving a key from a passphrase takes a while.
+        let profile = tokio::task::spawn_blocking(make)
+            .await
+            .map_err(|e| Error::Internal { reason: e.to_string() })??;
+        let keys = Sha256::digest(profile.engine.device_keys());
+        let device = keys.get(..DEVICE_DIGITS / 2).unwrap_or_default();
+        let me = Me {
+            name: profile.engine.name().to_owned(),
+            account: profile.engine.account(),
+            relay: profile.engine.relay().to_string(),
+            device: HEXLOWER.encode(device),
+        };
+        let (dir, relay) = (profile.dir.clone(), profile.engine.relay().clone());
+        let core = Core::start(profile, clock)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                core,
+                network,
+                dir,
+                relay,
+                me,
+                receiver: Mutex::default(),
+                sending: Mutex::default(),
+                fetching: Mutex::default(),
+                outgoing: Notify::new(),
+                resubscribe: Notify::new(),
+                background: Background::default(),
+            }),
+        })
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.shared.core
     }
 
     /// This profile.
     #[must_use]
     pub fn me(&self) -> Me {
-        Me {
-            name: String::new(),
-            account: AccountId::from_bytes([0; 32]),
-            relay: String::new(),
-            device: String::new(),
-        }
+        self.shared.me.clone()
     }
 
     /// Makes a link, and stores what it needs at the relay before it returns.
@@ -93,8 +171,8 @@ impl Client {
     /// [`Error::Unreachable`], [`Error::RelayPinMismatch`], [`Error::AdmissionRefused`]: no link
     /// was made then.
     pub async fn invite(&self, kind: LinkKind, label: Option<String>) -> Result<Invitation, Error> {
-        let _ = (kind, label);
-        skeleton()
+        let (link, expires) = self.shared.invite(kind, label).await?;
+        Ok(Invitation { link, expires })
     }
 
     /// Uses somebody's link: takes what the relay keeps for it, starts a session, and queues the
@@ -102,10 +180,10 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::LinkUsedUp`], [`Error::LinkUnknown`], [`Error::LinkOwn`], [`Error::LinkForged`],
-    /// [`Error::Unreachable`], [`Error::RelayPinMismatch`].
+    /// [`Error::NameInvalid`], [`Error::Unreachable`], [`Error::RelayPinMismatch`].
     pub async fn add(&self, link: &Link, name: Option<String>) -> Result<Contact, Error> {
-        let _ = (link, name);
-        skeleton()
+        let contact = self.shared.add(link, name).await?;
+        self.core().ask(move |e| e.contact(contact)).await
     }
 
     /// All contacts, in the order in which they were made.
@@ -113,7 +191,7 @@ impl Client {
     /// # Errors
     /// Those of the store.
     pub async fn contacts(&self) -> Result<Vec<Contact>, Error> {
-        skeleton()
+        self.core().ask(|e| e.contacts()).await
     }
 
     /// The contact with this name, number, or beginning of an account fingerprint (at least 4 digits).
@@ -121,8 +199,9 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownContact`], [`Error::AmbiguousContact`].
     pub async fn contact(&self, query: &str) -> Result<Contact, Error> {
-        let _ = query;
-        skeleton()
+        let asked = query.to_owned();
+        let found = self.core().ask(move |e| e.find_contact(&asked)).await;
+        found.map_err(|error| error.asked_for(query))
     }
 
     /// Calls a contact something else, here only.
@@ -130,8 +209,9 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownContact`], [`Error::NameInvalid`].
     pub async fn rename(&self, contact: ContactId, name: &str) -> Result<Contact, Error> {
-        let _ = (contact, name);
-        skeleton()
+        let name = name.to_owned();
+        let renamed = self.core().change(move |e| e.rename(contact, &name)).await;
+        renamed.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
     /// Queues a text. It is on disk when this returns; no network is needed.
@@ -139,8 +219,10 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownContact`], [`Error::MessageEmpty`], [`Error::MessageTooLong`].
     pub async fn send_text(&self, contact: ContactId, text: &str) -> Result<MessageId, Error> {
-        let _ = (contact, text);
-        skeleton()
+        let (text, now) = (text.to_owned(), self.core().now());
+        let queued = self.core().change(move |e| e.queue_text(contact, &text, now)).await;
+        self.shared.outgoing.notify_one();
+        queued.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
     /// Encrypts a file into the profile directory and queues it: the file itself is not needed
@@ -153,8 +235,9 @@ impl Client {
         contact: ContactId,
         path: impl AsRef<Path>,
     ) -> Result<MessageId, Error> {
-        let _ = (contact, path.as_ref());
-        skeleton()
+        let queued = self.shared.queue_file(contact, path.as_ref().to_path_buf()).await;
+        self.shared.outgoing.notify_one();
+        queued.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
     /// A message of the history.
@@ -162,44 +245,52 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownMessage`].
     pub async fn message(&self, id: MessageId) -> Result<Message, Error> {
-        let _ = id;
-        skeleton()
+        self.core().ask(move |e| e.message(id)).await
     }
 
     /// Waits until an outgoing message has come at least as far as `state`. The network has to be
     /// driven meanwhile, by [`Client::start`] or [`Client::sync`].
     ///
     /// # Errors
-    /// [`Error::Timeout`]; [`Error::MailboxFull`], [`Error::AddressUnknown`] or
-    /// [`Error::RelayRefused`] if a relay refused the last attempt (the message is kept and tried
-    /// again); [`Error::MessageFailed`] if it can't be sent at all.
+    /// [`Error::Timeout`]; [`Error::MailboxFull`], [`Error::AddressUnknown`],
+    /// [`Error::Unreachable`] or [`Error::RelayRefused`] if the last attempt was refused (the
+    /// message is kept and tried again); [`Error::MessageFailed`] if it can't be sent at all.
     pub async fn wait(
         &self,
         id: MessageId,
         state: MessageState,
         timeout: Duration,
     ) -> Result<Message, Error> {
-        let _ = (id, state, timeout);
-        skeleton()
+        let waiting = async {
+            let mut changes = self.core().changes();
+            loop {
+                let message = self.message(id).await?;
+                if let Some(result) = waited(message, &state) {
+                    return result;
+                }
+                changes.changed().await.map_err(|_| Error::Closed)?;
+            }
+        };
+        tokio::time::timeout(timeout, waiting).await.unwrap_or(Err(Error::Timeout))
     }
 
-    /// One pass: connects, receives all that is waiting, sends all that is queued, and returns
-    /// when there is nothing left to do.
+    /// One pass: connects, receives all that is waiting, sends all that is queued, fetches files,
+    /// and returns when there is nothing left to do.
     ///
     /// # Errors
     /// [`Error::Unreachable`], [`Error::RelayPinMismatch`] and what else concerns this profile's
     /// own relay. A contact's relay that fails is counted in the report.
     pub async fn sync(&self) -> Result<SyncReport, Error> {
-        skeleton()
+        self.shared.sync().await
     }
 
     /// Stays connected in the background until the client is closed: receives and sends as it
     /// comes, and reconnects with growing, jittered pauses. Calling it again changes nothing.
     ///
     /// # Errors
-    /// [`Error::Offline`] if the client was opened offline.
+    /// [`Error::Offline`] if the client was opened offline; [`Error::Closed`].
     pub fn start(&self) -> Result<(), Error> {
-        skeleton()
+        self.shared.clone().start()
     }
 
     /// Reads the event log under a name; see [`Events`].
@@ -219,8 +310,8 @@ impl Client {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Message>, Error> {
-        let _ = (contact, before, limit);
-        skeleton()
+        let history = self.core().ask(move |e| e.history(contact, before, limit)).await;
+        history.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
     /// What to compare with a contact.
@@ -228,8 +319,8 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownContact`].
     pub async fn safety_number(&self, contact: ContactId) -> Result<SafetyNumberView, Error> {
-        let _ = contact;
-        skeleton()
+        let number = self.core().ask(move |e| e.safety_number(contact)).await;
+        number.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
     /// Records that the safety numbers were compared and are the same.
@@ -237,11 +328,39 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownContact`].
     pub async fn mark_verified(&self, contact: ContactId) -> Result<Contact, Error> {
-        let _ = contact;
-        skeleton()
+        let verified = self.core().change(move |e| e.mark_verified(contact)).await;
+        verified.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
     /// Ends everything that runs for this client and closes the store. Other handles answer
     /// [`Error::Closed`] from then on.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        self.shared.background.stop().await;
+        self.shared.network.close().await;
+        self.shared.core.close().await;
+    }
+}
+
+/// Whether waiting for a message is over, and how.
+fn waited(message: Message, state: &MessageState) -> Option<Result<Message, Error>> {
+    match (&message.state, message.hold) {
+        (MessageState::Failed { reason }, _) => {
+            let reason = reason.clone();
+            Some(Err(Error::MessageFailed { reason }))
+        }
+        (now, _) if now.rank() >= state.rank() => Some(Ok(message)),
+        (_, Some(hold)) => Some(Err(held(hold))),
+        (_, None) => None,
+    }
+}
+
+fn held(hold: Hold) -> Error {
+    let relay = "the contact's relay".to_owned();
+    match hold {
+        Hold::MailboxFull => Error::MailboxFull,
+        Hold::AddressUnknown => Error::AddressUnknown,
+        Hold::RelayUnreachable => Error::Unreachable { relay },
+        Hold::RelayPinMismatch => Error::RelayPinMismatch { relay },
+        other => Error::RelayRefused { relay, code: other.code().to_owned() },
+    }
 }

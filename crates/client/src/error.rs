@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use undertone_session::engine::EngineError;
 use undertone_session::link::LinkError;
+use undertone_session::store::StoreError;
+use undertone_wire::client::ClientError;
+use undertone_wire::{AddressError, ErrorCode, RelayAddress};
 
 /// What went wrong, and what to do about it.
 ///
@@ -23,7 +27,9 @@ pub enum Error {
         dir: PathBuf,
     },
     /// The profile is there, but its key slot can't be read: damaged, or of a newer version.
-    #[error("the key slot of the profile can't be read ({reason}): restore the file `keyslot` from a backup; nothing was changed")]
+    #[error(
+        "the key slot of the profile can't be read ({reason}): restore the file `keyslot` from a backup; nothing was changed"
+    )]
     KeyslotUnreadable {
         /// What is wrong with it.
         reason: String,
@@ -35,13 +41,17 @@ pub enum Error {
     #[error("another program has this profile open: close it, or use it instead")]
     StoreLocked,
     /// The store is there, but damaged. It was not touched.
-    #[error("the store of the profile is damaged ({reason}): it was left as it is; restore it from a backup")]
+    #[error(
+        "the store of the profile is damaged ({reason}): it was left as it is; restore it from a backup"
+    )]
     StoreCorrupt {
         /// What is wrong with it.
         reason: String,
     },
     /// The store was written by a newer version of this program.
-    #[error("the store of the profile is of version {found}, this program knows up to {known}: update the program")]
+    #[error(
+        "the store of the profile is of version {found}, this program knows up to {known}: update the program"
+    )]
     StoreTooNew {
         /// The version found.
         found: u32,
@@ -49,19 +59,25 @@ pub enum Error {
         known: u32,
     },
     /// The disk refused to read or write.
-    #[error("the profile's directory can't be read or written ({reason}): check space and permissions")]
+    #[error(
+        "the profile's directory can't be read or written ({reason}): check space and permissions"
+    )]
     StoreFailed {
         /// What the system said.
         reason: String,
     },
     /// No relay answers at the address.
-    #[error("the relay at {relay} can't be reached: check the network, and that the relay is running; what was written is kept and goes out later")]
+    #[error(
+        "the relay at {relay} can't be reached: check the network, and that the relay is running; what was written is kept and goes out later"
+    )]
     Unreachable {
         /// Host and port.
         relay: String,
     },
     /// Something answers at the relay's address, with another root key than the address names.
-    #[error("what answers at {relay} is not the relay that the address names (its fingerprint differs): nothing was sent; check the address, and ask its operator")]
+    #[error(
+        "what answers at {relay} is not the relay that the address names (its fingerprint differs): nothing was sent; check the address, and ask its operator"
+    )]
     RelayPinMismatch {
         /// Host and port.
         relay: String,
@@ -75,7 +91,9 @@ pub enum Error {
         reason: String,
     },
     /// The relay does not accept the admission token.
-    #[error("the relay does not accept this profile's admission token: ask its operator for a new join address")]
+    #[error(
+        "the relay does not accept this profile's admission token: ask its operator for a new join address"
+    )]
     AdmissionRefused,
     /// The relay refuses, for a reason of its own.
     #[error("the relay at {relay} refuses ({code}): try again later, or ask its operator")]
@@ -86,10 +104,14 @@ pub enum Error {
         code: String,
     },
     /// The single-use link was used before, or all of a link's bundles are gone.
-    #[error("this link was used already: ask for a new one; if it was meant for you alone and you did not use it, tell its owner")]
+    #[error(
+        "this link was used already: ask for a new one; if it was meant for you alone and you did not use it, tell its owner"
+    )]
     LinkUsedUp,
     /// The relay does not know the link (any more).
-    #[error("the relay does not know this link: it was withdrawn or has expired; ask for a new one")]
+    #[error(
+        "the relay does not know this link: it was withdrawn or has expired; ask for a new one"
+    )]
     LinkUnknown,
     /// The end of the link is missing.
     #[error("the end of the link is missing: copy all of it, up to its last letter")]
@@ -104,7 +126,9 @@ pub enum Error {
     #[error("this is a link of your own: give it to somebody else")]
     LinkOwn,
     /// What the relay keeps for the link does not belong to it.
-    #[error("what the relay keeps for this link is not from the person who made it ({reason}): ask for a new one over another channel")]
+    #[error(
+        "what the relay keeps for this link is not from the person who made it ({reason}): ask for a new one over another channel"
+    )]
     LinkForged {
         /// Which check failed.
         reason: String,
@@ -166,10 +190,14 @@ pub enum Error {
         max: u64,
     },
     /// The contact's mailbox is full; the message is kept and tried again.
-    #[error("the contact's mailbox is full: the message is kept, and goes out when they have fetched their messages")]
+    #[error(
+        "the contact's mailbox is full: the message is kept, and goes out when they have fetched their messages"
+    )]
     MailboxFull,
     /// The contact's relay does not know the address that we have; the message is kept.
-    #[error("the contact's relay does not know the address that we have for them: the message is kept; ask the contact for a new link if this lasts")]
+    #[error(
+        "the contact's relay does not know the address that we have for them: the message is kept; ask the contact for a new link if this lasts"
+    )]
     AddressUnknown,
     /// A message can't be sent.
     #[error("the message can't be sent: {reason}")]
@@ -178,7 +206,9 @@ pub enum Error {
         reason: String,
     },
     /// The relay has acknowledged more than this store knows of.
-    #[error("this profile's store is older than what its relay has seen from it: it was restored from an old copy; nothing is sent to this contact, so that no key is used twice")]
+    #[error(
+        "this profile's store is older than what its relay has seen from it: it was restored from an old copy; nothing is sent to this contact, so that no key is used twice"
+    )]
     StoreRolledBack,
     /// What was waited for did not happen in time.
     #[error("it did not happen in time; it goes on in the background or with the next `sync`")]
@@ -251,6 +281,83 @@ impl From<LinkError> for Error {
                 Self::LinkUnsupported(error)
             }
             other => Self::LinkMalformed(other),
+        }
+    }
+}
+
+impl From<AddressError> for Error {
+    fn from(error: AddressError) -> Self {
+        Self::AddressMalformed { reason: error.to_string() }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt { what } => Self::StoreCorrupt { reason: what },
+            StoreError::Failed { reason } => Self::StoreFailed { reason },
+            other => Self::StoreFailed { reason: other.to_string() },
+        }
+    }
+}
+
+/// Without what the caller knows beside (directory, query); see [`Error::for_contact`].
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Store(error) => error.into(),
+            EngineError::SchemaTooNew { found, known } => Self::StoreTooNew { found, known },
+            EngineError::NameInvalid { reason } => Self::NameInvalid { reason: reason.to_owned() },
+            EngineError::UnknownContact => Self::UnknownContact { query: "?".to_owned() },
+            EngineError::AmbiguousContact(candidates) => Self::AmbiguousContact {
+                query: "?".to_owned(),
+                candidates: candidates
+                    .into_iter()
+                    .map(|(id, name)| format!("{id} ({name})"))
+                    .collect(),
+            },
+            EngineError::UnknownMessage => Self::UnknownMessage,
+            EngineError::OwnLink => Self::LinkOwn,
+            EngineError::Bundle(error) => Self::LinkForged { reason: error.to_string() },
+            EngineError::Identity(error) => Self::LinkForged { reason: error.to_string() },
+            EngineError::EmptyText => Self::MessageEmpty,
+            EngineError::TooLong { length, max } => Self::MessageTooLong { length, max },
+            EngineError::FileTooLarge { size, max } => Self::FileTooLarge { size, max },
+            EngineError::ProfileAbsent => {
+                Self::StoreCorrupt { reason: "it holds no profile".to_owned() }
+            }
+            other => Self::Internal { reason: other.to_string() },
+        }
+    }
+}
+
+impl Error {
+    /// Fills in whom the person asked for.
+    pub(crate) fn asked_for(self, asked: &str) -> Self {
+        let query = asked.to_owned();
+        match self {
+            Self::UnknownContact { .. } => Self::UnknownContact { query },
+            Self::AmbiguousContact { candidates, .. } => {
+                Self::AmbiguousContact { query, candidates }
+            }
+            other => other,
+        }
+    }
+
+    /// What a connection to this relay said.
+    pub(crate) fn at_relay(relay: &RelayAddress, error: ClientError) -> Self {
+        let relay = relay.authority();
+        match error {
+            ClientError::Unreachable | ClientError::Timeout | ClientError::Closed => {
+                Self::Unreachable { relay }
+            }
+            ClientError::PinMismatch => Self::RelayPinMismatch { relay },
+            ClientError::Refused(ErrorCode::NotAdmitted) => Self::AdmissionRefused,
+            ClientError::Refused(ErrorCode::ShuttingDown) => Self::Unreachable { relay },
+            ClientError::Refused(code) => {
+                Self::RelayRefused { relay, code: code.slug().to_owned() }
+            }
+            other => Self::RelayProtocol { relay, reason: other.to_string() },
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading the durable event log with a named cursor.
 
 use undertone_session::event::Event;
+use undertone_session::ids::EventSeq;
 
 use crate::client::Client;
 use crate::error::Error;
@@ -11,11 +12,13 @@ use crate::error::Error;
 pub struct Events {
     client: Client,
     cursor: String,
+    /// The last event that was given; absent until the stored place has been read.
+    place: Option<EventSeq>,
 }
 
 impl Events {
     pub(crate) const fn new(client: Client, cursor: String) -> Self {
-        Self { client, cursor }
+        Self { client, cursor, place: None }
     }
 
     /// The next event, as soon as there is one. Cancelling loses nothing.
@@ -23,24 +26,41 @@ impl Events {
     /// # Errors
     /// [`Error::Closed`] once the client is closed; errors of the store.
     pub async fn next_event(&mut self) -> Result<Event, Error> {
-        let _ = (&self.client, &self.cursor);
-        Err(Error::Closed)
+        let mut changes = self.client.core().changes();
+        loop {
+            if let Some(event) = self.try_next().await? {
+                return Ok(event);
+            }
+            changes.changed().await.map_err(|_| Error::Closed)?;
+        }
     }
 
     /// The next event, if there is one now.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Those of the store; [`Error::Closed`].
     pub async fn try_next(&mut self) -> Result<Option<Event>, Error> {
-        Err(Error::Closed)
+        let cursor = self.cursor.clone();
+        let place = self.place;
+        let read = move |e: &mut crate::profile::ProfileEngine| {
+            let place = match place {
+                Some(place) => place,
+                None => e.cursor(&cursor)?,
+            };
+            Ok((place, e.event_after(place)?))
+        };
+        let (place, event) = self.client.core().ask(read).await?;
+        self.place = Some(event.as_ref().map_or(place, |event| event.seq));
+        Ok(event)
     }
 
-    /// Moves the durable cursor behind this event: it is not given again, here or in another process.
+    /// Moves the durable cursor behind this event: it, and all before it, are not given again, here
+    /// or in another process.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Those of the store; [`Error::Closed`].
     pub async fn acknowledge(&mut self, event: &Event) -> Result<(), Error> {
-        let _ = event;
-        Err(Error::Closed)
+        let (cursor, seq) = (self.cursor.clone(), event.seq);
+        self.client.core().ask(move |e| e.acknowledge_event(&cursor, seq)).await
     }
 }

@@ -81,9 +81,7 @@ impl FromStr for MessageId {
     type Err = NotAMessageId;
 
     fn from_str(text: &str) -> Result<Self, NotAMessageId> {
-        let bytes = HEXLOWER
-            .decode(text.as_bytes())
-            .map_err(|_| NotAMessageId)?;
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| NotAMessageId)?;
         Ok(Self(bytes.try_into().map_err(|_| NotAMessageId)?))
     }
 }

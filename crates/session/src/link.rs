@@ -101,10 +101,9 @@ impl fmt::Display for LinkError {
                 f,
                 "the link is of version {version}, which this program does not know: update it"
             ),
-            Self::UnsupportedKind(kind) => write!(
-                f,
-                "the link is of kind {kind}, which this program does not know: update it"
-            ),
+            Self::UnsupportedKind(kind) => {
+                write!(f, "the link is of kind {kind}, which this program does not know: update it")
+            }
         }
     }
 }
@@ -139,12 +138,14 @@ impl Link {
     /// and the relay where the depot is.
     #[must_use]
     pub fn new(kind: LinkKind, secret: [u8; 32], account: [u8; 32], relay: RelayAddress) -> Self {
-        Self {
-            kind,
-            secret: LinkSecretBytes(secret),
-            account,
-            relay,
-        }
+        Self { kind, secret: LinkSecretBytes(secret), account, relay }
+    }
+
+    /// A second copy, where two owners are needed. Written out instead of `Clone`, so that each
+    /// copy of the secret is a decision that can be found.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self::new(self.kind, self.secret.0, self.account, self.relay.clone())
     }
 
     /// How often it may be used.
@@ -212,9 +213,8 @@ impl Link {
         if sum.len() < CHECKSUM {
             return Err(LinkError::Truncated);
         }
-        let covered = payload
-            .get(..payload.len().saturating_sub(sum.len()))
-            .ok_or(LinkError::Malformed)?;
+        let covered =
+            payload.get(..payload.len().saturating_sub(sum.len())).ok_or(LinkError::Malformed)?;
         if sum != checksum(covered) {
             return Err(LinkError::Malformed);
         }
@@ -252,11 +252,8 @@ fn decode(encoded: &str) -> Result<Zeroizing<Vec<u8>>, LinkError> {
             // Letters beyond the last group of four may be what is left of a cut.
             let whole = bytes.len() - bytes.len() % 4;
             let head = bytes.get(..whole).unwrap_or_default();
-            let payload = Zeroizing::new(
-                BASE64URL_NOPAD
-                    .decode(head)
-                    .map_err(|_| LinkError::Malformed)?,
-            );
+            let payload =
+                Zeroizing::new(BASE64URL_NOPAD.decode(head).map_err(|_| LinkError::Malformed)?);
             match Link::from_payload(&payload) {
                 Err(LinkError::Truncated) => Err(LinkError::Truncated),
                 Err(error @ LinkError::UnsupportedVersion(_)) => Err(error),
@@ -274,15 +271,7 @@ fn checksum(payload: &[u8]) -> [u8; CHECKSUM] {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind,
-            secret: _,
-            account: _,
-            relay,
-        } = self;
-        f.debug_struct("Link")
-            .field("kind", kind)
-            .field("relay", relay)
-            .finish_non_exhaustive()
+        let Self { kind, secret: _, account: _, relay } = self;
+        f.debug_struct("Link").field("kind", kind).field("relay", relay).finish_non_exhaustive()
     }
 }

@@ -131,6 +131,10 @@ pub enum Hold {
     RelayBusy,
     /// The relay that stores our files refuses the upload (quota of the token).
     UploadRefused,
+    /// The contact's relay can't be reached.
+    RelayUnreachable,
+    /// What answers at the address of the contact's relay is another one.
+    RelayPinMismatch,
 }
 
 impl Hold {
@@ -142,6 +146,8 @@ impl Hold {
             Self::AddressUnknown => "address-unknown",
             Self::RelayBusy => "relay-busy",
             Self::UploadRefused => "upload-refused",
+            Self::RelayUnreachable => "relay-unreachable",
+            Self::RelayPinMismatch => "relay-pin-mismatch",
         }
     }
 }

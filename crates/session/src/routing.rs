@@ -31,10 +31,7 @@ impl Routing {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (relay, rest) = RelayAddress::take_from_bytes(bytes).ok()?;
         let capability = <[u8; 32]>::try_from(rest).ok()?;
-        Some(Self {
-            relay,
-            capability: WriteCapability::from_bytes(capability),
-        })
+        Some(Self { relay, capability: WriteCapability::from_bytes(capability) })
     }
 
     pub(crate) fn to_route(&self) -> Route {

@@ -193,9 +193,7 @@ impl MemoryStore {
     /// A copy of everything, to put a store back to an earlier state in tests.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        Self {
-            rows: self.rows.clone(),
-        }
+        Self { rows: self.rows.clone() }
     }
 }
 
@@ -218,8 +216,7 @@ impl Transaction for MemoryStore {
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.rows
-            .insert((table, key.to_vec()), Zeroizing::new(value.to_vec()));
+        self.rows.insert((table, key.to_vec()), Zeroizing::new(value.to_vec()));
         Ok(())
     }
 
@@ -245,10 +242,7 @@ impl Transaction for MemoryStore {
                 (Some(from), Order::Ascending) => key.as_slice() > from,
                 (Some(from), Order::Descending) => key.as_slice() < from,
             })
-            .map(|((_, key), value)| Row {
-                key: key.clone(),
-                value: value.clone(),
-            });
+            .map(|((_, key), value)| Row { key: key.clone(), value: value.clone() });
         let mut rows: Vec<Row> = match order {
             Order::Ascending => rows.take(limit).collect(),
             Order::Descending => rows.collect(),

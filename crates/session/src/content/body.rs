@@ -195,10 +195,7 @@ impl Body {
     /// other for ever) and what is worthless a moment later.
     #[must_use]
     pub const fn is_acknowledged(&self) -> bool {
-        !matches!(
-            self,
-            Self::DeliveryAck(_) | Self::ReadReceipt(_) | Self::Typing(_)
-        )
+        !matches!(self, Self::DeliveryAck(_) | Self::ReadReceipt(_) | Self::Typing(_))
     }
 
     pub(super) fn encode(&self, w: &mut Writer) -> Result<(), ContentError> {
@@ -255,26 +252,19 @@ impl Body {
                 removed: boolean(r)?,
                 emoji: r.text(MAX_REACTION)?,
             }),
-            kind::EDIT => Self::Edit {
-                target: MessageId::from_bytes(r.array()?),
-                text: r.text(MAX_TEXT)?,
-            },
+            kind::EDIT => {
+                Self::Edit { target: MessageId::from_bytes(r.array()?), text: r.text(MAX_TEXT)? }
+            }
             kind::DELETE => Self::Delete(MessageId::from_bytes(r.array()?)),
             kind::TYPING => Self::Typing(boolean(r)?),
-            kind::PROFILE => Self::Profile {
-                name: r.text(MAX_NAME)?,
-            },
+            kind::PROFILE => Self::Profile { name: r.text(MAX_NAME)? },
             kind::DISAPPEARING => Self::Disappearing { seconds: r.u32()? },
             kind::MAILBOX_MOVE => Self::MailboxMove(Route(r.string(MAX_ROUTE)?.to_vec())),
             kind::DEVICE_LIST => Self::DeviceList(r.string(MAX_CUSTOM)?.to_vec()),
-            kind::CUSTOM => Self::Custom {
-                name: r.text(MAX_NAME)?,
-                payload: r.string(MAX_CUSTOM)?.to_vec(),
-            },
-            kind => Self::Unknown {
-                kind,
-                payload: r.rest(MAX_CUSTOM)?.to_vec(),
-            },
+            kind::CUSTOM => {
+                Self::Custom { name: r.text(MAX_NAME)?, payload: r.string(MAX_CUSTOM)?.to_vec() }
+            }
+            kind => Self::Unknown { kind, payload: r.rest(MAX_CUSTOM)?.to_vec() },
         })
     }
 }

@@ -113,11 +113,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn end(&self) -> Result<(), ContentError> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(ContentError::Trailing)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(ContentError::Trailing) }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -125,19 +121,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], ContentError> {
-        let (head, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(ContentError::Truncated)?;
+        let (head, rest) = self.0.split_at_checked(length).ok_or(ContentError::Truncated)?;
         self.0 = rest;
         Ok(head)
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], ContentError> {
-        let (head, rest) = self
-            .0
-            .split_first_chunk::<N>()
-            .ok_or(ContentError::Truncated)?;
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(ContentError::Truncated)?;
         self.0 = rest;
         Ok(*head)
     }
@@ -181,9 +171,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn text(&mut self, max: usize) -> Result<String, ContentError> {
         let bytes = self.string(max)?;
-        core::str::from_utf8(bytes)
-            .map(String::from)
-            .map_err(|_| ContentError::NotText)
+        core::str::from_utf8(bytes).map(String::from).map_err(|_| ContentError::NotText)
     }
 
     /// All that is left.

@@ -34,29 +34,16 @@ fn samples() -> Vec<Body> {
         Body::Attachment(Box::new(attachment())),
         Body::DeliveryAck(vec![id, MessageId::from_bytes([8; 16])]),
         Body::ReadReceipt(vec![]),
-        Body::Reaction(Reaction {
-            target: id,
-            emoji: "👍".into(),
-            removed: true,
-        }),
-        Body::Edit {
-            target: id,
-            text: "other".into(),
-        },
+        Body::Reaction(Reaction { target: id, emoji: "👍".into(), removed: true }),
+        Body::Edit { target: id, text: "other".into() },
         Body::Delete(id),
         Body::Typing(true),
         Body::Profile { name: "Ada".into() },
         Body::Disappearing { seconds: 86_400 },
         Body::MailboxMove(Route::from_bytes(&[1; 90])),
         Body::DeviceList(vec![1, 2, 3]),
-        Body::Custom {
-            name: "com.example.poll".into(),
-            payload: vec![0, 255],
-        },
-        Body::Unknown {
-            kind: 4_000_000,
-            payload: vec![1, 2],
-        },
+        Body::Custom { name: "com.example.poll".into(), payload: vec![0, 255] },
+        Body::Unknown { kind: 4_000_000, payload: vec![1, 2] },
     ]
 }
 
@@ -95,10 +82,7 @@ fn rules_are_told_apart() {
     // Kind 1 written in two bytes.
     assert_eq!(with(&|b| drop(b.splice(0..1, [0x81, 0x00]))), Err("R-903"));
     // A text that claims more than a text may have; nothing is allocated for it.
-    assert_eq!(
-        with(&|b| drop(b.splice(25.., [0xff, 0xff, 0xff, 0xff, 0x0f]))),
-        Err("R-904")
-    );
+    assert_eq!(with(&|b| drop(b.splice(25.., [0xff, 0xff, 0xff, 0xff, 0x0f]))), Err("R-904"));
     assert_eq!(with(&|b| b[26] = 0xff), Err("R-905"));
     let mut typing = content(Body::Typing(true)).encode().unwrap().to_vec();
     *typing.last_mut().unwrap() = 2;
@@ -109,10 +93,7 @@ fn rules_are_told_apart() {
 fn nothing_over_its_bound_is_written() {
     let long = content(Body::Text("x".repeat(MAX_TEXT + 1)));
     assert_eq!(long.encode().unwrap_err(), ContentError::TooLong);
-    let many = content(Body::DeliveryAck(vec![
-        MessageId::from_bytes([0; 16]);
-        MAX_IDS + 1
-    ]));
+    let many = content(Body::DeliveryAck(vec![MessageId::from_bytes([0; 16]); MAX_IDS + 1]));
     assert_eq!(many.encode().unwrap_err(), ContentError::TooLong);
 }
 

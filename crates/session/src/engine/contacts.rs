@@ -65,10 +65,8 @@ pub(super) fn for_each(
 
 fn view(id: ContactId, row: &ContactRow) -> Result<Contact, StoreError> {
     let account = AccountKey::from_bytes(&row.account).map_err(|_| corrupt("an account key"))?;
-    let confirmed = row
-        .devices
-        .iter()
-        .any(|device| device.sessions.iter().any(|session| session.peer_has));
+    let confirmed =
+        row.devices.iter().any(|device| device.sessions.iter().any(|session| session.peer_has));
     Ok(Contact {
         id,
         name: row.name.clone(),
@@ -115,8 +113,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// # Errors
     /// [`EngineError::UnknownContact`].
     pub fn contact(&mut self, contact: ContactId) -> Result<Contact, EngineError> {
-        self.store
-            .transaction(|tx| Ok(view(contact, &load_contact(tx, contact)?)?))
+        self.store.transaction(|tx| Ok(view(contact, &load_contact(tx, contact)?)?))
     }
 
     /// The contact that a person means: by name, by number, or by the beginning of the account
@@ -184,10 +181,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         let row = self.store.transaction(|tx| load_contact(tx, contact))?;
         let theirs = AccountKey::from_bytes(&row.account).map_err(|_| corrupt("an account key"))?;
         let number = SafetyNumber::new(&self.me.account(), &theirs);
-        Ok(SafetyNumberView {
-            digits: number.to_string(),
-            qr: number.qr_bytes().to_vec(),
-        })
+        Ok(SafetyNumberView { digits: number.to_string(), qr: number.qr_bytes().to_vec() })
     }
 
     /// A message of the history.
@@ -224,13 +218,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             load_contact(tx, contact)?;
             let prefix = key1(contact.get());
             let from = before.map(|place| [prefix, key1(place)].concat());
-            let rows = tx.scan(
-                Table::History,
-                &prefix,
-                from.as_deref(),
-                Order::Descending,
-                limit,
-            )?;
+            let rows =
+                tx.scan(Table::History, &prefix, from.as_deref(), Order::Descending, limit)?;
             let mut messages = Vec::new();
             for row in rows.iter().rev() {
                 let place = number(&row.key, "a place in the history")?;
@@ -247,7 +236,5 @@ pub(super) fn is_known(
     id: &MessageId,
     contact: ContactId,
 ) -> Result<bool, StoreError> {
-    Ok(tx
-        .get(Table::MessageIds, &incoming_key(id, contact))?
-        .is_some())
+    Ok(tx.get(Table::MessageIds, &incoming_key(id, contact))?.is_some())
 }

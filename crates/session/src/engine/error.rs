@@ -61,6 +61,8 @@ pub enum EngineError {
     },
     /// A file is larger than can be sent.
     FileTooLarge {
+        /// Its size in bytes.
+        size: u64,
         /// The largest, in bytes.
         max: u64,
     },
@@ -91,7 +93,7 @@ impl fmt::Display for EngineError {
             Self::TooLong { length, max } => {
                 write!(f, "the message has {length} bytes, {max} can be sent")
             }
-            Self::FileTooLarge { max } => write!(f, "files of up to {max} bytes can be sent"),
+            Self::FileTooLarge { max, .. } => write!(f, "files of up to {max} bytes can be sent"),
         }
     }
 }

@@ -17,10 +17,7 @@ const PRUNE_BATCH: usize = 256;
 
 pub(super) fn emit(tx: &mut dyn Transaction, kind: EventKind) -> Result<(), StoreError> {
     let seq = next_number(tx, "event")?;
-    let event = Event {
-        seq: EventSeq::new(seq),
-        kind,
-    };
+    let event = Event { seq: EventSeq::new(seq), kind };
     save(tx, Table::Events, &key1(seq), &event)
 }
 

@@ -52,8 +52,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// Begins to use somebody's link.
     ///
     /// # Errors
-    /// [`EngineError::OwnLink`].
-    pub fn begin_add(&mut self, link: &Link) -> Result<AddPlan, EngineError> {
+    /// [`EngineError::OwnLink`]; [`EngineError::NameInvalid`], before anything is used up.
+    pub fn begin_add(&mut self, link: &Link, name: Option<&str>) -> Result<AddPlan, EngineError> {
+        name.map(check_name).transpose()?;
         if self.is_own(link) {
             return Err(EngineError::OwnLink);
         }
@@ -64,18 +65,12 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 Some(row) => row,
                 None => {
                     let (mailbox, _) = new_mailbox(tx, rng, relay, Purpose::Adding)?;
-                    let row = TakeRow {
-                        take: random(rng),
-                        mailbox,
-                    };
+                    let row = TakeRow { take: random(rng), mailbox };
                     save(tx, Table::Takes, &key, &row)?;
                     row
                 }
             };
-            Ok((
-                row.take,
-                must::<MailboxRow>(tx, Table::Mailboxes, &row.mailbox)?,
-            ))
+            Ok((row.take, must::<MailboxRow>(tx, Table::Mailboxes, &row.mailbox)?))
         })?;
         let fetch = LinkSecret::from_bytes(link.secret()).fetch_capability();
         Ok(AddPlan {
@@ -137,15 +132,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let session = initiate(me, checked, &secret, &reply, rng)?;
             let id = *session.id().as_bytes();
             save_session(tx, contact, &session)?;
-            add_session(
-                tx,
-                contact,
-                peer,
-                SessionRef {
-                    id,
-                    peer_has: false,
-                },
-            )?;
+            add_session(tx, contact, peer, SessionRef { id, peer_has: false })?;
             tx.delete(Table::Takes, &key)?;
             greet(tx, rng, contact, &profile, now)?;
             Ok(contact)
@@ -194,11 +181,8 @@ pub(super) fn known_record(
         return Ok(None);
     };
     let row = load_contact(tx, contact)?;
-    let bytes: &[u8; ListRecord::LEN] = row
-        .list_record
-        .as_slice()
-        .try_into()
-        .map_err(|_| corrupt("a device list's record"))?;
+    let bytes: &[u8; ListRecord::LEN] =
+        row.list_record.as_slice().try_into().map_err(|_| corrupt("a device list's record"))?;
     let record = ListRecord::from_bytes(bytes).map_err(|_| corrupt("a device list's record"))?;
     Ok(Some(record))
 }
@@ -227,13 +211,7 @@ pub(super) fn add_contact(
     save_contact(tx, id, &row)?;
     save(tx, Table::Accounts, &peer.account, &id.get())?;
     let by_them = peer.by_them;
-    emit(
-        tx,
-        EventKind::ContactAdded {
-            contact: id,
-            by_them,
-        },
-    )?;
+    emit(tx, EventKind::ContactAdded { contact: id, by_them })?;
     Ok(id)
 }
 
@@ -246,17 +224,10 @@ pub(super) fn add_session(
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
     row.list_record = peer.list.to_bytes().to_vec();
-    let at = row
-        .devices
-        .iter()
-        .position(|device| device.keys == peer.device);
+    let at = row.devices.iter().position(|device| device.keys == peer.device);
     let mut device = match at {
         Some(at) => row.devices.remove(at),
-        None => DeviceRow {
-            keys: peer.device,
-            routes: Vec::new(),
-            sessions: Vec::new(),
-        },
+        None => DeviceRow { keys: peer.device, routes: Vec::new(), sessions: Vec::new() },
     };
     device.routes.insert(0, peer.route);
     device.routes.truncate(MAX_ROUTES);
@@ -289,10 +260,7 @@ pub(super) fn save_session(
     contact: ContactId,
     session: &Session,
 ) -> Result<(), StoreError> {
-    let row = SessionRow {
-        contact: contact.get(),
-        state: Secret::new(&session.to_bytes()),
-    };
+    let row = SessionRow { contact: contact.get(), state: Secret::new(&session.to_bytes()) };
     save(tx, Table::Sessions, session.id().as_bytes(), &row)
 }
 
@@ -307,9 +275,7 @@ pub(super) fn greet(
     let content = Content {
         id: MessageId::from_bytes(random(rng)),
         sent_at: now,
-        body: Body::Profile {
-            name: name.to_owned(),
-        },
+        body: Body::Profile { name: name.to_owned() },
     };
     enqueue_control(tx, contact, &content)
 }

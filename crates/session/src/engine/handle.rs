@@ -55,14 +55,7 @@ pub(super) fn handle(
         }
         other => {
             let (kind, content) = (other.kind(), bytes.to_vec());
-            emit(
-                tx,
-                EventKind::Other {
-                    contact,
-                    kind,
-                    content,
-                },
-            )?;
+            emit(tx, EventKind::Other { contact, kind, content })?;
         }
     }
     Ok(false)
@@ -107,10 +100,7 @@ fn record(
     tx.put(Table::History, &key2(&key1(contact.get()), &key1(seq)), &[])?;
     save(tx, Table::MessageIds, &incoming_key(&id, contact), &seq)?;
     if file {
-        let row = TransferRow::Down {
-            contact: contact.get(),
-            content: Secret::new(bytes),
-        };
+        let row = TransferRow::Down { contact: contact.get(), content: Secret::new(bytes) };
         save(tx, Table::Transfers, &key1(seq), &row)?;
     }
     emit(tx, EventKind::MessageReceived { contact, id })?;

@@ -146,11 +146,7 @@ const fn acknowledgement(
     incarnation: Incarnation,
     floor: u64,
 ) -> Acknowledgement {
-    Acknowledgement {
-        mailbox: *mailbox,
-        incarnation,
-        floor: Floor::new(floor),
-    }
+    Acknowledgement { mailbox: *mailbox, incarnation, floor: Floor::new(floor) }
 }
 
 fn park(
@@ -160,13 +156,7 @@ fn park(
     envelope: &[u8],
     today: Day,
 ) -> Result<(), StoreError> {
-    let parked = tx.scan(
-        Table::Parked,
-        mailbox.as_bytes(),
-        None,
-        Order::Ascending,
-        MAX_PARKED,
-    )?;
+    let parked = tx.scan(Table::Parked, mailbox.as_bytes(), None, Order::Ascending, MAX_PARKED)?;
     if parked.len() == MAX_PARKED {
         if let Some(oldest) = parked.first() {
             tx.delete(Table::Parked, &oldest.key)?;
@@ -174,10 +164,7 @@ fn park(
     }
     let place = next_number(tx, "parked")?;
     let key = key2(mailbox.as_bytes(), &key1(place));
-    let kept = ParkedRow {
-        envelope: envelope.to_vec(),
-        day: today.get(),
-    };
+    let kept = ParkedRow { envelope: envelope.to_vec(), day: today.get() };
     save(tx, Table::Parked, &key, &kept)?;
     let contact = match row.purpose {
         Purpose::Contact(contact) => Some(contact),
@@ -244,13 +231,8 @@ impl<R: CryptoRng> Inbox<'_, R> {
         mailbox: &MailboxId,
         session: &[u8; 32],
     ) -> Result<(), EngineError> {
-        let rows = tx.scan(
-            Table::Parked,
-            mailbox.as_bytes(),
-            None,
-            Order::Ascending,
-            MAX_PARKED,
-        )?;
+        let rows =
+            tx.scan(Table::Parked, mailbox.as_bytes(), None, Order::Ascending, MAX_PARKED)?;
         for row in rows {
             let parked: ParkedRow = decode(Table::Parked, &row.value)?;
             if self.open_in(tx, session, &parked.envelope)? != Outcome::Foreign {
@@ -330,12 +312,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
             save(tx, Table::Prekeys, &key, &prekey)?;
         }
         let until = Day::new(prekey.expiry).plus(undertone_core::bounds::RETENTION_DAYS);
-        save(
-            tx,
-            Table::Replay,
-            id.as_bytes(),
-            &ReplayRow { until: until.get() },
-        )?;
+        save(tx, Table::Replay, id.as_bytes(), &ReplayRow { until: until.get() })?;
         self.retry_parked(tx, mailbox, id.as_bytes())?;
         Ok(Outcome::Opened(message))
     }
@@ -366,10 +343,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         let id: SessionId = pending.session_id();
         let session = pending.commit(|_| Ok::<(), EngineError>(()))?;
         save_session(tx, contact, &session)?;
-        let session = SessionRef {
-            id: *id.as_bytes(),
-            peer_has: true,
-        };
+        let session = SessionRef { id: *id.as_bytes(), peer_has: true };
         add_session(tx, contact, peer, session)?;
         match known {
             None => greet(tx, self.rng, contact, self.name, self.now)?,
@@ -412,10 +386,7 @@ fn candidates(tx: &dyn Transaction, row: &MailboxRow) -> Result<Vec<[u8; 32]>, E
     };
     let devices = contacts.iter().flat_map(|contact| &contact.devices);
     let sessions = devices.flat_map(|device| device.sessions.iter().rev());
-    Ok(sessions
-        .map(|session| session.id)
-        .take(MAX_SESSIONS_TRIED)
-        .collect())
+    Ok(sessions.map(|session| session.id).take(MAX_SESSIONS_TRIED).collect())
 }
 
 /// A session did not open an envelope.
@@ -448,10 +419,7 @@ fn peer_has(
     id: &[u8; 32],
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
-    let mut sessions = row
-        .devices
-        .iter_mut()
-        .flat_map(|device| &mut device.sessions);
+    let mut sessions = row.devices.iter_mut().flat_map(|device| &mut device.sessions);
     match sessions.find(|session| session.id == *id) {
         Some(session) if !session.peer_has => session.peer_has = true,
         _ => return Ok(()),

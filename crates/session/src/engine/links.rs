@@ -147,20 +147,10 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 filled: today.get(),
             };
             save(tx, Table::Links, &key1(number), &row)?;
-            let press = Press {
-                me,
-                relay,
-                secret,
-                number,
-                expiry,
-            };
+            let press = Press { me, relay, secret, number, expiry };
             let mut batch = Batch::default();
             // One use, one bundle; the last resort would let a second person in.
-            let count = if kind == LinkKind::SingleUse {
-                1
-            } else {
-                ONE_TIME_BUNDLES
-            };
+            let count = if kind == LinkKind::SingleUse { 1 } else { ONE_TIME_BUNDLES };
             for _ in 0..count {
                 press.print(tx, rng, BundleKind::OneTime, &mut batch)?;
             }
@@ -274,13 +264,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let relay = mailboxes::relay_of(&mailbox)?;
             let secret = link_secret(&row)?;
             let depot = depot_of(&secret);
-            let press = Press {
-                me,
-                relay: &relay,
-                secret,
-                number,
-                expiry,
-            };
+            let press = Press { me, relay: &relay, secret, number, expiry };
             let mut batch = Batch::default();
             for _ in left..ONE_TIME_BUNDLES {
                 press.print(tx, rng, BundleKind::OneTime, &mut batch)?;
@@ -328,9 +312,6 @@ pub(super) fn remove_link(
     for key in prekeys {
         tx.delete(Table::Prekeys, &key)?;
     }
-    tx.delete(
-        Table::Mailboxes,
-        MailboxId::from_bytes(row.mailbox).as_bytes(),
-    )?;
+    tx.delete(Table::Mailboxes, MailboxId::from_bytes(row.mailbox).as_bytes())?;
     tx.delete(Table::Links, &key1(number))
 }

@@ -11,7 +11,7 @@ use undertone_wire::{
 use super::contacts::{for_each, load_contact, save_contact};
 use super::events::emit;
 use super::outbox::enqueue_control;
-use super::rows::{MailboxRow, Purpose, Secret, corrupt, decode, must, save};
+use super::rows::{MailboxRow, Purpose, Secret, corrupt, decode, load, must, save};
 use super::{Engine, EngineError, random};
 use crate::content::{Body, Content};
 use crate::event::EventKind;
@@ -95,10 +95,7 @@ pub(super) fn tell_mailbox(
 
 /// Where the holder of a mailbox's capability writes to.
 pub(super) fn routing(row: &MailboxRow) -> Result<Routing, StoreError> {
-    let capability = row
-        .capability
-        .as_ref()
-        .ok_or_else(|| corrupt("a capability"))?;
+    let capability = row.capability.as_ref().ok_or_else(|| corrupt("a capability"))?;
     Ok(Routing {
         relay: relay_of(row)?,
         capability: WriteCapability::from_bytes(capability.array("a capability")?),
@@ -110,9 +107,7 @@ pub(super) fn relay_of(row: &MailboxRow) -> Result<RelayAddress, StoreError> {
 }
 
 pub(super) fn secret_of(row: &MailboxRow) -> Result<MailboxSecret, StoreError> {
-    Ok(MailboxSecret::from_seed(
-        &row.seed.array("a mailbox's key")?,
-    ))
+    Ok(MailboxSecret::from_seed(&row.seed.array("a mailbox's key")?))
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
@@ -131,9 +126,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// Those of the store.
     pub fn pending_mailboxes(&mut self) -> Result<Vec<MailboxPlan>, EngineError> {
         let rows = self.mailbox_rows()?;
-        let pending = rows
-            .iter()
-            .filter(|row| !row.live && matches!(row.purpose, Purpose::Contact(_)));
+        let pending =
+            rows.iter().filter(|row| !row.live && matches!(row.purpose, Purpose::Contact(_)));
         let plans: Result<Vec<_>, _> = pending.map(|row| self.plan(row)).collect();
         Ok(plans?)
     }
@@ -169,10 +163,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     pub fn subscriptions(&mut self) -> Result<Vec<Subscription>, EngineError> {
         let mut subscriptions = Vec::new();
         for row in self.mailbox_rows()?.iter().filter(|row| row.live) {
-            subscriptions.push(Subscription {
-                relay: relay_of(row)?,
-                secret: secret_of(row)?,
-            });
+            subscriptions.push(Subscription { relay: relay_of(row)?, secret: secret_of(row)? });
         }
         Ok(subscriptions)
     }
@@ -200,36 +191,40 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             if !row.live {
                 return Ok(None);
             }
-            Ok(Some(Subscription {
-                relay: relay_of(&row)?,
-                secret: secret_of(&row)?,
-            }))
+            Ok(Some(Subscription { relay: relay_of(&row)?, secret: secret_of(&row)? }))
         })
     }
 
-    /// Compares what the relay says about a contact's mailbox with the store; `None` is the
-    /// relay's "unknown". A relay whose mailbox is gone or whose floor is ahead has seen an
-    /// acknowledgement that this store does not remember.
+    /// Compares what the relay says about a mailbox with the store; `None` is the relay's
+    /// "unknown". To be asked **before** subscribing, since what is pushed moves the store's floor.
+    ///
+    /// A mailbox that is gone, or whose floor is ahead, has seen an acknowledgement that this store
+    /// does not remember.
     ///
     /// # Errors
-    /// [`EngineError::UnknownContact`].
+    /// Those of the store.
     pub fn check_floor(
         &mut self,
-        contact: ContactId,
+        mailbox: &MailboxId,
         state: Option<&MailboxState>,
     ) -> Result<FloorVerdict, EngineError> {
         self.store.transaction(|tx| {
-            let mut row = load_contact(tx, contact)?;
-            if row.rolled_back {
-                return Ok(FloorVerdict::RolledBack);
-            }
-            let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
-            if state.is_some_and(|state| !is_ahead(&mailbox, state)) {
+            let Some(row) = load::<MailboxRow>(tx, Table::Mailboxes, mailbox.as_bytes())? else {
+                return Ok(FloorVerdict::Sound);
+            };
+            if state.is_some_and(|state| !is_ahead(&row, state)) {
                 return Ok(FloorVerdict::Sound);
             }
-            row.rolled_back = true;
-            save_contact(tx, contact, &row)?;
-            emit(tx, EventKind::StoreRolledBack { contact })?;
+            // In a link's mailbox no session is known by which it could be told whose.
+            if let Purpose::Contact(contact) = row.purpose {
+                let contact = ContactId::new(contact);
+                let mut row = load_contact(tx, contact)?;
+                if !row.rolled_back {
+                    row.rolled_back = true;
+                    save_contact(tx, contact, &row)?;
+                    emit(tx, EventKind::StoreRolledBack { contact })?;
+                }
+            }
             Ok(FloorVerdict::RolledBack)
         })
     }
@@ -237,8 +232,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
 
 /// Floors count within one incarnation of the relay; another one starts anew.
 fn is_ahead(mailbox: &MailboxRow, state: &MailboxState) -> bool {
-    let same = mailbox
-        .incarnation
-        .is_none_or(|known| Incarnation::from_bytes(known) == state.incarnation);
+    let same =
+        mailbox.incarnation.is_none_or(|known| Incarnation::from_bytes(known) == state.incarnation);
     same && state.acknowledged.get() > mailbox.floor
 }

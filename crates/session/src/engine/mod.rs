@@ -26,7 +26,7 @@ pub use first_contact::AddPlan;
 pub use inbox::Received;
 pub use links::{LinkPlan, RefillPlan};
 pub use mailboxes::{FloorVerdict, MailboxPlan, Subscription};
-pub use outbox::{Delivery, Refusal};
+pub use outbox::Delivery;
 pub use transfers::{Download, OutgoingFile, Upload};
 
 use undertone_core::rand_core::CryptoRng;
@@ -109,10 +109,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })?;
         let schema = schema.ok_or(EngineError::ProfileAbsent)?;
         if schema > SCHEMA_VERSION {
-            return Err(EngineError::SchemaTooNew {
-                found: schema,
-                known: SCHEMA_VERSION,
-            });
+            return Err(EngineError::SchemaTooNew { found: schema, known: SCHEMA_VERSION });
         }
         let row = row?.ok_or_else(|| corrupt("the profile"))?;
         let device = DeviceSecret::from_bytes(&row.device_secret.array("the device key")?);

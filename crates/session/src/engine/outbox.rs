@@ -32,11 +32,9 @@ pub struct Delivery {
     pub capability: WriteCapability,
     /// The bytes; the same ones in every attempt.
     pub envelope: Vec<u8>,
+    /// True for what is in the history, false for acknowledgements and the like.
+    pub is_message: bool,
 }
-
-/// Why a relay did not take an envelope.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal(pub Hold);
 
 /// A message and how it is to be sent.
 pub(super) struct NewMessage {
@@ -49,10 +47,7 @@ pub(super) struct NewMessage {
 fn encode(content: &Content) -> Result<Secret, EngineError> {
     let bytes = content.encode()?;
     if bytes.len() > MAX_CONTENT {
-        return Err(EngineError::TooLong {
-            length: bytes.len(),
-            max: MAX_CONTENT,
-        });
+        return Err(EngineError::TooLong { length: bytes.len(), max: MAX_CONTENT });
     }
     Ok(Secret::new(&bytes))
 }
@@ -112,11 +107,7 @@ pub(super) fn enqueue_message(
     let history = key2(&key1(contact.get()), &key1(seq));
     tx.put(Table::History, &history, &[])?;
     save(tx, Table::MessageIds, &outgoing_key(&new.content.id), &seq)?;
-    let state = if new.uploading {
-        OutState::Uploading
-    } else {
-        OutState::Ready
-    };
+    let state = if new.uploading { OutState::Uploading } else { OutState::Ready };
     let place = enqueue(tx, contact, &new.content, Some(seq), state)?;
     Ok((seq, place))
 }
@@ -139,24 +130,30 @@ pub(super) fn advance(
     emit(tx, EventKind::MessageStateChanged { contact, id, state })
 }
 
+/// Notes why nothing goes out to a contact (or that it does again) with all that waits for them:
+/// what is behind the first waits for the same reason.
 pub(super) fn set_hold(
     tx: &mut dyn Transaction,
     contact: ContactId,
-    place: u64,
-    hold: Hold,
+    hold: Option<Hold>,
 ) -> Result<(), StoreError> {
-    let key = out_key(contact, place);
-    let Some(mut row) = load::<OutRow>(tx, Table::Outbox, &key)? else {
-        return Ok(());
-    };
-    row.hold = Some(hold);
-    save(tx, Table::Outbox, &key, &row)?;
-    let Some(place) = row.message else {
-        return Ok(());
-    };
-    let mut message: Message = must(tx, Table::Messages, &key1(place))?;
-    message.hold = Some(hold);
-    save(tx, Table::Messages, &key1(place), &message)
+    let mut changed = Vec::new();
+    super::contacts::for_each(tx, Table::Outbox, &key1(contact.get()), |key, value| {
+        let mut row: OutRow = decode(Table::Outbox, value)?;
+        if row.hold != hold {
+            row.hold = hold;
+            changed.push((key.to_vec(), row));
+        }
+        Ok(())
+    })?;
+    for (key, row) in changed {
+        save(tx, Table::Outbox, &key, &row)?;
+        let Some(place) = row.message else { continue };
+        let mut message: Message = must(tx, Table::Messages, &key1(place))?;
+        message.hold = hold;
+        save(tx, Table::Messages, &key1(place), &message)?;
+    }
+    Ok(())
 }
 
 /// The session to send in: the smallest id among those that the other side is known to have, so
@@ -171,14 +168,8 @@ fn choose(device: &DeviceRow) -> Option<[u8; 32]> {
 
 /// Where to write to a contact now.
 fn route(row: &ContactRow) -> Result<(&DeviceRow, Routing), StoreError> {
-    let device = row
-        .devices
-        .last()
-        .ok_or_else(|| corrupt("a contact's device"))?;
-    let newest = device
-        .routes
-        .first()
-        .ok_or_else(|| corrupt("a contact's address"))?;
+    let device = row.devices.last().ok_or_else(|| corrupt("a contact's device"))?;
+    let newest = device.routes.first().ok_or_else(|| corrupt("a contact's address"))?;
     let routing =
         Routing::from_bytes(newest.bytes()).ok_or_else(|| corrupt("a contact's address"))?;
     Ok((device, routing))
@@ -199,25 +190,15 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             return Err(EngineError::EmptyText);
         }
         if text.len() > MAX_TEXT {
-            return Err(EngineError::TooLong {
-                length: text.len(),
-                max: MAX_TEXT,
-            });
+            return Err(EngineError::TooLong { length: text.len(), max: MAX_TEXT });
         }
         let id = MessageId::from_bytes(random(&mut self.rng));
         let new = NewMessage {
-            content: Content {
-                id,
-                sent_at: now,
-                body: Body::Text(text.to_owned()),
-            },
-            kind: MessageKind::Text {
-                text: text.to_owned(),
-            },
+            content: Content { id, sent_at: now, body: Body::Text(text.to_owned()) },
+            kind: MessageKind::Text { text: text.to_owned() },
             uploading: false,
         };
-        self.store
-            .transaction(|tx| enqueue_message(tx, contact, new))?;
+        self.store.transaction(|tx| enqueue_message(tx, contact, new))?;
         Ok(id)
     }
 
@@ -282,13 +263,13 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 return Ok(());
             };
             tx.delete(Table::Outbox, &key)?;
+            if row.hold.is_some() {
+                set_hold(tx, contact, None)?;
+            }
             advance(tx, row.message, MessageState::Accepted)?;
             if row.acknowledged_by_peer {
-                let sent = SentRow {
-                    content: row.content,
-                    message: row.message,
-                    day: day(now).get(),
-                };
+                let sent =
+                    SentRow { content: row.content, message: row.message, day: day(now).get() };
                 let key = key2(&key1(contact.get()), &row.id);
                 save(tx, Table::Unacknowledged, &key, &sent)?;
             }
@@ -296,18 +277,12 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// The relay did not take an envelope: it stays, and so does what is behind it.
+    /// Nothing could be delivered to a contact: all that waits for them stays.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn refused(
-        &mut self,
-        contact: ContactId,
-        place: u64,
-        refusal: Refusal,
-    ) -> Result<(), EngineError> {
-        self.store
-            .transaction(|tx| Ok(set_hold(tx, contact, place, refusal.0)?))
+    pub fn refused(&mut self, contact: ContactId, hold: Hold) -> Result<(), EngineError> {
+        self.store.transaction(|tx| Ok(set_hold(tx, contact, Some(hold))?))
     }
 
     /// Queues the acknowledgements that are owed, batched for each contact. True if there were any.
@@ -328,10 +303,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                     let mut ids = Vec::new();
                     for row in &rows {
                         tx.delete(Table::Acks, &row.key)?;
-                        let id = row
-                            .key
-                            .last_chunk()
-                            .ok_or_else(|| corrupt("a message id"))?;
+                        let id = row.key.last_chunk().ok_or_else(|| corrupt("a message id"))?;
                         ids.push(MessageId::from_bytes(*id));
                     }
                     let content = Content {
@@ -354,13 +326,7 @@ fn next_delivery(
     contact: ContactId,
 ) -> Result<Option<Delivery>, EngineError> {
     let contact_row = load_contact(tx, contact)?;
-    let first = tx.scan(
-        Table::Outbox,
-        &key1(contact.get()),
-        None,
-        Order::Ascending,
-        1,
-    )?;
+    let first = tx.scan(Table::Outbox, &key1(contact.get()), None, Order::Ascending, 1)?;
     let Some(first) = first.first() else {
         return Ok(None);
     };
@@ -385,6 +351,7 @@ fn next_delivery(
         relay: routing.relay,
         capability: routing.capability,
         envelope,
+        is_message: row.message.is_some(),
     }))
 }
 

@@ -252,9 +252,7 @@ pub(super) struct TakeRow {
 }
 
 pub(super) fn corrupt(what: &str) -> StoreError {
-    StoreError::Corrupt {
-        what: what.to_owned(),
-    }
+    StoreError::Corrupt { what: what.to_owned() }
 }
 
 /// Reads a row; absent is `None`, unreadable an error.
@@ -263,9 +261,7 @@ pub(super) fn load<T: DeserializeOwned>(
     table: Table,
     key: &[u8],
 ) -> Result<Option<T>, StoreError> {
-    tx.get(table, key)?
-        .map(|bytes| decode(table, &bytes))
-        .transpose()
+    tx.get(table, key)?.map(|bytes| decode(table, &bytes)).transpose()
 }
 
 /// Reads a row that must be there.
@@ -280,9 +276,8 @@ pub(super) fn must<T: DeserializeOwned>(
 }
 
 pub(super) fn decode<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, StoreError> {
-    postcard::from_bytes(bytes).map_err(|_| StoreError::Corrupt {
-        what: format!("a row of {table:?}"),
-    })
+    postcard::from_bytes(bytes)
+        .map_err(|_| StoreError::Corrupt { what: format!("a row of {table:?}") })
 }
 
 pub(super) fn save<T: Serialize>(
@@ -291,11 +286,9 @@ pub(super) fn save<T: Serialize>(
     key: &[u8],
     row: &T,
 ) -> Result<(), StoreError> {
-    let bytes = postcard::to_allocvec(row)
-        .map(Zeroizing::new)
-        .map_err(|e| StoreError::Failed {
-            reason: format!("a row of {table:?} can't be encoded: {e}"),
-        })?;
+    let bytes = postcard::to_allocvec(row).map(Zeroizing::new).map_err(|e| StoreError::Failed {
+        reason: format!("a row of {table:?} can't be encoded: {e}"),
+    })?;
     tx.put(table, key, &bytes)
 }
 
@@ -320,10 +313,7 @@ pub(super) fn key2(first: &[u8], second: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn number(bytes: &[u8], what: &str) -> Result<u64, StoreError> {
-    bytes
-        .last_chunk::<8>()
-        .map(|b| u64::from_be_bytes(*b))
-        .ok_or_else(|| corrupt(what))
+    bytes.last_chunk::<8>().map(|b| u64::from_be_bytes(*b)).ok_or_else(|| corrupt(what))
 }
 
 pub(super) fn outgoing_key(id: &MessageId) -> Vec<u8> {

@@ -78,10 +78,7 @@ pub struct Download {
 impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// A random id and key for a file that is about to be encrypted.
     pub fn new_file(&mut self) -> ([u8; 32], BlobKeyBytes) {
-        (
-            random(&mut self.rng),
-            BlobKeyBytes::new(random(&mut self.rng)),
-        )
+        (random(&mut self.rng), BlobKeyBytes::new(random(&mut self.rng)))
     }
 
     /// Queues a file whose ciphertext is on stable storage.
@@ -96,7 +93,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     ) -> Result<MessageId, EngineError> {
         let length = blob_len(file.info.size)
             .filter(|length| *length <= MAX_BLOB)
-            .ok_or(EngineError::FileTooLarge { max: MAX_BLOB })?;
+            .ok_or(EngineError::FileTooLarge { size: file.info.size, max: MAX_BLOB })?;
         let id = MessageId::from_bytes(random(&mut self.rng));
         let read = random(&mut self.rng);
         let delete = Secret::new(&random::<32>(&mut self.rng));
@@ -113,11 +110,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             caption: String::new(),
         };
         let new = NewMessage {
-            content: Content {
-                id,
-                sent_at: now,
-                body: Body::Attachment(Box::new(attachment)),
-            },
+            content: Content { id, sent_at: now, body: Body::Attachment(Box::new(attachment)) },
             kind: MessageKind::File(file.info),
             uploading: true,
         };
@@ -142,10 +135,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         self.store.transaction(|tx| {
             let mut rows = Vec::new();
             for_each(tx, Table::Transfers, &[], |key, value| {
-                rows.push((
-                    number(key, "a message's place")?,
-                    decode(Table::Transfers, value)?,
-                ));
+                rows.push((number(key, "a message's place")?, decode(Table::Transfers, value)?));
                 Ok(())
             })?;
             Ok(rows)
@@ -166,16 +156,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     pub fn uploads(&mut self) -> Result<Vec<Upload>, EngineError> {
         let mut uploads = Vec::new();
         for (message, row) in self.transfers()? {
-            let TransferRow::Up {
-                blob,
-                read,
-                delete,
-                length,
-                sha256,
-                expires,
-                ..
-            } = row
-            else {
+            let TransferRow::Up { blob, read, delete, length, sha256, expires, .. } = row else {
                 continue;
             };
             uploads.push(Upload {
@@ -221,10 +202,10 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// Those of the store.
     pub fn upload_refused(&mut self, message: u64) -> Result<(), EngineError> {
         self.store.transaction(|tx| {
-            if let Some(TransferRow::Up { contact, out, .. }) =
+            if let Some(TransferRow::Up { contact, .. }) =
                 load(tx, Table::Transfers, &key1(message))?
             {
-                set_hold(tx, ContactId::new(contact), out, Hold::UploadRefused)?;
+                set_hold(tx, ContactId::new(contact), Some(Hold::UploadRefused))?;
             }
             Ok(())
         })
@@ -302,14 +283,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             tx.delete(Table::Transfers, &key1(message))?;
             let row: Message = must(tx, Table::Messages, &key1(message))?;
             let (contact, id, reason) = (row.contact, row.id, reason.to_owned());
-            Ok(emit(
-                tx,
-                EventKind::FileFailed {
-                    contact,
-                    id,
-                    reason,
-                },
-            )?)
+            Ok(emit(tx, EventKind::FileFailed { contact, id, reason })?)
         })
     }
 
@@ -323,7 +297,6 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         done: u64,
         total: u64,
     ) -> Result<(), EngineError> {
-        self.store
-            .transaction(|tx| Ok(emit(tx, EventKind::FileProgress { id, done, total })?))
+        self.store.transaction(|tx| Ok(emit(tx, EventKind::FileProgress { id, done, total })?))
     }
 }

@@ -1,0 +1,226 @@
+//! What runs: one pass on demand, or tasks that stay connected.
+
+use std::sync::Arc;
+use std::sync::Mutex as StdMutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::client::{Shared, SyncReport};
+use crate::error::Error;
+
+/// First pause after a connection failed; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest pause: a relay that comes back is found within a minute.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Acknowledgements wait for others, and a random time, so that their moment does not tell a relay
+/// which envelope they answer. The person waits for their tick no longer than this.
+const ACK_DELAY_MILLIS: (u64, u64) = (200, 1500);
+
+/// How often the daily work is looked at: refilling depots, expiring.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+
+/// The tasks of a started client.
+#[derive(Default)]
+pub(crate) struct Background {
+    tasks: StdMutex<Vec<JoinHandle<()>>>,
+    /// True while the receiving task has caught up with the relay.
+    pub(crate) caught_up: watch::Sender<bool>,
+}
+
+impl Background {
+    fn is_running(&self) -> bool {
+        !self.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Ends the tasks. What they were storing is stored; what they were sending goes on next time.
+    pub(crate) async fn stop(&self) {
+        let tasks: Vec<_> = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.drain(..).collect()
+        };
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+}
+
+/// A random number from `low` to `high`; the middle if the system gives none.
+fn jitter(low: u64, high: u64) -> u64 {
+    let mut bytes = [0; 8];
+    let span = high.saturating_sub(low).saturating_add(1);
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => low.saturating_add(u64::from_le_bytes(bytes).checked_rem(span).unwrap_or(0)),
+        Err(_) => low.midpoint(high),
+    }
+}
+
+impl Shared {
+    /// One pass; see [`crate::Client::sync`].
+    pub(crate) async fn sync(&self) -> Result<SyncReport, Error> {
+        if self.network.is_offline() {
+            return Err(Error::Offline);
+        }
+        let mut report = SyncReport::default();
+        self.housekeeping().await?;
+        if self.background.is_running() {
+            // The receiving task does it, and holds the connection.
+            self.await_background().await?;
+        } else {
+            self.catch_up(&self.receiver, &mut report).await?;
+        }
+        self.flush().await?;
+        self.send_all(&mut report).await?;
+        self.download_all(&mut report).await?;
+        self.refill().await?;
+        Ok(report)
+    }
+
+    async fn await_background(&self) -> Result<(), Error> {
+        let mut caught_up = self.background.caught_up.subscribe();
+        let mut changes = self.core.changes();
+        loop {
+            if *caught_up.borrow_and_update() {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = caught_up.changed() => changed.map_err(|_| Error::Closed)?,
+                _ = changes.changed() => if self.core.is_closed() { return Err(Error::Closed) },
+            }
+        }
+    }
+
+    /// Queues the acknowledgements that are owed.
+    async fn flush(&self) -> Result<bool, Error> {
+        let now = self.core.now();
+        self.core.change(move |e| e.flush_acknowledgements(now)).await
+    }
+
+    async fn housekeeping(&self) -> Result<(), Error> {
+        let now = self.core.now();
+        self.core.change(move |e| e.expire(now)).await
+    }
+
+    /// Starts the tasks; see [`crate::Client::start`].
+    pub(crate) fn start(self: Arc<Self>) -> Result<(), Error> {
+        if self.network.is_offline() {
+            return Err(Error::Offline);
+        }
+        if self.core.is_closed() {
+            return Err(Error::Closed);
+        }
+        let mut tasks = self.background.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.is_empty() {
+            tasks.push(tokio::spawn(self.clone().keep_receiving()));
+            tasks.push(tokio::spawn(self.clone().keep_sending()));
+            tasks.push(tokio::spawn(self.clone().keep_house()));
+        }
+        Ok(())
+    }
+
+    async fn keep_receiving(self: Arc<Self>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.receive_until_lost().await {
+                Err(Error::Closed) => return,
+                Ok(()) => pause = FIRST_PAUSE,
+                Err(error) => tracing::debug!(code = error.code(), "not connected"),
+            }
+            self.background.caught_up.send_replace(false);
+            self.rest(&mut pause).await;
+        }
+    }
+
+    /// Pauses, twice as long each time, with a random part so that many clients do not come back
+    /// to a relay in the same moment.
+    async fn rest(&self, pause: &mut Duration) {
+        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        tokio::time::sleep(Duration::from_millis(jitter(millis / 2, millis))).await;
+        *pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+    }
+
+    /// Receives until the connection is gone.
+    async fn receive_until_lost(&self) -> Result<(), Error> {
+        let mut report = SyncReport::default();
+        self.catch_up(&self.receiver, &mut report).await?;
+        self.background.caught_up.send_replace(true);
+        // What waited while we were away goes out, acknowledgements first.
+        self.flush().await?;
+        self.outgoing.notify_one();
+        let mut due: Option<Instant> = None;
+        loop {
+            let flush = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                open = self.next_pushes(&self.receiver, &mut report) => {
+                    if !open? {
+                        return Ok(());
+                    }
+                    let (low, high) = ACK_DELAY_MILLIS;
+                    let delay = Duration::from_millis(jitter(low, high));
+                    due.get_or_insert_with(|| Instant::now() + delay);
+                    // A new contact needs a mailbox, a file wants to be fetched.
+                    self.outgoing.notify_one();
+                }
+                () = flush => {
+                    due = None;
+                    if self.flush().await? {
+                        self.outgoing.notify_one();
+                    }
+                }
+                () = self.resubscribe.notified() => {
+                    self.catch_up(&self.receiver, &mut report).await?;
+                    self.outgoing.notify_one();
+                }
+            }
+        }
+    }
+
+    async fn keep_sending(self: Arc<Self>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mut report = SyncReport::default();
+            let pass = async {
+                self.send_all(&mut report).await?;
+                self.download_all(&mut report).await
+            };
+            match pass.await {
+                Err(Error::Closed) => return,
+                // What a contact's relay refused is tried again after a pause, too.
+                Ok(()) if report.queued == 0 => {
+                    pause = FIRST_PAUSE;
+                    self.outgoing.notified().await;
+                }
+                Ok(()) | Err(_) => {
+                    tokio::select! {
+                        () = self.rest(&mut pause) => {}
+                        () = self.outgoing.notified() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn keep_house(self: Arc<Self>) {
+        loop {
+            let pass = async {
+                self.housekeeping().await?;
+                self.refill().await
+            };
+            if let Err(Error::Closed) = pass.await {
+                return;
+            }
+            tokio::time::sleep(HOUSEKEEPING).await;
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! Files: encrypted once into the profile directory, sent and fetched in pieces, resumed where
+//! they stopped, never whole in memory.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use undertone_core::bounds::FILE_CHUNK;
+use undertone_core::{FileKey, FileOpener, FileSealer, blob_len};
+use undertone_session::content::{Attachment, BlobKeyBytes, MAX_FILE_NAME};
+use undertone_session::engine::{Download, OutgoingFile, Upload};
+use undertone_session::ids::{ContactId, MessageId};
+use undertone_session::message::FileInfo;
+use undertone_wire::ErrorCode;
+use undertone_wire::blob::BlobAnnouncement;
+use undertone_wire::client::{ClientError, Connection};
+use undertone_wire::limits::MAX_BLOB;
+
+use crate::client::{Shared, SyncReport};
+use crate::error::Error;
+use crate::network::{Failure, Role};
+use crate::{keyslot, profile};
+
+/// Bytes that are read and sent at a time.
+const PIECE: usize = 64 * 1024;
+
+/// How often progress is told, in parts of the whole: each is an event on the disk.
+const PROGRESS_STEPS: u64 = 10;
+
+fn disk(path: &Path, error: &io::Error) -> Error {
+    Error::StoreFailed { reason: format!("{}: {error}", path.display()) }
+}
+
+fn name_of(id: &[u8; 32]) -> String {
+    data_encoding::HEXLOWER.encode(id)
+}
+
+/// A name under which a received file is stored: what the sender calls it, without anything that
+/// a file system could take for more than a name.
+pub(crate) fn safe_name(name: &str) -> String {
+    // What follows the last separator of any system.
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut safe: String = last
+        .chars()
+        .map(|c| match c {
+            c if c.is_control() || "<>:\"|?*".contains(c) => '_',
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '_',
+            c => c,
+        })
+        .collect();
+    while safe.len() > MAX_FILE_NAME.saturating_sub(8) {
+        safe.pop();
+    }
+    // No hidden files, no trailing dots or spaces, nothing that means a directory.
+    let safe = safe.trim_start_matches('.').trim_end_matches(['.', ' ']).trim();
+    if safe.is_empty() { "file".to_owned() } else { safe.to_owned() }
+}
+
+/// Reads a file as a stream into `aside`, encrypted. Returns the commitment and the blob's hash.
+fn encrypt(
+    source: &Path,
+    aside: &Path,
+    key: &BlobKeyBytes,
+    size: u64,
+) -> Result<([u8; 32], [u8; 32]), Error> {
+    let unreadable = |reason: String| Error::FileUnreadable { path: source.to_path_buf(), reason };
+    let mut input = File::open(source).map_err(|e| unreadable(e.to_string()))?;
+    let mut sealer = FileSealer::new(&FileKey::from_bytes(key.as_bytes()), size)
+        .map_err(|_| Error::FileTooLarge { size, max: MAX_BLOB })?;
+    let mut output = File::create(aside).map_err(|e| disk(aside, &e))?;
+    let mut hash = Sha256::new();
+    let commitment = sealer.commitment();
+    let mut put = |bytes: &[u8]| {
+        hash.update(bytes);
+        output.write_all(bytes).map_err(|e| disk(aside, &e))
+    };
+    put(&commitment)?;
+    let mut buffer = vec![0; FILE_CHUNK];
+    while sealer.remaining_chunks() > 0 {
+        let chunk = buffer.get_mut(..sealer.next_len()).unwrap_or_default();
+        input.read_exact(chunk).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                unreadable("it became shorter while it was read".into())
+            }
+            _ => unreadable(e.to_string()),
+        })?;
+        let sealed =
+            sealer.seal_next(chunk).map_err(|e| Error::Internal { reason: e.to_string() })?;
+        put(&sealed)?;
+    }
+    // What was added meanwhile would be lost in silence.
+    if input.read(buffer.get_mut(..1).unwrap_or_default()).map_err(|e| unreadable(e.to_string()))?
+        > 0
+    {
+        return Err(unreadable("it became longer while it was read".into()));
+    }
+    output.sync_all().map_err(|e| disk(aside, &e))?;
+    Ok((commitment, hash.finalize().into()))
+}
+
+/// What is to be sent: a file, readable, small enough.
+fn inspect(source: &Path) -> Result<FileInfo, Error> {
+    let unreadable = |reason: String| Error::FileUnreadable { path: source.to_path_buf(), reason };
+    let meta = fs::metadata(source).map_err(|e| unreadable(e.to_string()))?;
+    if !meta.is_file() {
+        return Err(unreadable("it is not a file".into()));
+    }
+    let size = meta.len();
+    if blob_len(size).is_none_or(|length| length > MAX_BLOB) {
+        return Err(Error::FileTooLarge { size, max: MAX_BLOB });
+    }
+    let name = source.file_name().map(|name| name.to_string_lossy().into_owned());
+    Ok(FileInfo {
+        name: safe_name(&name.unwrap_or_default()),
+        size,
+        media_type: String::new(),
+        path: Some(fs::canonicalize(source).unwrap_or_else(|_| source.to_path_buf())),
+    })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::Internal { reason: e.to_string() })?
+}
+
+impl Shared {
+    /// Encrypts and queues a file; see [`crate::Client::send_file`].
+    pub(crate) async fn queue_file(
+        &self,
+        contact: ContactId,
+        source: PathBuf,
+    ) -> Result<MessageId, Error> {
+        let (blob, key) = self.core.ask(move |e| e.contact(contact).map(|_| e.new_file())).await?;
+        let blobs = profile::blobs(&self.dir);
+        let file = blocking(move || {
+            let info = inspect(&source)?;
+            let place = blobs.join(name_of(&blob));
+            let aside = place.with_extension("part");
+            let made = encrypt(&source, &aside, &key, info.size);
+            if made.is_err() {
+                let _ = fs::remove_file(&aside);
+            }
+            let (commitment, sha256) = made?;
+            fs::rename(&aside, &place).map_err(|e| disk(&place, &e))?;
+            keyslot::sync_dir(&blobs)?;
+            Ok(OutgoingFile { blob, key, commitment, sha256, info })
+        })
+        .await?;
+        let now = self.core.now();
+        self.core.change(move |e| e.queue_file(contact, file, now)).await
+    }
+
+    /// Removes ciphertext that nothing refers to: what was being encrypted, or had just been
+    /// uploaded, when the program ended.
+    pub(crate) async fn tidy_blobs(&self) -> Result<(), Error> {
+        let uploads = self.core.ask(|e| e.uploads()).await?;
+        let wanted: Vec<String> =
+            uploads.iter().map(|upload| name_of(upload.blob.as_bytes())).collect();
+        let blobs = profile::blobs(&self.dir);
+        blocking(move || {
+            for entry in fs::read_dir(&blobs).map_err(|e| disk(&blobs, &e))? {
+                let entry = entry.map_err(|e| disk(&blobs, &e))?;
+                if !wanted.iter().any(|name| entry.file_name() == name.as_str()) {
+                    fs::remove_file(entry.path()).map_err(|e| disk(&entry.path(), &e))?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stores a file at the relay, from where the relay already is.
+    pub(crate) async fn upload(&self, upload: &Upload) -> Result<(), Error> {
+        let path = profile::blobs(&self.dir).join(name_of(upload.blob.as_bytes()));
+        let message = upload.message;
+        if let Err(error) = fs::metadata(&path) {
+            let reason = format!("its ciphertext is gone from the profile directory: {error}");
+            return self.core.change(move |e| e.upload_failed(message, &reason)).await;
+        }
+        let place = &path;
+        let put = |c: Connection| async move { self.put(&c, upload, place).await };
+        match self.network.request(&upload.relay, Role::Sender, put).await {
+            Ok(()) => {
+                self.core.change(move |e| e.uploaded(message)).await?;
+                fs::remove_file(&path).map_err(|e| disk(&path, &e))
+            }
+            Err(Failure::Relay(_, ClientError::Refused(ErrorCode::BlobTooLarge))) => {
+                let reason = ErrorCode::BlobTooLarge.sentence();
+                self.core.change(move |e| e.upload_failed(message, reason)).await?;
+                fs::remove_file(&path).map_err(|e| disk(&path, &e))
+            }
+            Err(Failure::Relay(
+                _,
+                ClientError::Refused(
+                    ErrorCode::QuotaExceeded
+                    | ErrorCode::StorageFull
+                    | ErrorCode::Busy
+                    | ErrorCode::LimitReached,
+                ),
+            )) => self.core.change(move |e| e.upload_refused(message)).await,
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn put(
+        &self,
+        connection: &Connection,
+        upload: &Upload,
+        path: &Path,
+    ) -> Result<(), ClientError> {
+        let announcement = BlobAnnouncement {
+            blob: upload.blob,
+            token: upload.token.duplicate(),
+            read: upload.read.hash(),
+            delete: upload.delete.hash(),
+            length: upload.length,
+            hash: upload.hash,
+            expires: upload.expires,
+        };
+        let mut stream = connection.put_blob(announcement).await?;
+        let mut done = stream.offset();
+        let mut progress = Progress::new(upload.id, upload.length, done);
+        // The blob lies in our own directory; if it can't be read any more, the upload breaks off
+        // and is tried again.
+        let mut file = File::open(path).map_err(|_| ClientError::Closed)?;
+        file.seek(SeekFrom::Start(done)).map_err(|_| ClientError::Closed)?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let count = file.read(&mut buffer).map_err(|_| ClientError::Closed)?;
+            let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
+                break;
+            };
+            stream.write(piece).await?;
+            done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            progress.tell(self, done).await;
+        }
+        stream.finish().await
+    }
+
+    /// Fetches all files that have been announced. A relay that can't be reached is tried again
+    /// with the next pass.
+    pub(crate) async fn download_all(&self, report: &mut SyncReport) -> Result<(), Error> {
+        let _one_at_a_time = self.fetching.lock().await;
+        for download in self.core.change(|e| e.downloads()).await? {
+            match self.download(&download).await {
+                Ok(path) => {
+                    let message = download.message;
+                    self.core.change(move |e| e.downloaded(message, &path)).await?;
+                    report.files = report.files.saturating_add(1);
+                }
+                Err(Trouble::Lasting(reason)) => {
+                    let message = download.message;
+                    self.core.change(move |e| e.download_failed(message, &reason)).await?;
+                }
+                Err(Trouble::Passing(error)) => {
+                    tracing::debug!(code = error.code(), "a file can't be fetched now");
+                }
+                Err(Trouble::Local(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn download(&self, download: &Download) -> Result<PathBuf, Trouble> {
+        let attachment = &download.attachment;
+        let length = blob_len(attachment.size)
+            .filter(|length| *length <= MAX_BLOB)
+            .ok_or_else(|| Trouble::Lasting("it is larger than can be fetched".into()))?;
+        let files = profile::files(&self.dir);
+        let part = files.join(format!(".{}.part", download.id));
+        let place = &part;
+        let get = |c: Connection| async move { self.get(&c, download, length, place).await };
+        match self.network.request(&download.relay, Role::Sender, get).await {
+            Ok(()) => {}
+            Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => {
+                return Err(Trouble::Lasting("the relay does not have it (any more)".into()));
+            }
+            Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Damaged))) => {
+                return Err(Trouble::Lasting("it is damaged at the relay".into()));
+            }
+            Err(Failure::Relay(_, ClientError::BlobDamaged)) => {
+                let _ = fs::remove_file(&part);
+                return Err(Trouble::Lasting("what the relay has is not what was sent".into()));
+            }
+            Err(Failure::Local(error @ (Error::Offline | Error::Closed))) => {
+                return Err(Trouble::Local(error));
+            }
+            Err(failure) => return Err(Trouble::Passing(failure.into())),
+        }
+        let directory = files.join(download.id.to_string());
+        let place = directory.join(safe_name(&attachment.name));
+        let facts = Facts::of(attachment);
+        let result = blocking(move || {
+            let result = decrypt(&part, &directory, &place, &facts);
+            if !matches!(result, Err(Trouble::Local(_))) {
+                let _ = fs::remove_file(&part);
+            }
+            Ok(result.map(|()| place))
+        });
+        result.await?
+    }
+
+    /// Fetches the blob into `part`, from where `part` ends.
+    async fn get(
+        &self,
+        connection: &Connection,
+        download: &Download,
+        length: u64,
+        part: &Path,
+    ) -> Result<(), ClientError> {
+        let attachment = &download.attachment;
+        let blob = undertone_wire::BlobId::from_bytes(attachment.blob);
+        let read = undertone_wire::BlobReadCapability::from_bytes(*attachment.read.as_bytes());
+        let mut file = open_part(part).map_err(|_| ClientError::Closed)?;
+        let mut done = file.seek(SeekFrom::End(0)).map_err(|_| ClientError::Closed)?;
+        if done > length {
+            file.set_len(0).map_err(|_| ClientError::Closed)?;
+            done = 0;
+        }
+        if done == length {
+            return Ok(());
+        }
+        let mut stream = connection.get_blob(blob, &read, done).await?;
+        if stream.length() != length || stream.hash().as_bytes() != &attachment.sha256 {
+            return Err(ClientError::BlobDamaged);
+        }
+        let mut progress = Progress::new(download.id, length, done);
+        file.seek(SeekFrom::Start(done)).map_err(|_| ClientError::Closed)?;
+        let mut buffer = vec![0; PIECE];
+        while done < length {
+            let count = stream.next(&mut buffer).await?;
+            let piece = buffer.get(..count).unwrap_or_default();
+            file.write_all(piece).map_err(|_| ClientError::Closed)?;
+            done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            progress.tell(self, done).await;
+        }
+        Ok(())
+    }
+}
+
+/// Why a file was not fetched.
+enum Trouble {
+    /// It never will be.
+    Lasting(String),
+    /// It may be, later.
+    Passing(Error),
+    /// Something is wrong here.
+    Local(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Local(error)
+    }
+}
+
+fn open_part(part: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(part)
+}
+
+/// What is needed to open a blob.
+struct Facts {
+    key: BlobKeyBytes,
+    commitment: [u8; 32],
+    sha256: [u8; 32],
+    size: u64,
+}
+
+impl Facts {
+    fn of(attachment: &Attachment) -> Self {
+        Self {
+            key: BlobKeyBytes::new(*attachment.key.as_bytes()),
+            commitment: attachment.commitment,
+            sha256: attachment.sha256,
+            size: attachment.size,
+        }
+    }
+}
+
+/// The blob is not what the message says.
+fn forged(reason: &str) -> Trouble {
+    Trouble::Lasting(reason.to_owned())
+}
+
+/// Verifies the whole blob, decrypts it aside, and moves the file into place.
+fn decrypt(part: &Path, directory: &Path, place: &Path, facts: &Facts) -> Result<(), Trouble> {
+    let mut blob = File::open(part).map_err(|e| disk(part, &e))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let count = blob.read(&mut buffer).map_err(|e| disk(part, &e))?;
+        if count == 0 {
+            break;
+        }
+        hash.update(buffer.get(..count).unwrap_or_default());
+    }
+    if <[u8; 32]>::from(hash.finalize()) != facts.sha256 {
+        return Err(forged("what the relay has is not what was sent"));
+    }
+    blob.seek(SeekFrom::Start(0)).map_err(|e| disk(part, &e))?;
+    let mut commitment = [0; 32];
+    blob.read_exact(&mut commitment).map_err(|e| disk(part, &e))?;
+    if commitment != facts.commitment {
+        return Err(forged("it begins with another commitment than the message says"));
+    }
+    let key = FileKey::from_bytes(facts.key.as_bytes());
+    let opener =
+        FileOpener::new(&key, &commitment, facts.size).map_err(|e| forged(&e.to_string()))?;
+    profile::private_dir(directory)?;
+    let aside = part.with_extension("open");
+    let mut output = File::create(&aside).map_err(|e| disk(&aside, &e))?;
+    let mut write = || -> Result<(), Trouble> {
+        for index in 0..opener.chunks() {
+            let (_, length) = opener.locate(index).ok_or_else(|| forged("it is too short"))?;
+            let mut chunk = vec![0; length];
+            blob.read_exact(&mut chunk).map_err(|e| disk(part, &e))?;
+            let content = opener.open_chunk(index, &chunk).map_err(|e| forged(&e.to_string()))?;
+            output.write_all(&content).map_err(|e| disk(&aside, &e))?;
+        }
+        Ok(output.sync_all().map_err(|e| disk(&aside, &e))?)
+    };
+    if let Err(error) = write() {
+        let _ = fs::remove_file(&aside);
+        return Err(error);
+    }
+    // The directory is this message's own, so that nothing of another's is replaced.
+    fs::rename(&aside, place).map_err(|e| disk(place, &e))?;
+    Ok(keyslot::sync_dir(directory)?)
+}
+
+/// Tells how far a file has come, a few times on its way.
+struct Progress {
+    id: MessageId,
+    total: u64,
+    told: u64,
+}
+
+impl Progress {
+    fn new(id: MessageId, total: u64, done: u64) -> Self {
+        Self { id, total, told: Self::step(done, total) }
+    }
+
+    fn step(done: u64, total: u64) -> u64 {
+        done.saturating_mul(PROGRESS_STEPS).checked_div(total).unwrap_or(0)
+    }
+
+    async fn tell(&mut self, shared: &Shared, done: u64) {
+        let step = Self::step(done, self.total);
+        if step > self.told {
+            self.told = step;
+            let (id, total) = (self.id, self.total);
+            // Progress is a courtesy: the file goes on without it.
+            let _ = shared.core.change(move |e| e.file_progress(id, done, total)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe_name;
+
+    #[test]
+    fn no_name_leaves_its_directory() {
+        for (given, stored) in [
+            ("plan.pdf", "plan.pdf"),
+            ("../../etc/passwd", "passwd"),
+            ("C:\\Windows\\system.ini", "system.ini"),
+            ("..", "file"),
+            (".", "file"),
+            ("", "file"),
+            ("/", "file"),
+            (".bashrc", "bashrc"),
+            ("a\nb\u{202e}gpj.exe", "a_b_gpj.exe"),
+            ("name. . ", "name"),
+            ("Grüße 🎉.txt", "Grüße 🎉.txt"),
+        ] {
+            assert_eq!(safe_name(given), stored, "{given:?}");
+        }
+        assert!(safe_name(&"ü".repeat(300)).len() <= 255);
+    }
+}

@@ -1,0 +1,170 @@
+//! Making links and using them: the part of first contact that talks to relays.
+
+use undertone_session::engine::{LinkPlan, MailboxPlan};
+use undertone_session::ids::ContactId;
+use undertone_session::link::{Link, LinkKind};
+use undertone_wire::client::{ClientError, Connection};
+use undertone_wire::frame::{FillMode, MailboxKind, OwnerOperation, PrekeyAnswer};
+use undertone_wire::{Bounded, BoundedBytes, Day, ErrorCode, MailboxSecret, WriteCapabilityHash};
+
+use crate::client::Shared;
+use crate::error::Error;
+use crate::network::{Failure, Role};
+
+/// Makes a mailbox; repeating it is harmless.
+async fn create_mailbox(
+    connection: &Connection,
+    secret: &MailboxSecret,
+    token: &undertone_wire::AdmissionToken,
+    capabilities: &[WriteCapabilityHash],
+) -> Result<(), ClientError> {
+    let operation = OwnerOperation::CreateMailbox {
+        key: secret.public(),
+        token: token.duplicate(),
+        kind: MailboxKind::Queue,
+        limits: None,
+        capabilities: Bounded::new(capabilities.to_vec()).ok_or(ClientError::TooLong)?,
+    };
+    connection.mailboxes(operation, &[secret]).await.map(drop)
+}
+
+fn bundle<const MAX: usize>(sealed: &[u8]) -> Result<BoundedBytes<MAX>, ClientError> {
+    BoundedBytes::new(sealed.to_vec()).ok_or(ClientError::TooLong)
+}
+
+async fn fill_depot(
+    connection: &Connection,
+    plan: &LinkPlan,
+    mode: FillMode,
+) -> Result<(), ClientError> {
+    let one_time: Result<Vec<_>, _> = plan.one_time.iter().map(|b| bundle(b)).collect();
+    let operation = OwnerOperation::FillDepot {
+        key: plan.depot_owner.public(),
+        depot: plan.depot,
+        token: plan.token.duplicate(),
+        mode,
+        one_time: Bounded::new(one_time?).ok_or(ClientError::TooLong)?,
+        last_resort: plan.last_resort.as_deref().map(bundle).transpose()?,
+        expires: plan.expires,
+    };
+    connection.depot(operation, &plan.depot_owner).await.map(drop)
+}
+
+impl Shared {
+    /// Makes the mailbox of a plan.
+    pub(crate) async fn make_mailbox(&self, plan: &MailboxPlan) -> Result<(), Failure> {
+        let make = |c: Connection| async move {
+            create_mailbox(&c, &plan.secret, &plan.token, &plan.capabilities).await
+        };
+        self.network.request(&plan.relay, Role::Owner, make).await?;
+        // It has just been made: there is nothing that the store could have forgotten.
+        self.network.checked.lock().await.insert(plan.secret.mailbox());
+        Ok(())
+    }
+
+    /// Makes a link; see [`crate::Client::invite`].
+    pub(crate) async fn invite(
+        &self,
+        kind: LinkKind,
+        label: Option<String>,
+    ) -> Result<(Link, Day), Error> {
+        if self.network.is_offline() {
+            return Err(Error::Offline);
+        }
+        let now = self.core.now();
+        let prepare = move |e: &mut crate::profile::ProfileEngine| {
+            e.prepare_link(kind, label.as_deref(), now)
+        };
+        let plan = self.core.change(prepare).await?;
+        let number = plan.number;
+        if let Err(error) = self.publish(&plan).await {
+            self.core.change(move |e| e.discard_link(number)).await?;
+            return Err(error);
+        }
+        let link = self.core.change(move |e| e.activate_link(number)).await?;
+        self.network.checked.lock().await.insert(plan.mailbox.mailbox());
+        self.resubscribe.notify_one();
+        Ok((link, plan.expires))
+    }
+
+    async fn publish(&self, plan: &LinkPlan) -> Result<(), Error> {
+        let publish = |c: Connection| async move {
+            create_mailbox(&c, &plan.mailbox, &plan.token, &plan.capabilities).await?;
+            // Replacing is idempotent, so a lost answer does no harm.
+            fill_depot(&c, plan, FillMode::Replace).await
+        };
+        Ok(self.network.request(&plan.relay, Role::Owner, publish).await?)
+    }
+
+    /// Uses a link; see [`crate::Client::add`].
+    pub(crate) async fn add(&self, link: &Link, name: Option<String>) -> Result<ContactId, Error> {
+        let (ours, wanted) = (link.duplicate(), name.clone());
+        let begin =
+            move |e: &mut crate::profile::ProfileEngine| e.begin_add(&ours, wanted.as_deref());
+        let plan = self.core.change(begin).await?;
+        // First the mailbox for the answers: a bundle that was taken can't be given back.
+        self.make_mailbox(&plan.mailbox).await?;
+        let fetch = &plan.fetch;
+        let take = |c: Connection| async move { c.take_prekey(fetch, plan.take).await };
+        let answer = self.network.request(&plan.relay, Role::Sender, take).await;
+        let sealed = match answer {
+            Ok(PrekeyAnswer::OneTime(sealed) | PrekeyAnswer::LastResort(sealed)) => sealed,
+            Ok(PrekeyAnswer::UsedUp) => {
+                self.abandon(link).await?;
+                return Err(Error::LinkUsedUp);
+            }
+            Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => {
+                self.abandon(link).await?;
+                return Err(Error::LinkUnknown);
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        let (ours, now) = (link.duplicate(), self.core.now());
+        let finish = move |e: &mut crate::profile::ProfileEngine| {
+            e.finish_add(&ours, name.as_deref(), sealed.as_slice(), now)
+        };
+        let contact = self.core.change(finish).await?;
+        self.outgoing.notify_one();
+        self.resubscribe.notify_one();
+        Ok(contact)
+    }
+
+    async fn abandon(&self, link: &Link) -> Result<(), Error> {
+        let ours = link.duplicate();
+        self.core.change(move |e| e.abandon_add(&ours)).await
+    }
+
+    /// Fills the depots that have not been filled today.
+    pub(crate) async fn refill(&self) -> Result<(), Error> {
+        let now = self.core.now();
+        for due in self.core.ask(move |e| e.due_refills(now)).await? {
+            let due = &due;
+            let status = |c: Connection| async move {
+                let operation =
+                    OwnerOperation::DepotStatus { key: due.depot_owner.public(), depot: due.depot };
+                c.depot(operation, &due.depot_owner).await
+            };
+            let left = match self.network.request(&due.relay, Role::Owner, status).await {
+                Ok(state) => usize::try_from(state.one_time).unwrap_or(usize::MAX),
+                // A restored relay has no depots: fill anew.
+                Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => 0,
+                Err(failure) => return Err(failure.into()),
+            };
+            let number = due.number;
+            let prepare =
+                move |e: &mut crate::profile::ProfileEngine| e.prepare_refill(number, left, now);
+            let plan = &self.core.change(prepare).await?;
+            let fill = |c: Connection| async move {
+                let operation = OwnerOperation::AddCapabilities {
+                    key: plan.mailbox.public(),
+                    capabilities: Bounded::new(plan.capabilities.clone())
+                        .ok_or(ClientError::TooLong)?,
+                };
+                c.owner(operation, &[&plan.mailbox]).await?;
+                fill_depot(&c, plan, FillMode::Add).await
+            };
+            self.network.request(&plan.relay, Role::Owner, fill).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Connections. The one that owns mailboxes is never the one that delivers, so that a relay can't
+//! tell from a connection that sender and receiver are the same person.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use undertone_wire::client::{ClientError, Connection, Options};
+use undertone_wire::{MailboxId, RelayAddress};
+
+use crate::error::Error;
+
+/// How long connecting and each request may take. Connecting to a host that drops packets takes
+/// all of it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Role {
+    /// Mailboxes and depots of ours, subscribing.
+    Owner,
+    /// Delivering, taking prekeys, files.
+    Sender,
+}
+
+/// Connections that are open, by relay and role.
+pub(crate) struct Network {
+    options: Options,
+    offline: bool,
+    connections: Mutex<HashMap<(RelayAddress, Role), Connection>>,
+    /// Mailboxes whose floor was compared with the store since it was opened. The store can't be
+    /// rolled back while this process holds its lock, so once is enough.
+    pub(crate) checked: Mutex<HashSet<MailboxId>>,
+}
+
+impl Network {
+    pub(crate) fn new(bind: Option<IpAddr>, offline: bool) -> Self {
+        Self {
+            options: Options { bind, timeout: TIMEOUT },
+            offline,
+            connections: Mutex::new(HashMap::new()),
+            checked: Mutex::new(HashSet::new()),
+        }
+    }
+
+    pub(crate) const fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// A connection to a relay, made if there is none.
+    pub(crate) async fn connection(
+        &self,
+        relay: &RelayAddress,
+        role: Role,
+    ) -> Result<Connection, Error> {
+        if self.offline {
+            return Err(Error::Offline);
+        }
+        let key = (relay.clone(), role);
+        if let Some(connection) = self.connections.lock().await.get(&key) {
+            return Ok(connection.clone());
+        }
+        // Not under the lock: one relay that does not answer must not hold up the others.
+        let connection = Connection::connect(relay, &self.options)
+            .await
+            .map_err(|error| Error::at_relay(relay, error))?;
+        let mut connections = self.connections.lock().await;
+        // Another task may have been faster.
+        Ok(connections.entry(key).or_insert(connection).clone())
+    }
+
+    /// Forgets a connection that failed, so that the next request makes another.
+    pub(crate) async fn forget(&self, relay: &RelayAddress, role: Role) {
+        let removed = self.connections.lock().await.remove(&(relay.clone(), role));
+        if let Some(connection) = removed {
+            connection.close();
+        }
+    }
+
+    /// Runs an idempotent request, once more over a new connection if the old one was broken.
+    pub(crate) async fn request<T, F, A>(
+        &self,
+        relay: &RelayAddress,
+        role: Role,
+        request: F,
+    ) -> Result<T, Failure>
+    where
+        F: Fn(Connection) -> A,
+        A: Future<Output = Result<T, ClientError>>,
+    {
+        let mut result = Err(ClientError::Closed);
+        for _ in 0..2 {
+            let connection = self.connection(relay, role).await.map_err(Failure::Local)?;
+            result = request(connection).await;
+            match result {
+                Err(ClientError::Closed | ClientError::Timeout | ClientError::Protocol) => {
+                    self.forget(relay, role).await
+                }
+                _ => break,
+            }
+        }
+        result.map_err(|error| Failure::Relay(relay.clone(), error))
+    }
+
+    /// Closes all connections.
+    pub(crate) async fn close(&self) {
+        for (_, connection) in self.connections.lock().await.drain() {
+            connection.close();
+        }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// No connection.
+    Local(Error),
+    /// What the relay, or the connection to it, said.
+    Relay(RelayAddress, ClientError),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Local(error) => error,
+            Failure::Relay(relay, error) => Self::at_relay(&relay, error),
+        }
+    }
+}

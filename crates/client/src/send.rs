@@ -1,0 +1,111 @@
+//! Sending: what is queued goes out contact by contact, in order; each envelope is sealed and
+//! stored before it is transmitted, and repeated with the same bytes until it is answered.
+
+use undertone_session::engine::Delivery;
+use undertone_session::ids::ContactId;
+use undertone_session::message::Hold;
+use undertone_wire::ErrorCode;
+use undertone_wire::client::{ClientError, Connection};
+
+use crate::client::{Shared, SyncReport};
+use crate::error::Error;
+use crate::network::{Failure, Role};
+use crate::receive::ClientOrLocal;
+
+impl Shared {
+    /// One pass over all that is to be sent. Only what concerns our own relay is an error.
+    pub(crate) async fn send_all(&self, report: &mut SyncReport) -> Result<(), Error> {
+        let _one_at_a_time = self.sending.lock().await;
+        self.make_mailboxes().await?;
+        self.deliver_all(report).await?;
+        for upload in self.core.ask(|e| e.uploads()).await? {
+            self.upload(&upload).await?;
+            // What waited for the file, in its order.
+            self.deliver_all(report).await?;
+        }
+        report.queued = self.core.ask(|e| e.queued_messages()).await?;
+        Ok(())
+    }
+
+    /// Mailboxes for contacts that have just come.
+    async fn make_mailboxes(&self) -> Result<(), Error> {
+        for plan in self.core.ask(|e| e.pending_mailboxes()).await? {
+            self.make_mailbox(&plan).await?;
+            let (mailbox, now) = (plan.secret.mailbox(), self.core.now());
+            self.core.change(move |e| e.mailbox_created(&mailbox, now)).await?;
+            self.resubscribe.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn deliver_all(&self, report: &mut SyncReport) -> Result<(), Error> {
+        for contact in self.core.ask(|e| e.contacts_to_send_to()).await? {
+            self.check_contact(contact).await?;
+            while let Some(delivery) = self.core.change(move |e| e.next_delivery(contact)).await? {
+                let history = delivery.is_message;
+                if !self.deliver(delivery).await? {
+                    break;
+                }
+                report.accepted = report.accepted.saturating_add(u64::from(history));
+            }
+        }
+        Ok(())
+    }
+
+    /// Before anything is sealed for a contact: is the store as new as the relay remembers?
+    async fn check_contact(&self, contact: ContactId) -> Result<(), Error> {
+        let Some(mailbox) = self.core.ask(move |e| e.mailbox_of(contact)).await? else {
+            return Ok(());
+        };
+        if self.network.checked.lock().await.contains(&mailbox.secret.mailbox()) {
+            return Ok(());
+        }
+        let relay = mailbox.relay.clone();
+        let connection = self.network.connection(&relay, Role::Owner).await?;
+        let result = self.check_floors(&connection, &[mailbox]).await;
+        if let Err(ClientOrLocal::Client(ClientError::Closed | ClientError::Timeout)) = result {
+            self.network.forget(&relay, Role::Owner).await;
+        }
+        result.map_err(|error| error.at(&relay))
+    }
+
+    /// True if the contact's relay has it on its disk.
+    async fn deliver(&self, delivery: Delivery) -> Result<bool, Error> {
+        let Delivery { contact, place, relay, capability, envelope, is_message: _ } = delivery;
+        let (capability, envelope) = (&capability, &envelope);
+        let deliver = |c: Connection| async move { c.deliver(capability, envelope.clone()).await };
+        let hold = match self.network.request(&relay, Role::Sender, deliver).await {
+            Ok(()) => {
+                let now = self.core.now();
+                self.core.change(move |e| e.accepted(contact, place, now)).await?;
+                return Ok(true);
+            }
+            Err(failure) => hold(failure)?,
+        };
+        self.core.change(move |e| e.refused(contact, hold)).await?;
+        Ok(false)
+    }
+}
+
+/// Why a contact gets nothing now. What is wrong on this side is an error instead.
+fn hold(failure: Failure) -> Result<Hold, Error> {
+    match failure {
+        Failure::Local(Error::Unreachable { .. }) => Ok(Hold::RelayUnreachable),
+        Failure::Local(Error::RelayPinMismatch { .. }) => Ok(Hold::RelayPinMismatch),
+        Failure::Local(Error::RelayRefused { .. } | Error::RelayProtocol { .. }) => {
+            Ok(Hold::RelayBusy)
+        }
+        Failure::Local(error) => Err(error),
+        Failure::Relay(_, ClientError::Refused(ErrorCode::MailboxFull)) => Ok(Hold::MailboxFull),
+        Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown)) => Ok(Hold::AddressUnknown),
+        Failure::Relay(
+            _,
+            ClientError::Unreachable
+            | ClientError::Timeout
+            | ClientError::Closed
+            | ClientError::Refused(ErrorCode::ShuttingDown),
+        ) => Ok(Hold::RelayUnreachable),
+        Failure::Relay(_, ClientError::PinMismatch) => Ok(Hold::RelayPinMismatch),
+        Failure::Relay(..) => Ok(Hold::RelayBusy),
+    }
+}

@@ -1,0 +1,286 @@
+//! The store: an SQLite database encrypted by SQLCipher, one transaction for each call.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use undertone_session::store::{Order, Row, Store, StoreError, Table, Transaction, prefix_end};
+use zeroize::Zeroizing;
+
+/// One table for all: the session layer's tables are a column. `WITHOUT ROWID` keeps rows in the
+/// order of their keys, which is how they are scanned.
+const LAYOUT: &str = "CREATE TABLE rows (
+    tab INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (tab, key)
+) WITHOUT ROWID, STRICT";
+
+/// Prepared statements kept at hand: there are six.
+const STATEMENTS: usize = 16;
+
+/// The encrypted database.
+pub(crate) struct SqliteStore {
+    connection: Connection,
+}
+
+fn store_error(error: &rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error_code();
+    if matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) {
+        return StoreError::Corrupt { what: format!("the database ({error})") };
+    }
+    StoreError::Failed { reason: error.to_string() }
+}
+
+impl SqliteStore {
+    /// Makes a new database; there must be none.
+    pub(crate) fn create(path: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let store = Self::connect(path, key, flags)?;
+        store.connection.execute_batch(LAYOUT).map_err(|e| store_error(&e))?;
+        Ok(store)
+    }
+
+    /// Opens a database that must be there; reads it far enough to know that the key fits.
+    pub(crate) fn open(path: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let store = Self::connect(path, key, flags)?;
+        store
+            .connection
+            .query_row("SELECT count(*) FROM rows WHERE tab = 1", [], |row| row.get::<_, i64>(0))
+            .map_err(|e| match e {
+                // Encrypted with our key and without our table: not a store of ours.
+                rusqlite::Error::SqliteFailure(failure, _)
+                    if failure.code == ErrorCode::Unknown =>
+                {
+                    StoreError::Corrupt { what: "the database".to_owned() }
+                }
+                other => store_error(&other),
+            })?;
+        Ok(store)
+    }
+
+    fn connect(path: &Path, key: &[u8; 32], flags: OpenFlags) -> Result<Self, StoreError> {
+        let connection = Connection::open_with_flags(path, flags).map_err(|e| store_error(&e))?;
+        let setup = || -> rusqlite::Result<()> {
+            // The raw key, so that SQLCipher derives nothing from it: the key slot did.
+            connection.execute_batch(&key_pragma(key))?;
+            // Deleted rows are overwritten, in memory nothing is swapped to temporary files, and a
+            // commit is on the disk when it returns.
+            connection.execute_batch(
+                "PRAGMA secure_delete = ON;
+                 PRAGMA temp_store = MEMORY;
+                 PRAGMA journal_mode = WAL;
+                 PRAGMA synchronous = FULL;",
+            )?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS);
+            Ok(())
+        };
+        setup().map_err(|e| store_error(&e))?;
+        Ok(Self { connection })
+    }
+
+    /// Folds the write-ahead log back and closes.
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        self.connection.close().map_err(|(_, e)| store_error(&e))
+    }
+}
+
+fn key_pragma(key: &[u8; 32]) -> Zeroizing<String> {
+    let mut pragma = Zeroizing::new(String::with_capacity(96));
+    pragma.push_str("PRAGMA key = \"x'");
+    for byte in key {
+        // Writing to a string does not fail.
+        let _ = write!(pragma, "{byte:02x}");
+    }
+    pragma.push_str("'\"");
+    pragma
+}
+
+impl Store for SqliteStore {
+    fn transaction<T, E, F>(&mut self, work: F) -> Result<T, E>
+    where
+        E: From<StoreError>,
+        F: FnOnce(&mut dyn Transaction) -> Result<T, E>,
+    {
+        let inner = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|e| store_error(&e))?;
+        let mut tx = Tx { inner };
+        // Dropping an uncommitted transaction rolls it back.
+        let result = work(&mut tx)?;
+        tx.inner.commit().map_err(|e| store_error(&e))?;
+        Ok(result)
+    }
+}
+
+struct Tx<'c> {
+    inner: rusqlite::Transaction<'c>,
+}
+
+impl Transaction for Tx<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let read = || -> rusqlite::Result<Option<Zeroizing<Vec<u8>>>> {
+            let mut statement =
+                self.inner.prepare_cached("SELECT value FROM rows WHERE tab = ?1 AND key = ?2")?;
+            let mut rows = statement.query(params![table.number(), key])?;
+            rows.next()?.map(|row| row.get(0).map(Zeroizing::new)).transpose()
+        };
+        read().map_err(|e| store_error(&e))
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let write = || {
+            self.inner
+                .prepare_cached(
+                    "INSERT INTO rows (tab, key, value) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (tab, key) DO UPDATE SET value = excluded.value",
+                )?
+                .execute(params![table.number(), key, value])
+        };
+        write().map(drop).map_err(|e| store_error(&e))
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        let write = || {
+            self.inner
+                .prepare_cached("DELETE FROM rows WHERE tab = ?1 AND key = ?2")?
+                .execute(params![table.number(), key])
+        };
+        write().map(drop).map_err(|e| store_error(&e))
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        from: Option<&[u8]>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let end = prefix_end(prefix);
+        // The range that the prefix allows, cut at `from`; a missing upper end is none.
+        let (low, low_in, high) = match (order, from) {
+            (Order::Ascending, Some(from)) if from >= prefix => (from, false, end.as_deref()),
+            (Order::Descending, Some(from)) if end.as_deref().is_none_or(|end| from < end) => {
+                (prefix, true, Some(from))
+            }
+            _ => (prefix, true, end.as_deref()),
+        };
+        let sql = match (order, low_in) {
+            (Order::Ascending, true) => {
+                "SELECT key, value FROM rows WHERE tab = ?1 AND key >= ?2
+                 AND (?3 IS NULL OR key < ?3) ORDER BY key LIMIT ?4"
+            }
+            (Order::Ascending, false) => {
+                "SELECT key, value FROM rows WHERE tab = ?1 AND key > ?2
+                 AND (?3 IS NULL OR key < ?3) ORDER BY key LIMIT ?4"
+            }
+            (Order::Descending, _) => {
+                "SELECT key, value FROM rows WHERE tab = ?1 AND key >= ?2
+                 AND (?3 IS NULL OR key < ?3) ORDER BY key DESC LIMIT ?4"
+            }
+        };
+        let read = || -> rusqlite::Result<Vec<Row>> {
+            let mut statement = self.inner.prepare_cached(sql)?;
+            let rows = statement.query_map(params![table.number(), low, high, limit], |row| {
+                Ok(Row { key: row.get(0)?, value: Zeroizing::new(row.get(1)?) })
+            })?;
+            rows.collect()
+        };
+        read().map_err(|e| store_error(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+    use undertone_session::store::MemoryStore;
+
+    use super::*;
+
+    type Found = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn scans(store: &mut impl Store) -> Vec<Found> {
+        let froms: [Option<&[u8]>; 5] = [None, Some(b""), Some(b"ab"), Some(b"b\xff"), Some(b"zz")];
+        let mut found = Vec::new();
+        for prefix in [&b""[..], b"a", b"b", b"b\xff", b"\xff", b"q"] {
+            for from in froms {
+                for order in [Order::Ascending, Order::Descending] {
+                    for limit in [0, 1, 3, 100] {
+                        let rows = store
+                            .transaction(|tx| tx.scan(Table::Events, prefix, from, order, limit))
+                            .unwrap();
+                        found.push(rows.into_iter().map(|r| (r.key, r.value.to_vec())).collect());
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn it_finds_what_the_model_finds() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sqlite = SqliteStore::create(&dir.path().join("s"), &[1; 32]).unwrap();
+        let mut memory = MemoryStore::new();
+        let keys: [&[u8]; 9] =
+            [b"", b"a", b"ab", b"ac", b"b", b"b\xff", b"b\xff\x01", b"\xff", b"\xff\xff"];
+        fn fill(store: &mut impl Store, keys: &[&[u8]]) {
+            store
+                .transaction(|tx| {
+                    for key in keys {
+                        tx.put(Table::Events, key, b"first")?;
+                        tx.put(Table::Events, key, &[key, &b"!"[..]].concat())?;
+                        tx.put(Table::Cursors, key, b"other table")?;
+                    }
+                    tx.delete(Table::Events, b"ac")
+                })
+                .unwrap();
+        }
+        fill(&mut sqlite, &keys);
+        fill(&mut memory, &keys);
+        assert_eq!(scans(&mut sqlite), scans(&mut memory));
+    }
+
+    #[test]
+    fn a_failed_transaction_leaves_nothing_and_a_committed_one_survives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let mut store = SqliteStore::create(&path, &[1; 32]).unwrap();
+        store.transaction(|tx| tx.put(Table::Meta, b"kept", b"1")).unwrap();
+        let refused: Result<(), StoreError> = store.transaction(|tx| {
+            tx.put(Table::Meta, b"lost", b"1")?;
+            Err(StoreError::Failed { reason: String::new() })
+        });
+        refused.unwrap_err();
+        drop(store);
+        let mut store = SqliteStore::open(&path, &[1; 32]).unwrap();
+        let (kept, lost) = store
+            .transaction(|tx| -> Result<_, StoreError> {
+                Ok((tx.get(Table::Meta, b"kept")?, tx.get(Table::Meta, b"lost")?))
+            })
+            .unwrap();
+        assert_eq!(kept.unwrap().as_slice(), b"1");
+        assert!(lost.is_none());
+    }
+
+    #[test]
+    fn another_key_and_damage_are_corruption_and_the_file_is_ciphertext() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let mut store = SqliteStore::create(&path, &[1; 32]).unwrap();
+        store.transaction(|tx| tx.put(Table::Meta, b"k", b"a canary in plain sight")).unwrap();
+        store.close().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(8).any(|w| w == b"a canary"));
+        assert!(!bytes.starts_with(b"SQLite format"));
+        assert!(matches!(SqliteStore::open(&path, &[2; 32]), Err(StoreError::Corrupt { .. })));
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+}
