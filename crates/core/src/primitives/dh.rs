@@ -33,6 +33,12 @@ const PRIME: [u8; 32] = {
     prime
 };
 
+/// Whether a little-endian number is below the field's prime. For public data:
+/// it takes variable time.
+pub(crate) fn is_below_prime(bytes: &[u8; 32]) -> bool {
+    bytes.iter().rev().lt(PRIME.iter().rev())
+}
+
 impl DhPublic {
     /// Bytes of a public key.
     pub(crate) const LEN: usize = 32;
@@ -44,9 +50,7 @@ impl DhPublic {
     /// would reduce it; then two encodings would name one key, and a hash
     /// over the encoding would not bind the key.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<Self, NotCanonical> {
-        // Public data: a comparison in variable time is fine.
-        let below = bytes.iter().rev().lt(PRIME.iter().rev());
-        if below { Ok(Self(*bytes)) } else { Err(NotCanonical) }
+        if is_below_prime(bytes) { Ok(Self(*bytes)) } else { Err(NotCanonical) }
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {

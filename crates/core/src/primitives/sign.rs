@@ -3,6 +3,8 @@
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use rand_core::CryptoRng;
 
+use super::dh::is_below_prime;
+
 secret! {
     /// An Ed25519 private key: the 32-byte seed of RFC 8032.
     pub(crate) struct SignSecret(32);
@@ -11,9 +13,10 @@ secret! {
 /// Bytes of a signature.
 pub(crate) const SIGNATURE: usize = 64;
 
-/// A valid Ed25519 public key: canonical and not of low order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SignPublic([u8; 32]);
+/// A valid Ed25519 public key: canonical and not of low order. Holds the
+/// point beside its encoding, so that it is decompressed once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SignPublic(VerifyingKey);
 
 /// Rule R-104: not a canonical encoding of a point of the large group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +34,16 @@ impl SignPublic {
     /// for the points of low order, under which signatures fit any message.
     pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidKey> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| InvalidKey)?;
-        let canonical = key.to_edwards().compress().to_bytes() == *bytes;
-        if canonical && !key.is_weak() { Ok(Self(*bytes)) } else { Err(InvalidKey) }
+        // A second encoding has y at or above the prime; one with x = 0 and the
+        // sign bit set encodes a weak point anyway.
+        let mut y = *bytes;
+        let [.., high] = &mut y;
+        *high &= 0x7f;
+        if is_below_prime(&y) && !key.is_weak() { Ok(Self(key)) } else { Err(InvalidKey) }
     }
 
-    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
     }
 
     /// Verifies a signature over `message`: S in range, R of large order, and
@@ -46,9 +53,21 @@ impl SignPublic {
         message: &[u8],
         signature: &[u8; SIGNATURE],
     ) -> Result<(), InvalidSignature> {
-        VerifyingKey::from_bytes(&self.0)
-            .and_then(|key| key.verify_strict(message, &Signature::from_bytes(signature)))
+        self.0
+            .verify_strict(message, &Signature::from_bytes(signature))
             .map_err(|_| InvalidSignature)
+    }
+}
+
+impl Ord for SignPublic {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl PartialOrd for SignPublic {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -60,7 +79,7 @@ impl SignSecret {
     }
 
     pub(crate) fn public(&self) -> SignPublic {
-        SignPublic(SigningKey::from_bytes(self.expose()).verifying_key().to_bytes())
+        SignPublic(SigningKey::from_bytes(self.expose()).verifying_key())
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE] {

@@ -97,7 +97,7 @@ impl Outgoing<'_> {
         let first = if first < total { first } else { 0 };
         let fit = room.len().saturating_sub(RUN_HEADER) / PIECE_BLOCK;
         let count = u8::try_from(fit).unwrap_or(u8::MAX).min(total);
-        let Some((head, body)) = room.split_first_chunk_mut::<RUN_HEADER>() else {
+        let Some((run, body)) = room.split_first_chunk_mut::<RUN_HEADER>() else {
             return first;
         };
         if count == 0 {
@@ -105,16 +105,23 @@ impl Outgoing<'_> {
         }
         let [e0, e1, e2, e3] = self.epoch.to_be_bytes();
         let [t0, t1, t2, t3, t4, t5, t6, t7] = self.tag;
-        *head = [self.kind.byte(), e0, e1, e2, e3, first, count, t0, t1, t2, t3, t4, t5, t6, t7];
+        *run = [self.kind.byte(), e0, e1, e2, e3, first, count, t0, t1, t2, t3, t4, t5, t6, t7];
         // From `first` to the object's end, then on from its beginning.
         let start = usize::from(first) * PIECE_BLOCK;
         let (before, after) = self.object.split_at_checked(start).unwrap_or_default();
-        let wanted = body.iter_mut().take(usize::from(count) * PIECE_BLOCK);
-        for (to, from) in wanted.zip(after.iter().chain(before)) {
-            *to = *from;
-        }
+        let wanted = usize::from(count) * PIECE_BLOCK;
+        let (head, tail) = body.split_at_mut(wanted.min(after.len()));
+        copy_prefix(head, after);
+        copy_prefix(tail.get_mut(..wanted - head.len()).unwrap_or_default(), before);
         // Both are below 38, so the sum fits.
         first.saturating_add(count) % total
+    }
+}
+
+/// Fills `to` with the beginning of `from`.
+fn copy_prefix(to: &mut [u8], from: &[u8]) {
+    if let Some(from) = from.get(..to.len()) {
+        to.copy_from_slice(from);
     }
 }
 

@@ -1,0 +1,1 @@
+//! Nothing to build here: the benches are in `benches/`.
