@@ -251,7 +251,10 @@ fn decode(encoded: &str) -> Result<Zeroizing<Vec<u8>>, LinkError> {
         Err(_) => {
             // Letters beyond the last group of four may be what is left of a cut.
             let whole = bytes.len() - bytes.len() % 4;
-            let head = bytes.get(..whole).unwrap_or_default();
+            let (head, tail) = bytes.split_at_checked(whole).unwrap_or_default();
+            if tail.iter().any(|c| !c.is_ascii_alphanumeric() && !b"-_".contains(c)) {
+                return Err(LinkError::Malformed);
+            }
             let payload =
                 Zeroizing::new(BASE64URL_NOPAD.decode(head).map_err(|_| LinkError::Malformed)?);
             match Link::from_payload(&payload) {
@@ -273,5 +276,129 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, secret: _, account: _, relay } = self;
         f.debug_struct("Link").field("kind", kind).field("relay", relay).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+    use proptest::prelude::*;
+    use undertone_wire::RootFingerprint;
+
+    use super::*;
+
+    fn link(kind: LinkKind, host: &str) -> Link {
+        let relay = RelayAddress::new(host, 4433, RootFingerprint::from_bytes([7; 32])).unwrap();
+        Link::new(kind, [1; 32], [2; 32], relay)
+    }
+
+    /// A text with this payload and a checksum that fits.
+    fn text_of(payload: &[u8]) -> String {
+        let whole = [payload, &checksum(payload)].concat();
+        format!("{LINK_PREFIX}{}", BASE64URL_NOPAD.encode(&whole))
+    }
+
+    fn payload_of(link: &Link) -> Vec<u8> {
+        let payload = link.payload();
+        payload[..payload.len() - CHECKSUM].to_vec()
+    }
+
+    #[test]
+    fn links_survive_the_round_trip_and_stay_short() {
+        for kind in [LinkKind::SingleUse, LinkKind::Reusable, LinkKind::Reset] {
+            let link = link(kind, "relay.example.org");
+            let text = link.to_text();
+            assert!(text.len() <= 200, "{}", text.len());
+            assert!(text.find("i/#").unwrap() + 3 == LINK_PREFIX.len());
+            assert_eq!(text.parse::<Link>().unwrap(), link);
+            assert_eq!(format!("  {}\n", *text).parse::<Link>().unwrap(), link);
+        }
+        let longest = format!("{}x", "x.".repeat(126));
+        let text = link(LinkKind::Reusable, &longest).to_text();
+        assert!(text.len() <= MAX_LINK_TEXT, "{}", text.len());
+        text.parse::<Link>().unwrap();
+    }
+
+    #[test]
+    fn the_layout_is_the_published_one() {
+        let bytes = link(LinkKind::SingleUse, "ab").payload();
+        let expected =
+            [&[1, 1][..], &[1; 32], &[2; 32], &[2, b'a', b'b'], &4433_u16.to_be_bytes(), &[7; 32]]
+                .concat();
+        assert_eq!(&bytes[..bytes.len() - 4], expected);
+    }
+
+    #[test]
+    fn every_cut_is_called_a_cut() {
+        let text = link(LinkKind::Reusable, "relay.example.org").to_text();
+        for end in 1..text.len() {
+            assert_eq!(text[..end].parse::<Link>(), Err(LinkError::Truncated), "{end}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_letter_is_found() {
+        let text = link(LinkKind::Reusable, "relay.example.org").to_text();
+        for at in LINK_PREFIX.len()..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let wrong = String::from_utf8(bytes).unwrap();
+            assert!(wrong.parse::<Link>().is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn the_rules_are_told_apart() {
+        let good = payload_of(&link(LinkKind::SingleUse, "relay.example.org"));
+        let with = |at: usize, byte: u8| {
+            let mut payload = good.clone();
+            payload[at] = byte;
+            text_of(&payload).parse::<Link>().unwrap_err()
+        };
+        assert_eq!("https://example.org".parse::<Link>(), Err(LinkError::NotALink));
+        assert_eq!("".parse::<Link>(), Err(LinkError::NotALink));
+        assert_eq!("undertone://i".parse::<Link>(), Err(LinkError::Truncated));
+        assert_eq!(with(0, 9), LinkError::UnsupportedVersion(9));
+        assert_eq!(with(1, 9), LinkError::UnsupportedKind(9));
+        // A host that is none.
+        assert_eq!(with(67, b' '), LinkError::Malformed);
+        let mut long = good.clone();
+        long.push(0);
+        assert_eq!(text_of(&long).parse::<Link>(), Err(LinkError::Malformed));
+        let text = text_of(&good);
+        assert_eq!(format!("{text}!").parse::<Link>(), Err(LinkError::Malformed));
+        assert_eq!(format!("{text}{text}").parse::<Link>(), Err(LinkError::Malformed));
+        assert_eq!("x".repeat(10_000).parse::<Link>(), Err(LinkError::Malformed));
+        let codes = [
+            LinkError::NotALink,
+            LinkError::Truncated,
+            LinkError::Malformed,
+            LinkError::UnsupportedVersion(2),
+            LinkError::UnsupportedKind(9),
+        ]
+        .map(|error| error.code());
+        assert_eq!(codes, ["R-301", "R-302", "R-303", "R-304", "R-305"]);
+    }
+
+    #[test]
+    fn the_secret_does_not_print() {
+        let shown = format!("{:?}", link(LinkKind::SingleUse, "relay.example.org"));
+        assert!(!shown.contains("1, 1") && !shown.contains("AQEB"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn junk_never_panics(text in ".{0,300}") {
+            let _ = text.parse::<Link>();
+        }
+
+        #[test]
+        fn what_is_read_is_written_back_alike(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let text = format!("{LINK_PREFIX}{}", BASE64URL_NOPAD.encode(&bytes));
+            if let Ok(link) = text.parse::<Link>() {
+                prop_assert_eq!(&*link.to_text(), &text);
+            }
+        }
     }
 }
