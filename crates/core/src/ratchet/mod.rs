@@ -24,6 +24,15 @@ mod pq;
 mod recent;
 mod seal;
 mod session;
+#[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+mod simulation;
 mod skipped;
 mod state;
 

@@ -1,0 +1,237 @@
+//! Attackers who have copied a whole state: what they can read afterwards.
+
+use rand_core::{TryCryptoRng, TryRng};
+use std::vec::Vec;
+
+use super::*;
+
+/// Hands out a known DH secret first, where one is drawn, and then its own
+/// randomness: what a quantum attacker makes of a ratchet key that it saw.
+struct Overheard<'a> {
+    dh: Option<[u8; 32]>,
+    own: &'a mut TestRng,
+}
+
+impl TryRng for Overheard<'_> {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.own.try_next_u32()
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.own.try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        match self.dh.take() {
+            Some(secret) if out.len() == 32 => {
+                out.copy_from_slice(&secret);
+                Ok(())
+            }
+            _ => self.own.try_fill_bytes(out),
+        }
+    }
+}
+
+impl TryCryptoRng for Overheard<'_> {}
+
+/// What the attacker can do beside reading the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Power {
+    /// Nothing.
+    Classical,
+    /// Computes the private key of any X25519 key that it has seen.
+    Quantum,
+}
+
+/// A passive attacker with a copy of one party's session.
+pub(super) struct Thief {
+    copy: Session,
+    power: Power,
+    rng: TestRng,
+}
+
+impl Thief {
+    pub(super) fn new(victim: &Session, power: Power, seed: u64) -> Self {
+        Self { copy: copy(victim), power, rng: TestRng::new(seed) }
+    }
+
+    /// Follows a message that the victim sent; `due`: it began a chain.
+    pub(super) fn follow(&mut self, victim: &Session, due: bool, content: &[u8]) {
+        let known = due && self.power == Power::Quantum;
+        let dh = known.then(|| *victim.inner.core.live().own.expose());
+        let mut rng = Overheard { dh, own: &mut self.rng };
+        if let Ok(pending) = self.copy.seal(content, &mut rng) {
+            let _ = pending.commit(|_, _| Ok::<_, Infallible>(()));
+        }
+    }
+
+    /// Tries to read a message to the victim.
+    pub(super) fn read(&mut self, envelope: &[u8]) -> Result<Vec<u8>, OpenError> {
+        open(&mut self.copy, envelope)
+    }
+}
+
+/// Sends one message from `from` to `to`; a thief of the sender's state
+/// follows, a thief of the receiver's tries to read. Returns whether it could.
+pub(super) fn exchange(
+    from: &mut Session,
+    to: &mut Session,
+    text: &[u8],
+    of_sender: Option<&mut Thief>,
+    of_receiver: Option<&mut Thief>,
+    rng: &mut TestRng,
+) -> Option<Result<Vec<u8>, OpenError>> {
+    let due = from.inner.core.live().sending_due;
+    let envelope = seal(from, text, rng);
+    if let Some(thief) = of_sender {
+        thief.follow(from, due, text);
+    }
+    assert_eq!(open(to, &envelope).unwrap(), text);
+    of_receiver.map(|thief| thief.read(&envelope))
+}
+
+/// After a compromise of Alice's copy at message `at`: how many messages the
+/// thief reads on the way to Alice before it is out for good, and whether it
+/// could still tell a header then.
+fn messages_until_healed(power: Power, at: u32, text: &[u8], seed: u64) -> (u32, Vec<OpenError>) {
+    let mut rng = TestRng::new(seed);
+    let (mut alice, mut bob) = pair(&mut rng);
+    let mut thief: Option<Thief> = None;
+    let mut last_read = 0;
+    let mut failures = Vec::new();
+    for number in 0..at + 250 {
+        if number == at {
+            thief = Some(Thief::new(&alice, power, seed + 1));
+        }
+        if number % 2 == 0 {
+            exchange(&mut alice, &mut bob, text, thief.as_mut(), None, &mut rng);
+        } else {
+            let read = exchange(&mut bob, &mut alice, text, None, thief.as_mut(), &mut rng);
+            match read {
+                Some(Ok(_)) => {
+                    assert!(failures.is_empty(), "back in after it was out");
+                    last_read = number + 1 - at;
+                }
+                Some(Err(error)) => failures.push(error),
+                None => {}
+            }
+        }
+    }
+    (last_read, failures)
+}
+
+#[test]
+fn classical_secrecy_returns_with_the_first_fresh_key() {
+    for at in 0..30 {
+        let (read, failures) = messages_until_healed(Power::Classical, at, &[1; 280], 7);
+        // Stolen before Bob's message: that one is still read. The message
+        // that answers Alice's next key is not.
+        assert!(read <= 1, "at {at}: {read}");
+        // Headers heal one step after bodies.
+        assert_eq!(failures[0], OpenError::BodyAltered, "at {at}");
+        assert!(failures[1..].iter().all(|error| *error == OpenError::NotForThisSession));
+    }
+}
+
+#[test]
+fn post_quantum_secrecy_returns_within_two_epochs() {
+    let mut worst = 0;
+    for at in 0..40 {
+        let (read, failures) = messages_until_healed(Power::Quantum, at, &[1; 280], 8);
+        assert!(!failures.is_empty(), "at {at}: never healed");
+        worst = worst.max(read);
+    }
+    // Two epochs of 7 messages.
+    assert!((7..=14).contains(&worst), "{worst}");
+    std::println!("post-quantum secrecy returns after at most {worst} messages");
+}
+
+#[test]
+fn post_quantum_secrecy_returns_in_full_buckets_too() {
+    let full = [1; 1024 - 97 - 2 - 128];
+    let mut worst = 0;
+    for at in (0..110).step_by(9) {
+        let (read, failures) = messages_until_healed(Power::Quantum, at, &full, 9);
+        assert!(!failures.is_empty(), "at {at}: never healed");
+        worst = worst.max(read);
+    }
+    assert!(worst <= 98, "{worst}");
+    std::println!("in full buckets after at most {worst} messages");
+}
+
+/// The compromise just after our key pair was made: the thief has the seed,
+/// follows that epoch, and is out with the next.
+#[test]
+fn a_key_pair_made_before_the_compromise_does_not_heal() {
+    let mut rng = TestRng::new(10);
+    let (mut alice, mut bob) = pair(&mut rng);
+    // Alice's first message makes her key pair.
+    exchange(&mut alice, &mut bob, &[1; 280], None, None, &mut rng);
+    let mut thief = Thief::new(&alice, Power::Quantum, 11);
+    while alice.epoch() == 0 {
+        let read = exchange(&mut bob, &mut alice, &[1; 280], None, Some(&mut thief), &mut rng);
+        assert!(read.unwrap().is_ok());
+        exchange(&mut alice, &mut bob, &[1; 280], Some(&mut thief), None, &mut rng);
+    }
+    let read = exchange(&mut bob, &mut alice, &[1; 280], None, Some(&mut thief), &mut rng);
+    assert!(read.unwrap().is_ok(), "the thief holds the seed of epoch 1");
+    let mut healed = false;
+    while alice.epoch() < 3 {
+        exchange(&mut alice, &mut bob, &[1; 280], Some(&mut thief), None, &mut rng);
+        let read = exchange(&mut bob, &mut alice, &[1; 280], None, Some(&mut thief), &mut rng);
+        healed |= read.unwrap().is_err();
+    }
+    assert!(healed);
+}
+
+#[test]
+fn nothing_heals_without_replies() {
+    let mut rng = TestRng::new(12);
+    let (mut alice, mut bob) = pair(&mut rng);
+    exchange(&mut alice, &mut bob, b"hello", None, None, &mut rng);
+    let mut thief = Thief::new(&bob, Power::Classical, 13);
+    for _ in 0..500 {
+        let read = exchange(&mut alice, &mut bob, b"monologue", None, Some(&mut thief), &mut rng);
+        assert!(read.unwrap().is_ok());
+    }
+}
+
+#[test]
+fn nothing_heals_against_an_active_attacker_and_the_victim_notices() {
+    let mut rng = TestRng::new(14);
+    let (mut alice, mut bob) = pair(&mut rng);
+    for _ in 0..4 {
+        exchange(&mut alice, &mut bob, b"before", None, None, &mut rng);
+        exchange(&mut bob, &mut alice, b"before", None, None, &mut rng);
+    }
+    // The attacker goes on in Alice's place.
+    let mut attacker = copy(&alice);
+    for _ in 0..40 {
+        exchange(&mut attacker, &mut bob, b"not alice", None, None, &mut rng);
+        exchange(&mut bob, &mut attacker, b"to alice", None, None, &mut rng);
+    }
+    assert!(bob.epoch() > 5, "epochs rise, and it helps nobody");
+    // Alice, who was cut off, can't be understood any more.
+    let envelope = seal(&mut alice, b"here I am", &mut rng);
+    assert!(open(&mut bob, &envelope).is_err());
+}
+
+#[test]
+fn past_messages_stay_secret() {
+    let mut rng = TestRng::new(15);
+    let (mut alice, mut bob) = pair(&mut rng);
+    let mut past = Vec::new();
+    for number in 0..60u8 {
+        let (from, to) =
+            if number % 2 == 0 { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
+        let envelope = seal(from, &[number], &mut rng);
+        open(to, &envelope).unwrap();
+        past.push((number % 2 == 0, envelope));
+    }
+    for (to_bob, envelope) in past {
+        let mut thief = copy(if to_bob { &bob } else { &alice });
+        assert!(open(&mut thief, &envelope).is_err());
+    }
+}
