@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use undertone_wire::JoinAddress;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -63,6 +64,7 @@ pub struct Builder {
     pub(crate) secret: Secret,
     pub(crate) bind: Option<IpAddr>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) timeout: Duration,
     pub(crate) offline: bool,
 }
 
@@ -73,6 +75,7 @@ impl Builder {
             secret: Secret::passphrase(""),
             bind: None,
             clock: Arc::new(SystemClock),
+            timeout: crate::network::TIMEOUT,
             offline: false,
         }
     }
@@ -92,6 +95,12 @@ impl Builder {
     /// Where the time comes from; for tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// How long connecting to a relay and each request to it may take; without it, 10 seconds.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 

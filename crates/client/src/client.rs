@@ -104,17 +104,17 @@ impl Client {
     }
 
     pub(crate) async fn create(builder: Builder, profile: NewProfile) -> Result<Self, Error> {
-        let Builder { dir, secret, bind, clock, offline } = builder;
+        let Builder { dir, secret, bind, clock, timeout, offline } = builder;
         let now = clock.now();
         let NewProfile { name, join } = profile;
         let make = move || crate::profile::create(&dir, &secret, &name, &join, now);
-        Self::run(make, clock, Network::new(bind, offline)).await
+        Self::run(make, clock, Network::new(bind, timeout, offline)).await
     }
 
     pub(crate) async fn open(builder: Builder) -> Result<Self, Error> {
-        let Builder { dir, secret, bind, clock, offline } = builder;
+        let Builder { dir, secret, bind, clock, timeout, offline } = builder;
         let make = move || crate::profile::open(&dir, &secret);
-        let client = Self::run(make, clock, Network::new(bind, offline)).await?;
+        let client = Self::run(make, clock, Network::new(bind, timeout, offline)).await?;
         client.shared.tidy_blobs().await?;
         Ok(client)
     }

@@ -11,9 +11,9 @@ use undertone_wire::{MailboxId, RelayAddress};
 
 use crate::error::Error;
 
-/// How long connecting and each request may take. Connecting to a host that drops packets takes
-/// all of it.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting and each request may take unless the application says otherwise.
+/// Connecting to a host that drops packets takes all of it.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -35,9 +35,9 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(bind: Option<IpAddr>, offline: bool) -> Self {
+    pub(crate) fn new(bind: Option<IpAddr>, timeout: Duration, offline: bool) -> Self {
         Self {
-            options: Options { bind, timeout: TIMEOUT },
+            options: Options { bind, timeout },
             offline,
             connections: Mutex::new(HashMap::new()),
             checked: Mutex::new(HashSet::new()),

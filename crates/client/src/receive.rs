@@ -36,11 +36,13 @@ struct Line {
     connection: Connection,
     pushes: Pushes,
     subscribed: HashSet<MailboxId>,
-    /// Positions that were waiting when we subscribed and have not come yet.
+    /// Positions that were waiting when we asked and have not come yet.
     goals: HashMap<MailboxId, u64>,
     /// Stored and not yet told.
     owed: BTreeMap<MailboxId, Acknowledgement>,
     owed_count: usize,
+    /// How far each mailbox is stored, of what came over this connection.
+    stored: HashMap<MailboxId, u64>,
 }
 
 /// Owners' keys and secrets of a batch of mailboxes.
@@ -136,7 +138,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Subscribes to all mailboxes that this connection is not subscribed to.
+    /// Subscribes to all mailboxes that this connection is not subscribed to, and learns what is
+    /// waiting in each.
     async fn subscribe(&self, receiver: &mut Receiver) -> Result<(), ClientOrLocal> {
         let all = self.core.ask(|e| e.subscriptions()).await?;
         if all.is_empty() {
@@ -148,11 +151,19 @@ impl Shared {
         let Some(line) = receiver.line.as_mut() else {
             return Ok(());
         };
-        let new: Vec<Subscription> = all
-            .into_iter()
-            .filter(|one| one.relay == line.relay)
-            .filter(|one| !line.subscribed.contains(&one.secret.mailbox()))
-            .collect();
+        let here = all.into_iter().filter(|one| one.relay == line.relay);
+        let (old, new): (Vec<_>, Vec<_>) =
+            here.partition(|one| line.subscribed.contains(&one.secret.mailbox()));
+        // Where we are subscribed, what is on its way is learnt by asking: a pass is complete only
+        // if all that the relay had when it began has come. It also finds out that a connection
+        // is dead.
+        for batch in old.chunks(MAX_MAILBOXES_PER_REQUEST) {
+            let operation = OwnerOperation::Status { keys: keys(batch)? };
+            let states = line.connection.mailboxes(operation, &secrets(batch)).await?;
+            for (one, state) in batch.iter().zip(states) {
+                line.note(one.secret.mailbox(), state);
+            }
+        }
         for batch in new.chunks(MAX_MAILBOXES_PER_REQUEST) {
             self.check_floors(&line.connection, batch).await?;
             let operation = OwnerOperation::Subscribe { keys: keys(batch)?, credit: CREDIT };
@@ -182,6 +193,7 @@ impl Shared {
             goals: HashMap::new(),
             owed: BTreeMap::new(),
             owed_count: 0,
+            stored: HashMap::new(),
         })
     }
 
@@ -269,14 +281,16 @@ impl Line {
         // Unknown to the relay: `check_floors` has told; there is nothing to come.
         let Some(state) = state else { return };
         self.subscribed.insert(mailbox);
-        let gone = state.acknowledged.max(state.expired);
-        if state.head > gone {
+        let stored = self.stored.get(&mailbox).copied().unwrap_or(0);
+        let gone = state.acknowledged.max(state.expired).get().max(stored);
+        if state.head.get() > gone {
             self.goals.insert(mailbox, state.head.get());
         }
     }
 
     fn owe(&mut self, acknowledgement: Acknowledgement) {
         let mailbox = acknowledgement.mailbox;
+        self.stored.insert(mailbox, acknowledgement.floor.get());
         if self.goals.get(&mailbox).is_some_and(|goal| acknowledgement.floor.get() >= *goal) {
             self.goals.remove(&mailbox);
         }

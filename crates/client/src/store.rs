@@ -65,6 +65,8 @@ impl SqliteStore {
     fn connect(path: &Path, key: &[u8; 32], flags: OpenFlags) -> Result<Self, StoreError> {
         let connection = Connection::open_with_flags(path, flags).map_err(|e| store_error(&e))?;
         let setup = || -> rusqlite::Result<()> {
+            // SQLCipher would write to standard error what is returned as an error anyway.
+            connection.execute_batch("PRAGMA cipher_log_level = NONE;")?;
             // The raw key, so that SQLCipher derives nothing from it: the key slot did.
             connection.execute_batch(&key_pragma(key))?;
             // Deleted rows are overwritten, in memory nothing is swapped to temporary files, and a

@@ -1,0 +1,302 @@
+//! The story of the README, through the public SDK, with a real relay on loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{PATIENCE, Stage, acquainted, all_events, text};
+use undertone::{
+    Client, ContactId, ContactState, EventKind, Link, LinkKind, Message, MessageKind,
+    MessageState, NewProfile, RelayAddress, Secret,
+};
+use undertone_wire::RootFingerprint;
+
+/// A file of this many bytes that no compression or padding could stand for.
+fn write_file(path: &Path, size: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    })
+    .take(size)
+    .collect();
+    fs::write(path, &bytes).unwrap();
+    bytes
+}
+
+async fn history(client: &Client, contact: ContactId) -> Vec<Message> {
+    client.history(contact, None, 10_000).await.unwrap()
+}
+
+async fn texts(client: &Client, contact: ContactId) -> Vec<String> {
+    let texts = history(client, contact).await;
+    let texts = texts.iter().filter(|m| matches!(m.kind, MessageKind::Text { .. }));
+    texts.map(|m| text(m).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_meet_over_a_link_and_talk_both_ways() {
+    let stage = Stage::new().await;
+    let (ada, bob) = (stage.person("Ada").await, stage.person("Bob").await);
+    let invitation = bob.invite(LinkKind::SingleUse, None).await.unwrap();
+    // The link travels as text.
+    let link: Link = invitation.link.to_text().parse().unwrap();
+    let at_ada = ada.add(&link, None).await.unwrap();
+    assert_eq!(at_ada.state, ContactState::Pending);
+    let hello = ada.send_text(at_ada.id, "Hello Bob").await.unwrap();
+    assert_eq!(ada.message(hello).await.unwrap().state, MessageState::Queued);
+    let report = ada.sync().await.unwrap();
+    assert_eq!((report.accepted, report.queued), (1, 0));
+    assert_eq!(ada.message(hello).await.unwrap().state, MessageState::Accepted);
+
+    let report = bob.sync().await.unwrap();
+    assert_eq!(report.received, 1);
+    let at_bob = bob.contact("Ada").await.unwrap();
+    assert_eq!(texts(&bob, at_bob.id).await, ["Hello Bob"]);
+    let answer = bob.send_text(at_bob.id, "Hello Ada").await.unwrap();
+    bob.sync().await.unwrap();
+    ada.sync().await.unwrap();
+    assert_eq!(ada.message(hello).await.unwrap().state, MessageState::Delivered);
+    assert_eq!(texts(&ada, at_ada.id).await, ["Hello Bob", "Hello Ada"]);
+    bob.sync().await.unwrap();
+    assert_eq!(bob.message(answer).await.unwrap().state, MessageState::Delivered);
+
+    let (ada_sees, bob_sees) = (ada.contact("bob").await.unwrap(), bob.contact("1").await.unwrap());
+    assert_eq!((ada_sees.state, bob_sees.state), (ContactState::Active, ContactState::Active));
+    assert_eq!(
+        ada.safety_number(ada_sees.id).await.unwrap(),
+        bob.safety_number(bob_sees.id).await.unwrap()
+    );
+    assert!(ada.mark_verified(ada_sees.id).await.unwrap().verified);
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
+
+/// Nothing lost, nothing twice, order kept: the recipient is away while three messages and a file
+/// of 5 MiB are sent, and the relay is killed and comes back before they do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_relay_loses_nothing_that_it_accepted() {
+    let mut stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let at_bob = bob.contact("Ada").await.unwrap().id;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    bob.close().await;
+
+    let source = stage.dir("plan.bin");
+    let original = write_file(&source, 5 * 1024 * 1024);
+    let mut sent = Vec::new();
+    sent.push(ada.send_text(to_bob, "one").await.unwrap());
+    sent.push(ada.send_text(to_bob, "two").await.unwrap());
+    sent.push(ada.send_file(to_bob, &source).await.unwrap());
+    sent.push(ada.send_text(to_bob, "three").await.unwrap());
+    // The file is not needed any more once it is queued.
+    fs::remove_file(&source).unwrap();
+    let report = ada.sync().await.unwrap();
+    assert_eq!((report.accepted, report.queued), (4, 0));
+
+    stage.kill_relay().await;
+    // With the relay away, writing goes on and is queued.
+    sent.push(ada.send_text(to_bob, "four").await.unwrap());
+    assert_eq!(ada.sync().await.unwrap_err().code(), "unreachable");
+    assert_eq!(ada.message(sent[4]).await.unwrap().state, MessageState::Queued);
+    stage.start_relay().await;
+
+    let bob = stage.again("Bob").await;
+    let report = bob.sync().await.unwrap();
+    assert_eq!((report.received, report.files, report.parked), (4, 1, 0));
+    assert_eq!(ada.sync().await.unwrap().accepted, 1);
+    assert_eq!(bob.sync().await.unwrap().received, 1);
+    ada.sync().await.unwrap();
+
+    let got = history(&bob, at_bob).await;
+    let ids: Vec<_> = got.iter().map(|message| message.id).collect();
+    assert_eq!(ids, sent);
+    assert_eq!(texts(&bob, at_bob).await, ["one", "two", "three", "four"]);
+    let MessageKind::File(file) = &got[2].kind else { panic!("not a file") };
+    assert_eq!((file.name.as_str(), file.size), ("plan.bin", 5 * 1024 * 1024));
+    let path = file.path.as_ref().unwrap();
+    assert!(fs::read(path).unwrap() == original, "the file differs");
+    for id in sent {
+        assert_eq!(ada.message(id).await.unwrap().state, MessageState::Delivered);
+    }
+    // A further pass has nothing to do.
+    assert_eq!(bob.sync().await.unwrap().received, 0);
+    let received = |e: &undertone::Event| matches!(e.kind, EventKind::MessageReceived { .. });
+    assert_eq!(all_events(&bob).await.iter().filter(|e| received(e)).count(), 5);
+    // Nothing is left lying about: no ciphertext at the sender, no parts at the recipient.
+    assert_eq!(fs::read_dir(stage.dir("Ada").join("blobs")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(stage.dir("Bob").join("files")).unwrap().count(), 1);
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_every_awkward_size_arrive_bit_for_bit() {
+    let stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    let sizes = [0, 1, 65_535, 65_536, 65_537, 200_000];
+    let mut originals = Vec::new();
+    for size in sizes {
+        let source = stage.dir(&format!("f{size}"));
+        originals.push(write_file(&source, size));
+        ada.send_file(to_bob, &source).await.unwrap();
+    }
+    assert_eq!(ada.sync().await.unwrap().accepted, 6);
+    assert_eq!(bob.sync().await.unwrap().files, 6);
+    let at_bob = bob.contact("Ada").await.unwrap().id;
+    for (message, original) in history(&bob, at_bob).await.iter().zip(originals) {
+        let MessageKind::File(file) = &message.kind else { panic!("not a file") };
+        assert!(fs::read(file.path.as_ref().unwrap()).unwrap() == original, "{}", file.name);
+    }
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn started_clients_talk_by_themselves_through_a_restart_of_the_relay() {
+    let mut stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    ada.start().unwrap();
+    bob.start().unwrap();
+    ada.start().unwrap();
+    let first = ada.send_text(to_bob, "first").await.unwrap();
+    ada.wait(first, MessageState::Delivered, PATIENCE).await.unwrap();
+    stage.kill_relay().await;
+    let second = ada.send_text(to_bob, "second").await.unwrap();
+    stage.start_relay().await;
+    ada.wait(second, MessageState::Delivered, PATIENCE).await.unwrap();
+    let at_bob = bob.contact("Ada").await.unwrap().id;
+    assert_eq!(texts(&bob, at_bob).await, ["first", "second"]);
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_goes_wrong_has_its_own_error_and_does_no_damage() {
+    let stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+
+    // A single-use link that has been used, and one that was cut.
+    let link = bob.invite(LinkKind::SingleUse, None).await.unwrap().link;
+    let carol = stage.person("Carol").await;
+    carol.add(&link, None).await.unwrap();
+    let dan = stage.person("Dan").await;
+    assert_eq!(dan.add(&link, None).await.unwrap_err().code(), "link-used-up");
+    assert!(dan.contacts().await.unwrap().is_empty());
+    let link_text = link.to_text();
+    let cut = link_text[..link_text.len() - 7].parse::<Link>().unwrap_err();
+    assert_eq!(undertone::Error::from(cut).code(), "link-truncated");
+    assert_eq!(bob.add(&link, None).await.unwrap_err().code(), "link-own");
+
+    // A link whose depot the relay has never heard of.
+    let other = Link::new(LinkKind::Reusable, [5; 32], [6; 32], stage.relay_address());
+    assert_eq!(dan.add(&other, None).await.unwrap_err().code(), "link-unknown");
+
+    // Nobody of this name; a file that is not there; a directory; nothing to say.
+    assert_eq!(ada.contact("Nobody").await.unwrap_err().code(), "unknown-contact");
+    let nobody = ContactId::new(99);
+    assert_eq!(ada.send_text(nobody, "x").await.unwrap_err().code(), "unknown-contact");
+    for path in [stage.dir("absent.txt"), stage.dir("Ada")] {
+        assert_eq!(ada.send_file(to_bob, &path).await.unwrap_err().code(), "file-unreadable");
+    }
+    assert_eq!(ada.send_text(to_bob, "").await.unwrap_err().code(), "message-empty");
+    let long = "x".repeat(60_000);
+    assert_eq!(ada.send_text(to_bob, &long).await.unwrap_err().code(), "message-too-long");
+    assert!(history(&ada, to_bob).await.is_empty());
+
+    // Another relay at the address: its fingerprint differs.
+    let real = stage.relay_address();
+    let root = RootFingerprint::from_bytes([1; 32]);
+    let false_address = RelayAddress::new(real.host(), real.port(), root).unwrap();
+    let eve = stranger(&stage, "Eve", false_address).await;
+    let refused = eve.invite(LinkKind::SingleUse, None).await.unwrap_err();
+    assert_eq!(refused.code(), "relay-pin-mismatch");
+
+    // A token that nobody gave out.
+    let frank = stranger(&stage, "Frank", real).await;
+    let refused = frank.invite(LinkKind::SingleUse, None).await.unwrap_err();
+    assert_eq!(refused.code(), "admission-refused");
+
+    // Everything still works.
+    let id = ada.send_text(to_bob, "and yet").await.unwrap();
+    ada.sync().await.unwrap();
+    bob.sync().await.unwrap();
+    ada.sync().await.unwrap();
+    assert_eq!(ada.message(id).await.unwrap().state, MessageState::Delivered);
+    for client in [ada, bob, carol, dan, eve, frank] {
+        client.close().await;
+    }
+    stage.end().await;
+}
+
+/// A profile with an admission token that its relay does not know.
+async fn stranger(stage: &Stage, name: &str, relay: RelayAddress) -> Client {
+    let token = undertone_wire::AdmissionToken::from_bytes([3; 32]);
+    let join = undertone::JoinAddress::new(relay, token);
+    Client::builder(stage.dir(name))
+        .secret(Secret::key([7; 32]))
+        .create(NewProfile { name: name.to_owned(), join })
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreachable_relay_keeps_what_is_written() {
+    let mut stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    ada.close().await;
+    stage.kill_relay().await;
+    let ada = stage.again("Ada").await;
+    let id = ada.send_text(to_bob, "later").await.unwrap();
+    assert_eq!(ada.sync().await.unwrap_err().code(), "unreachable");
+    let invite = ada.invite(LinkKind::SingleUse, None).await;
+    assert_eq!(invite.unwrap_err().code(), "unreachable");
+    stage.start_relay().await;
+    assert_eq!(ada.sync().await.unwrap().accepted, 1);
+    assert_eq!(bob.sync().await.unwrap().received, 1);
+    assert_eq!(ada.message(id).await.unwrap().state, MessageState::Accepted);
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
+
+/// The profile is copied while its owner is away and put back later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_was_put_back_is_noticed_and_seals_nothing() {
+    let stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let (to_bob, to_ada) =
+        (ada.contact("Bob").await.unwrap().id, bob.contact("Ada").await.unwrap().id);
+    bob.close().await;
+    let store = stage.dir("Bob").join("store.db");
+    let old = fs::read(&store).unwrap();
+    ada.send_text(to_bob, "seen by the newer store").await.unwrap();
+    ada.sync().await.unwrap();
+    let bob = stage.again("Bob").await;
+    assert_eq!(bob.sync().await.unwrap().received, 1);
+    bob.close().await;
+
+    fs::write(&store, old).unwrap();
+    let bob = stage.again("Bob").await;
+    let id = bob.send_text(to_ada, "must not go out").await.unwrap();
+    bob.sync().await.unwrap();
+    assert_eq!(bob.message(id).await.unwrap().state, MessageState::Queued);
+    assert_eq!(bob.contact("Ada").await.unwrap().state, ContactState::RolledBack);
+    let told = |e: &undertone::Event| matches!(e.kind, EventKind::StoreRolledBack { .. });
+    assert!(all_events(&bob).await.iter().any(told));
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
