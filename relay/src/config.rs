@@ -1,0 +1,66 @@
+//! What can be configured, and what holds if nothing is.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use undertone_wire::limits::MAX_RETENTION_DAYS;
+
+use crate::clock::{Clock, SystemClock};
+use crate::store::TokenClass;
+use crate::transport::FrameTap;
+
+/// UDP port if none is given.
+pub const DEFAULT_PORT: u16 = 4433;
+
+/// Configuration of a relay.
+#[derive(Clone)]
+pub struct Config {
+    /// Where everything is kept.
+    pub directory: PathBuf,
+    /// UDP address to listen on. Port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Host name or IP address that clients are told; if absent, the address listened on or, if
+    /// that is none in particular, this machine's.
+    pub host: Option<String>,
+    /// Days that an envelope is kept; at most 30.
+    pub retention_days: u32,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Class of the token that the first run makes.
+    pub first_token: TokenClass,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Sees the frames inside TLS; for demonstrations and tests.
+    pub tap: Option<Arc<dyn FrameTap>>,
+}
+
+impl Config {
+    /// What holds if nothing is configured.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            listen: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), DEFAULT_PORT),
+            host: None,
+            retention_days: MAX_RETENTION_DAYS,
+            max_connections: crate::transport::CONNECTIONS,
+            first_token: TokenClass::Standard,
+            clock: Arc::new(SystemClock),
+            tap: None,
+        }
+    }
+}
+
+impl core::fmt::Debug for Config {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Config")
+            .field("directory", &self.directory)
+            .field("listen", &self.listen)
+            .field("host", &self.host)
+            .field("retention_days", &self.retention_days)
+            .field("max_connections", &self.max_connections)
+            .field("tap", &self.tap.is_some())
+            .finish_non_exhaustive()
+    }
+}

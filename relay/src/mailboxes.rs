@@ -1,0 +1,243 @@
+//! Who is subscribed to what, in memory only.
+//!
+//! A mailbox has at most one subscriber: the last one wins and the older one is told. Each
+//! connection has a list of mailboxes that may have something for it; its pump takes envelopes
+//! from the store as credit allows, so that a slow client costs no memory.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use undertone_wire::frame::{EndReason, MailboxState, Push};
+use undertone_wire::limits::{MAX_CREDIT, MAX_SUBSCRIPTIONS};
+use undertone_wire::{ErrorCode, Floor, MailboxId, Seq};
+
+/// A connection, for as long as the process runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// All subscriptions.
+#[derive(Default)]
+pub(crate) struct Hub {
+    subscribers: Mutex<HashMap<MailboxId, Arc<Subscriber>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while one of these locks is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    /// Something new is in the mailbox.
+    pub(crate) fn wake(&self, mailbox: MailboxId) {
+        let subscriber = lock(&self.subscribers).get(&mailbox).cloned();
+        if let Some(subscriber) = subscriber {
+            subscriber.wake(mailbox);
+        }
+    }
+
+    /// Makes the subscriber the only one; what is behind the floor is pushed (again).
+    pub(crate) fn subscribe(
+        &self,
+        subscriber: &Arc<Subscriber>,
+        mailbox: MailboxId,
+        state: &MailboxState,
+    ) {
+        subscriber.begin(mailbox, state.acknowledged.max(state.expired));
+        let previous = lock(&self.subscribers).insert(mailbox, subscriber.clone());
+        if let Some(previous) = previous.filter(|previous| previous.id != subscriber.id) {
+            previous.end(mailbox, EndReason::Replaced);
+        }
+        subscriber.wake(mailbox);
+    }
+
+    /// The mailbox was deleted.
+    pub(crate) fn deleted(&self, mailbox: MailboxId) {
+        let subscriber = lock(&self.subscribers).remove(&mailbox);
+        if let Some(subscriber) = subscriber {
+            subscriber.end(mailbox, EndReason::Deleted);
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn leave(&self, subscriber: &Subscriber) {
+        let mailboxes: Vec<_> = lock(&subscriber.state).cursors.keys().copied().collect();
+        let mut subscribers = lock(&self.subscribers);
+        for mailbox in mailboxes {
+            if subscribers.get(&mailbox).is_some_and(|current| current.id == subscriber.id) {
+                subscribers.remove(&mailbox);
+            }
+        }
+    }
+}
+
+/// A connection as a subscriber.
+pub(crate) struct Subscriber {
+    id: ConnectionId,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    cursors: HashMap<MailboxId, Cursor>,
+    /// Mailboxes that may have something, each once, in the order in which they came up.
+    waiting: VecDeque<MailboxId>,
+    is_waiting: HashSet<MailboxId>,
+    ended: VecDeque<(MailboxId, EndReason)>,
+    credit: u64,
+    /// Pushed and not acknowledged, over all mailboxes.
+    in_flight: u64,
+}
+
+/// How far a mailbox has been pushed on this connection.
+#[derive(Clone, Copy)]
+struct Cursor {
+    pushed: u64,
+    floor: u64,
+    active: bool,
+}
+
+/// What the pump does next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Send this.
+    Send(Push),
+    /// Fetch at most `count` envelopes behind this position.
+    Fetch {
+        /// From which mailbox.
+        mailbox: MailboxId,
+        /// Behind which position.
+        position: Seq,
+        /// How many at most.
+        count: usize,
+    },
+}
+
+/// Envelopes fetched at a time: at most 1 MiB of the largest ones.
+const FETCH: u64 = 16;
+
+impl Subscriber {
+    pub(crate) fn new(id: ConnectionId) -> Self {
+        Self { id, state: Mutex::default(), changed: Notify::new() }
+    }
+
+    fn wake(&self, mailbox: MailboxId) {
+        lock(&self.state).enqueue(mailbox);
+        self.changed.notify_one();
+    }
+
+    /// Whether so many more mailboxes can be subscribed to on this connection.
+    pub(crate) fn check_room(&self, more: usize) -> Result<(), ErrorCode> {
+        let total = lock(&self.state).cursors.len().saturating_add(more);
+        if total > MAX_SUBSCRIPTIONS { Err(ErrorCode::LimitReached) } else { Ok(()) }
+    }
+
+    fn begin(&self, mailbox: MailboxId, floor: Floor) {
+        let mut state = lock(&self.state);
+        let cursor = Cursor { pushed: floor.get(), floor: floor.get(), active: true };
+        if let Some(old) = state.cursors.insert(mailbox, cursor) {
+            state.in_flight = state.in_flight.saturating_sub(old.in_flight());
+        }
+    }
+
+    fn end(&self, mailbox: MailboxId, reason: EndReason) {
+        let mut state = lock(&self.state);
+        if let Some(cursor) = state.cursors.get_mut(&mailbox) {
+            cursor.active = false;
+            state.ended.push_back((mailbox, reason));
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The latest value holds.
+    pub(crate) fn set_credit(&self, credit: u32) {
+        lock(&self.state).credit = u64::from(credit.clamp(1, MAX_CREDIT));
+        self.changed.notify_one();
+    }
+
+    /// Whether the owner proved its key on this connection.
+    pub(crate) fn has(&self, mailbox: MailboxId) -> bool {
+        lock(&self.state).cursors.contains_key(&mailbox)
+    }
+
+    /// Frees the credit of what was acknowledged.
+    pub(crate) fn acknowledged(&self, mailbox: MailboxId, floor: Floor) {
+        let mut state = lock(&self.state);
+        let Some(cursor) = state.cursors.get_mut(&mailbox) else { return };
+        let before = cursor.in_flight();
+        cursor.floor = cursor.floor.max(floor.get());
+        // Acknowledged beyond what was pushed here: no need to push it.
+        cursor.pushed = cursor.pushed.max(cursor.floor);
+        let freed = before.saturating_sub(cursor.in_flight());
+        state.in_flight = state.in_flight.saturating_sub(freed);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits for something to do.
+    pub(crate) async fn next(&self) -> Next {
+        loop {
+            if let Some(next) = lock(&self.state).next() {
+                return next;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Whether an envelope that was fetched is still to be pushed; counts it if so.
+    pub(crate) fn claim(&self, mailbox: MailboxId, seq: Seq) -> bool {
+        let mut state = lock(&self.state);
+        let Some(cursor) = state.cursors.get_mut(&mailbox) else { return false };
+        // A subscription may have begun anew, or ended, while this was fetched.
+        if !cursor.active || seq.get() <= cursor.pushed {
+            return false;
+        }
+        let before = cursor.in_flight();
+        cursor.pushed = seq.get();
+        let more = cursor.in_flight().saturating_sub(before);
+        state.in_flight = state.in_flight.saturating_add(more);
+        true
+    }
+
+    /// There may be more than was fetched.
+    pub(crate) fn more(&self, mailbox: MailboxId) {
+        lock(&self.state).enqueue(mailbox);
+    }
+}
+
+impl Cursor {
+    fn in_flight(self) -> u64 {
+        self.pushed.saturating_sub(self.floor)
+    }
+}
+
+impl State {
+    fn enqueue(&mut self, mailbox: MailboxId) {
+        if self.is_waiting.insert(mailbox) {
+            self.waiting.push_back(mailbox);
+        }
+    }
+
+    fn next(&mut self) -> Option<Next> {
+        if let Some((mailbox, reason)) = self.ended.pop_front() {
+            return Some(Next::Send(Push::Ended { mailbox, reason }));
+        }
+        let free = self.credit.saturating_sub(self.in_flight).min(FETCH);
+        if free == 0 {
+            return None;
+        }
+        while let Some(mailbox) = self.waiting.pop_front() {
+            self.is_waiting.remove(&mailbox);
+            if let Some(cursor) = self.cursors.get(&mailbox).filter(|cursor| cursor.active) {
+                return Some(Next::Fetch {
+                    mailbox,
+                    position: Seq::new(cursor.pushed),
+                    count: usize::try_from(free).unwrap_or(1),
+                });
+            }
+        }
+        None
+    }
+}

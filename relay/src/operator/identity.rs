@@ -1,0 +1,119 @@
+//! The relay's root key, and the short-lived leaf certificates that it signs.
+//!
+//! `root.key` holds the Ed25519 root key as PKCS #8 (RFC 5958) in DER. It is all that makes this
+//! relay this relay: back it up. Certificates are made anew from it at every start.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ED25519, date_time_ymd,
+};
+use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use undertone_wire::RootFingerprint;
+use undertone_wire::transport::{LEAF_NAME, root_fingerprint};
+
+use super::{Layout, read_if_there, write_private};
+use crate::store::StoreFailure;
+
+/// A stolen leaf key is of use for so long at most. Leaves are renewed every day.
+const LEAF_LIFETIME: Duration = Duration::from_secs(14 * DAY);
+
+/// Clients whose clocks are behind accept a leaf made just now.
+const LEAF_BACKDATING: Duration = Duration::from_secs(2 * DAY);
+
+const DAY: u64 = 86_400;
+
+/// A relay's long-term identity.
+pub(crate) struct Identity {
+    root: KeyPair,
+    fingerprint: RootFingerprint,
+}
+
+fn damaged<E>(_: E) -> StoreFailure {
+    StoreFailure::Damaged("root.key")
+}
+
+impl Identity {
+    /// Reads the root key, or makes one on the first run.
+    pub(crate) fn open(layout: &Layout) -> Result<Self, StoreFailure> {
+        let path = layout.root_key();
+        let root = match read_if_there(&path)? {
+            Some(der) => {
+                KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(der), &PKCS_ED25519)
+                    .map_err(damaged)?
+            }
+            None => Self::create(&path)?,
+        };
+        let public = <[u8; 32]>::try_from(root.public_key_raw()).map_err(damaged)?;
+        Ok(Self { root, fingerprint: root_fingerprint(&public) })
+    }
+
+    fn create(path: &Path) -> Result<KeyPair, StoreFailure> {
+        let root = KeyPair::generate_for(&PKCS_ED25519).map_err(|_| StoreFailure::Random)?;
+        write_private(path, root.serialized_der())?;
+        Ok(root)
+    }
+
+    /// What clients pin.
+    pub(crate) const fn fingerprint(&self) -> RootFingerprint {
+        self.fingerprint
+    }
+
+    /// A fresh leaf key with its certificate, and the root's certificate behind it.
+    pub(crate) fn leaf(&self, unix_seconds: u64) -> Result<CertifiedKey, StoreFailure> {
+        let root = root_parameters().self_signed(&self.root).map_err(damaged)?;
+        let key = KeyPair::generate_for(&PKCS_ED25519).map_err(|_| StoreFailure::Random)?;
+        let mut leaf = CertificateParams::new(vec![LEAF_NAME.to_owned()]).map_err(damaged)?;
+        leaf.distinguished_name = name("undertone relay");
+        let now = date_time_ymd(1970, 1, 1) + Duration::from_secs(unix_seconds);
+        leaf.not_before = now - LEAF_BACKDATING;
+        leaf.not_after = now + LEAF_LIFETIME;
+        let issuer = Issuer::new(root_parameters(), &self.root);
+        let certificate = leaf.signed_by(&key, &issuer).map_err(damaged)?;
+        let chain: Vec<CertificateDer<'static>> =
+            vec![certificate.der().clone(), root.der().clone()];
+        let private = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let signer = any_eddsa_type(&private).map_err(damaged)?;
+        Ok(CertifiedKey::new(chain, signer))
+    }
+}
+
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}
+
+fn root_parameters() -> CertificateParams {
+    let mut root = CertificateParams::default();
+    root.distinguished_name = name("undertone relay root");
+    root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    root
+}
+
+/// The leaf that is in use; can be changed while the relay runs.
+#[derive(Debug)]
+pub(crate) struct Leaf(RwLock<Arc<CertifiedKey>>);
+
+impl Leaf {
+    pub(crate) fn new(key: CertifiedKey) -> Self {
+        Self(RwLock::new(Arc::new(key)))
+    }
+
+    pub(crate) fn change(&self, key: CertifiedKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+    }
+}
+
+impl ResolvesServerCert for Leaf {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}

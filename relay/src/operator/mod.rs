@@ -1,0 +1,96 @@
+//! What operators do: keep the relay's identity, look into the store, hand out tokens.
+
+mod identity;
+mod inspect;
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::store::StoreFailure;
+
+pub(crate) use identity::{Identity, Leaf};
+pub use inspect::{Field, Record, StoreDump, Table, inspect};
+
+/// Where things are in a relay's directory.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a relay's directory.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self { root: directory.to_owned() }
+    }
+
+    /// Databases.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// Blobs, a file each.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    /// The root key.
+    #[must_use]
+    pub fn root_key(&self) -> PathBuf {
+        self.root.join("root.key")
+    }
+
+    /// Held by the process that uses the directory.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Host and port that clients were last told, so that operator commands can name the relay.
+    #[must_use]
+    pub fn address(&self) -> PathBuf {
+        self.root.join("address")
+    }
+}
+
+/// Makes a directory that only the owner can enter, unless it is there.
+pub(crate) fn private_directory(path: &Path) -> Result<(), StoreFailure> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    Ok(builder.create(path)?)
+}
+
+/// Writes a file that only the owner can read: whole or not at all, and durably.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StoreFailure> {
+    use std::io::Write as _;
+    let temporary = path.with_extension("new");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(parent) => crate::store::sqlite::schema::sync_directory(parent),
+        None => Ok(()),
+    }
+}
+
+/// Reads a file; `None` if there is none.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, StoreFailure> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

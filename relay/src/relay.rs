@@ -1,0 +1,334 @@
+//! A running relay.
+
+use core::fmt;
+use std::fs::{File, TryLockError};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use tokio::task::JoinHandle;
+use undertone_wire::transport::{QuicLimits, server_config};
+use undertone_wire::{JoinAddress, RelayAddress};
+
+use crate::admission::new_token;
+use crate::config::Config;
+use crate::mailboxes::Hub;
+use crate::operator::{Identity, Layout, Leaf, private_directory, read_if_there, write_private};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{
+    Command, Outcome, ReadThread, Store, StoreFailure, StoreHandle, StoreThread, TokenClass,
+};
+use crate::transport::{BlobDirectory, Server, Services, Tap};
+
+/// How often expired things are removed and the leaf certificate is renewed.
+const MAINTENANCE: Duration = Duration::from_secs(24 * 3600);
+
+/// A relay that has just stopped may hold its port for a moment longer.
+const BIND_TRIES: u32 = 40;
+const BIND_PAUSE: Duration = Duration::from_millis(50);
+
+/// Starts relays.
+pub struct Relay;
+
+/// Why a relay did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Directory or store.
+    Store(StoreFailure),
+    /// The address to listen on.
+    Listen(SocketAddr, std::io::Error),
+    /// The host to tell clients.
+    Host(String),
+    /// TLS could not be set up.
+    Tls,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(failure) => failure.fmt(f),
+            Self::Listen(address, error) => {
+                write!(f, "cannot listen on UDP {address}: {error}; choose another with --listen")
+            }
+            Self::Host(host) => write!(
+                f,
+                "{host:?} is neither a host name nor an IP address; give the name that clients use with --host"
+            ),
+            Self::Tls => f.write_str("TLS could not be set up"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<StoreFailure> for StartError {
+    fn from(failure: StoreFailure) -> Self {
+        Self::Store(failure)
+    }
+}
+
+impl From<std::io::Error> for StartError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Relay {
+    /// Opens (or makes) the relay in the configured directory and serves it. Must be called inside
+    /// a tokio runtime, which serves the connections.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config) -> Result<RunningRelay, StartError> {
+        let layout = Layout::new(&config.directory);
+        private_directory(&config.directory)?;
+        let lock = lock(&layout)?;
+        private_directory(&layout.store())?;
+        let identity = Identity::open(&layout)?;
+        let leaf = Arc::new(Leaf::new(identity.leaf(config.clock.unix_seconds())?));
+        let mut store = SqliteStore::open(&layout.store(), config.retention_days)?;
+        let first_token = first_token(&mut store, &config)?;
+        let blobs = BlobDirectory::open(&layout.blobs())?;
+
+        let endpoint = endpoint(&config, leaf.clone()).await?;
+        let address = public_address(&config, &identity, endpoint.local_addr()?)?;
+        write_private(&layout.address(), address.to_string().as_bytes())?;
+
+        let incarnation = store.incarnation();
+        let reader = ReadThread::start(store.reader()?)?;
+        let hub = Arc::new(Hub::default());
+        let wake = hub.clone();
+        let (thread, handle) = StoreThread::start(
+            Box::new(store),
+            config.clock.clone(),
+            Box::new(move |mailbox| wake.wake(mailbox)),
+        )?;
+        let services = Services {
+            store: handle.clone(),
+            reader,
+            hub,
+            incarnation,
+            blobs: blobs.clone(),
+            clock: config.clock.clone(),
+            tap: Tap(config.tap.clone()),
+        };
+        let server = Server::start(endpoint, services, config.max_connections);
+        let keeper = Keeper { identity, leaf, store: handle.clone(), blobs, config };
+        let keeper = Arc::new(keeper);
+        let maintenance = tokio::spawn(keeper.clone().keep());
+        let join = first_token.map(|token| JoinAddress::new(address.clone(), token));
+        Ok(RunningRelay { address, join, server, thread, handle, keeper, maintenance, _lock: lock })
+    }
+}
+
+/// The address that a relay in this directory last told its clients; `None` if it never ran.
+///
+/// # Errors
+/// [`StoreFailure`].
+pub fn known_address(directory: &Path) -> Result<Option<RelayAddress>, StoreFailure> {
+    let Some(text) = read_if_there(&Layout::new(directory).address())? else { return Ok(None) };
+    let text = String::from_utf8(text).map_err(|_| StoreFailure::Damaged("the file address"))?;
+    let address = text.parse().map_err(|_| StoreFailure::Damaged("the file address"))?;
+    Ok(Some(address))
+}
+
+/// One process at a time.
+fn lock(layout: &Layout) -> Result<File, StoreFailure> {
+    let file = File::options().write(true).create(true).truncate(false).open(layout.lock())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreFailure::InUse),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// A token, if there is none yet: the first run.
+fn first_token(
+    store: &mut SqliteStore,
+    config: &Config,
+) -> Result<Option<undertone_wire::AdmissionToken>, StoreFailure> {
+    let today = config.clock.today();
+    match store.commit(today, &[Command::Tokens])?.pop() {
+        Some(Ok(Outcome::Tokens(tokens))) if tokens.is_empty() => {}
+        _ => return Ok(None),
+    }
+    let token = new_token()?;
+    store.commit(today, &[Command::AddToken(token.verifier(), config.first_token)])?;
+    Ok(Some(token))
+}
+
+async fn endpoint(config: &Config, leaf: Arc<Leaf>) -> Result<Endpoint, StartError> {
+    let server = server_config(leaf, QuicLimits::default()).map_err(|_| StartError::Tls)?;
+    let mut tries = 0;
+    let socket = loop {
+        match bind(config.listen) {
+            Ok(socket) => break socket,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries < BIND_TRIES => {
+                tries += 1;
+                tokio::time::sleep(BIND_PAUSE).await;
+            }
+            Err(error) => return Err(StartError::Listen(config.listen, error)),
+        }
+    };
+    Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
+        .map_err(|error| StartError::Listen(config.listen, error))
+}
+
+/// "All addresses" means IPv4 only where the machine has no IPv6.
+fn bind(listen: SocketAddr) -> std::io::Result<UdpSocket> {
+    let bound = UdpSocket::bind(listen);
+    match &bound {
+        Err(error)
+            if listen.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+                && error.kind() != std::io::ErrorKind::AddrInUse =>
+        {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, listen.port()))
+        }
+        _ => bound,
+    }
+}
+
+fn public_address(
+    config: &Config,
+    identity: &Identity,
+    bound: SocketAddr,
+) -> Result<RelayAddress, StartError> {
+    let host = match &config.host {
+        Some(host) => host.clone(),
+        None if bound.ip().is_unspecified() => machine_address().to_string(),
+        None => bound.ip().to_string(),
+    };
+    RelayAddress::new(&host, bound.port(), identity.fingerprint())
+        .map_err(|_| StartError::Host(host))
+}
+
+/// The address from which this machine would speak to others. Connecting a UDP socket sends
+/// nothing; the address is one of those reserved for documentation (RFC 5737).
+fn machine_address() -> IpAddr {
+    let probe = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    probe().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address: SocketAddr| address.ip())
+}
+
+/// Removes what has expired and renews the leaf.
+struct Keeper {
+    identity: Identity,
+    leaf: Arc<Leaf>,
+    store: StoreHandle,
+    blobs: BlobDirectory,
+    config: Config,
+}
+
+impl Keeper {
+    async fn keep(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(MAINTENANCE);
+        loop {
+            interval.tick().await;
+            self.maintain().await;
+        }
+    }
+
+    async fn maintain(&self) {
+        match self.identity.leaf(self.config.clock.unix_seconds()) {
+            Ok(leaf) => self.leaf.change(leaf),
+            Err(failure) => tracing::error!(%failure, "the certificate could not be renewed"),
+        }
+        for blob in self.store.expire().await.unwrap_or_default() {
+            // Reported where it fails; the file is found again by nobody, but takes room.
+            let _ = self.blobs.remove(blob).await;
+        }
+    }
+}
+
+/// A relay that serves until it is shut down or dropped.
+pub struct RunningRelay {
+    address: RelayAddress,
+    join: Option<JoinAddress>,
+    server: Server,
+    thread: StoreThread,
+    handle: StoreHandle,
+    keeper: Arc<Keeper>,
+    maintenance: JoinHandle<()>,
+    _lock: File,
+}
+
+impl fmt::Debug for RunningRelay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunningRelay({})", self.address.authority())
+    }
+}
+
+impl RunningRelay {
+    /// What clients need to find it.
+    #[must_use]
+    pub const fn address(&self) -> &RelayAddress {
+        &self.address
+    }
+
+    /// The first run's join address. Not stored anywhere: on later runs there is none.
+    #[must_use]
+    pub const fn join_address(&self) -> Option<&JoinAddress> {
+        self.join.as_ref()
+    }
+
+    /// Makes another token.
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    pub async fn new_join_address(&self, class: TokenClass) -> Result<JoinAddress, StoreFailure> {
+        let token = new_token()?;
+        match self.handle.run(Command::AddToken(token.verifier(), class)).await {
+            Ok(Outcome::Token(_)) => Ok(JoinAddress::new(self.address.clone(), token)),
+            _ => Err(StoreFailure::Damaged("the table of tokens")),
+        }
+    }
+
+    /// Removes now what has expired; otherwise once a day.
+    pub async fn maintain(&self) {
+        self.keeper.maintain().await;
+    }
+
+    /// Waits until the store fails, which ends the relay's service: call [`Self::kill`] and exit.
+    pub async fn failed(&self) -> Arc<StoreFailure> {
+        let mut ended = self.thread.ended.clone();
+        let failure = ended
+            .wait_for(|ended| matches!(ended, Some(Err(_))))
+            .await
+            .ok()
+            .and_then(|ended| ended.as_ref().and_then(|ended| ended.as_ref().err().cloned()));
+        match failure {
+            Some(failure) => failure,
+            // The thread ended in order, or panicked without a report.
+            None => Arc::new(StoreFailure::Damaged("the store's thread ended")),
+        }
+    }
+
+    /// Takes nothing new, answers what was asked, closes the store.
+    ///
+    /// # Errors
+    /// [`StoreFailure`] if the store failed; what was answered is durable nevertheless.
+    pub async fn shutdown(self) -> Result<(), Arc<StoreFailure>> {
+        self.maintenance.abort();
+        self.server.drain().await;
+        let ended = self.thread.ended.clone();
+        self.thread.close().await;
+        match &*ended.borrow() {
+            Some(Err(failure)) => Err(failure.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends everything at once and leaves the store as a killed process would: what is in no
+    /// commit is lost, nothing is closed.
+    pub async fn kill(self) {
+        self.maintenance.abort();
+        self.thread.kill().await;
+        self.server.kill().await;
+    }
+}

@@ -1,0 +1,186 @@
+//! Rules that hold for every backend, so that backends differ in how they store only.
+
+use std::collections::{HashSet, VecDeque};
+
+use undertone_wire::frame::{MailboxLimits, MailboxState};
+use undertone_wire::limits::{
+    MAILBOX_BYTES, MAILBOX_ENVELOPES, MAILBOX_IDLE_DAYS, REMEMBERED_ENVELOPES,
+};
+use undertone_wire::{Day, EnvelopeHash, ErrorCode, Floor, Incarnation, ReadKey};
+
+/// Renewing a mailbox's expiry writes to the store; once in so many days is enough.
+pub(super) const RENEW_AFTER_DAYS: u32 = 7;
+
+/// The limits that hold: the owner's, but never above the relay's.
+pub(super) fn effective(limits: Option<MailboxLimits>) -> MailboxLimits {
+    let most = MailboxLimits { envelopes: MAILBOX_ENVELOPES, bytes: MAILBOX_BYTES };
+    limits.map_or(most, |wanted| MailboxLimits {
+        envelopes: wanted.envelopes.min(most.envelopes),
+        bytes: wanted.bytes.min(most.bytes),
+    })
+}
+
+/// When a mailbox goes whose owner came today.
+pub(super) fn idle_expiry(today: Day) -> Day {
+    today.plus(MAILBOX_IDLE_DAYS)
+}
+
+/// An envelope's place in a mailbox, without its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) seq: u64,
+    pub(super) bytes: u64,
+    pub(super) hash: EnvelopeHash,
+}
+
+/// What a new envelope is to a mailbox.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// It is there, or was lately.
+    Known,
+    /// It goes to this position.
+    Next(u64),
+}
+
+/// A mailbox in memory: counters, floors, and the hashes by which repeats are recognised.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) key: ReadKey,
+    pub(super) limits: MailboxLimits,
+    pub(super) expires: Day,
+    acknowledged: u64,
+    expired: u64,
+    head: u64,
+    /// What is queued, and behind the floor what is among the last 64, by position.
+    entries: VecDeque<Entry>,
+    hashes: HashSet<EnvelopeHash>,
+    count: u64,
+    bytes: u64,
+}
+
+impl Mailbox {
+    /// A mailbox from what is stored. `entries` are in order of their positions.
+    pub(super) fn new(
+        key: ReadKey,
+        limits: MailboxLimits,
+        expires: Day,
+        (acknowledged, expired): (u64, u64),
+        entries: Vec<Entry>,
+    ) -> Self {
+        let head = entries.last().map_or(0, |e| e.seq).max(acknowledged).max(expired);
+        let floor = acknowledged.max(expired);
+        let queued = || entries.iter().filter(|e| e.seq > floor);
+        let (count, bytes) =
+            (u64::try_from(queued().count()).unwrap_or(0), queued().map(|e| e.bytes).sum());
+        let hashes = entries.iter().map(|e| e.hash).collect();
+        Self {
+            key,
+            limits,
+            expires,
+            acknowledged,
+            expired,
+            head,
+            entries: entries.into(),
+            hashes,
+            count,
+            bytes,
+        }
+    }
+
+    pub(super) fn floor(&self) -> u64 {
+        self.acknowledged.max(self.expired)
+    }
+
+    pub(super) fn floors(&self) -> (u64, u64) {
+        (self.acknowledged, self.expired)
+    }
+
+    pub(super) fn state(&self, incarnation: Incarnation) -> MailboxState {
+        MailboxState {
+            incarnation,
+            acknowledged: Floor::new(self.acknowledged),
+            expired: Floor::new(self.expired),
+            head: Floor::new(self.head),
+            bytes: self.bytes,
+            limits: self.limits,
+        }
+    }
+
+    /// Whether an envelope can come in, and where. Changes nothing.
+    pub(super) fn offer(&self, hash: EnvelopeHash, bytes: u64) -> Result<Offer, ErrorCode> {
+        if self.hashes.contains(&hash) {
+            return Ok(Offer::Known);
+        }
+        let full = self.count >= u64::from(self.limits.envelopes)
+            || self.bytes.saturating_add(bytes) > self.limits.bytes;
+        if full {
+            return Err(ErrorCode::MailboxFull);
+        }
+        // 2^63 envelopes do not happen; SQLite's integers end there.
+        let next = self.head.checked_add(1).filter(|next| i64::try_from(*next).is_ok());
+        next.map(Offer::Next).ok_or(ErrorCode::LimitReached)
+    }
+
+    /// An envelope came in at the position that [`Self::offer`] gave.
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.head = entry.seq;
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(entry.bytes);
+        self.hashes.insert(entry.hash);
+        self.entries.push_back(entry);
+        self.forget_old();
+    }
+
+    /// Whether a floor can be set; `None` if it changes nothing.
+    pub(super) fn offer_floor(&self, floor: Floor) -> Result<Option<u64>, ErrorCode> {
+        if floor.get() > self.head {
+            return Err(ErrorCode::FloorAhead);
+        }
+        Ok((floor.get() > self.acknowledged).then_some(floor.get()))
+    }
+
+    /// The owner has stored everything up to here.
+    pub(super) fn acknowledge(&mut self, floor: u64) {
+        let before = self.floor();
+        self.acknowledged = self.acknowledged.max(floor);
+        self.uncount(before);
+    }
+
+    /// Nobody came in time for everything up to here.
+    pub(super) fn expire(&mut self, floor: u64) {
+        let before = self.floor();
+        self.expired = self.expired.max(floor);
+        self.uncount(before);
+    }
+
+    fn uncount(&mut self, before: u64) {
+        let floor = self.floor();
+        let gone = self.entries.iter().take_while(|e| e.seq <= floor).filter(|e| e.seq > before);
+        for entry in gone {
+            self.count = self.count.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(entry.bytes);
+        }
+        self.forget_old();
+    }
+
+    /// The highest position that is neither queued nor among the last 64.
+    pub(super) fn forgotten(&self) -> u64 {
+        let remembered = u64::try_from(REMEMBERED_ENVELOPES).unwrap_or(u64::MAX);
+        self.floor().min(self.head.saturating_sub(remembered))
+    }
+
+    fn forget_old(&mut self) {
+        let forgotten = self.forgotten();
+        while let Some(entry) = self.entries.front()
+            && entry.seq <= forgotten
+        {
+            self.hashes.remove(&entry.hash);
+            self.entries.pop_front();
+        }
+    }
+
+    /// What is queued or remembered.
+    pub(super) fn weight(&self) -> usize {
+        self.entries.len()
+    }
+}

@@ -1,0 +1,214 @@
+//! The databases: how they are opened, and every table there is.
+//!
+//! | file | holds | written |
+//! |---|---|---|
+//! | `relay.db` | mailboxes, capabilities, depots, blob records, tokens | when one of them is made or changed |
+//! | `queue-DAY.db` | envelopes that expire at the end of DAY, and floors set while it was the newest | each delivery and acknowledgement |
+//! | `keys.db` | the key of each day that has a queue file | once a day |
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use undertone_wire::Day;
+
+use crate::store::StoreFailure;
+
+/// Earlier versions could lose a commit when a WAL file was reset (fixed in 3.51.3).
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Stored in each file's `user_version`; raised with every change of a table.
+const VERSION: i64 = 1;
+
+/// How long one process waits for the other (the daemon, or an operator's command) to finish a write.
+const BUSY: Duration = Duration::from_secs(10);
+
+const RELAY: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE mailbox (
+    id BLOB PRIMARY KEY,
+    key BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    max_envelopes INTEGER NOT NULL,
+    max_bytes INTEGER NOT NULL,
+    acknowledged INTEGER NOT NULL,
+    expired INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE TABLE capability (
+    hash BLOB PRIMARY KEY,
+    mailbox BLOB NOT NULL REFERENCES mailbox (id) ON DELETE CASCADE
+) WITHOUT ROWID, STRICT;
+CREATE INDEX capability_of_mailbox ON capability (mailbox);
+CREATE TABLE depot (
+    id BLOB PRIMARY KEY,
+    owner BLOB NOT NULL,
+    expires INTEGER NOT NULL,
+    last_resort BLOB,
+    last_take BLOB,
+    last_bundle BLOB
+) WITHOUT ROWID, STRICT;
+CREATE TABLE bundle (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    depot BLOB NOT NULL REFERENCES depot (id) ON DELETE CASCADE,
+    sealed BLOB NOT NULL
+) STRICT;
+CREATE INDEX bundle_of_depot ON bundle (depot, position);
+CREATE TABLE blob (
+    id BLOB PRIMARY KEY,
+    read BLOB NOT NULL,
+    del BLOB NOT NULL,
+    length INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    expires INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;
+CREATE TABLE token (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    verifier BLOB NOT NULL UNIQUE,
+    class TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    mailboxes INTEGER NOT NULL,
+    blob_bytes INTEGER NOT NULL
+) STRICT;
+";
+
+const QUEUE: &str = "
+CREATE TABLE envelope (
+    arrival INTEGER PRIMARY KEY AUTOINCREMENT,
+    tag BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    mark BLOB NOT NULL,
+    sealed BLOB
+) STRICT;
+CREATE UNIQUE INDEX envelope_of_mailbox ON envelope (tag, seq);
+CREATE TABLE floor (tag BLOB PRIMARY KEY, acknowledged INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+";
+
+const KEYS: &str = "
+CREATE TABLE day_key (day INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT;
+";
+
+/// Which database.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Database {
+    Relay,
+    Keys,
+    Queue(Day),
+}
+
+impl Database {
+    pub(crate) fn file_name(self) -> String {
+        match self {
+            Self::Relay => "relay.db".into(),
+            Self::Keys => "keys.db".into(),
+            Self::Queue(day) => format!("queue-{}.db", day.get()),
+        }
+    }
+
+    const fn tables(self) -> &'static str {
+        match self {
+            Self::Relay => RELAY,
+            Self::Keys => KEYS,
+            Self::Queue(_) => QUEUE,
+        }
+    }
+}
+
+/// Refuses a SQLite that can lose commits.
+pub(super) fn check_sqlite() -> Result<(), StoreFailure> {
+    if rusqlite::version_number() < OLDEST_SQLITE { Err(StoreFailure::OldSqlite) } else { Ok(()) }
+}
+
+/// Opens a database for writing, and makes it if it is not there.
+pub(super) fn open(directory: &Path, database: Database) -> Result<Connection, StoreFailure> {
+    let path = directory.join(database.file_name());
+    let is_new = !path.try_exists()?;
+    if is_new {
+        create_private(&path)?;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(&path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    // Closing in order checkpoints explicitly; being dropped is like being killed.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "secure_delete", database == Database::Keys)?;
+    // A page that does not hold what was written is noticed at the latest when an envelope does not
+    // open; cells that cannot be are noticed here.
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        // New, or a crash came between making the file and its tables.
+        0 => {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(database.tables())?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            sync_directory(directory)?;
+        }
+        VERSION => {}
+        other => return Err(StoreFailure::Version(other)),
+    }
+    Ok(connection)
+}
+
+/// Opens a database for reading only.
+pub(crate) fn open_read_only(
+    directory: &Path,
+    database: Database,
+) -> Result<Connection, StoreFailure> {
+    let path = directory.join(database.file_name());
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    // Reading a WAL needs write access to its index, hence not SQLITE_OPEN_READ_ONLY.
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_prepared_statement_cache_capacity(16);
+    Ok(connection)
+}
+
+/// Moves everything from the WAL into the database file.
+pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreFailure> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(())
+}
+
+/// Makes an empty file that only the owner can read.
+fn create_private(path: &Path) -> Result<(), StoreFailure> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?;
+    Ok(())
+}
+
+/// Makes the directory's entries durable.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), StoreFailure> {
+    // Windows cannot open a directory as a file, and does not need to.
+    #[cfg(unix)]
+    std::fs::File::open(directory)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = directory;
+    Ok(())
+}
+
+/// The queue files in a directory, by day.
+pub(crate) fn queue_days(directory: &Path) -> Result<Vec<Day>, StoreFailure> {
+    let mut days = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let day = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("queue-")?.strip_suffix(".db"))
+            .and_then(|day| day.parse().ok());
+        days.extend(day.map(Day::new));
+    }
+    days.sort_unstable();
+    Ok(days)
+}

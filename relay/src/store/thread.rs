@@ -1,0 +1,227 @@
+//! The store's threads: one writes with group commit, one reads envelopes.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use undertone_wire::{Day, ErrorCode, MailboxId, Seq};
+
+use super::{Answer, Command, Outcome, Queued, Reader, Store, StoreFailure};
+use crate::clock::Clock;
+
+/// Commands in one commit. More would delay the first of them without making the disk faster.
+const BATCH: usize = 256;
+
+/// Jobs that wait for the writer; more make their connections wait, not the memory grow.
+const QUEUED_JOBS: usize = 1024;
+
+/// What the threads do besides storing.
+pub(crate) type OnDelivered = Box<dyn Fn(MailboxId) + Send>;
+
+enum Job {
+    Run(Vec<Command>, oneshot::Sender<Vec<Answer>>),
+    Expire(oneshot::Sender<Vec<undertone_wire::BlobId>>),
+    /// Close the store behind what was queued before.
+    Close,
+}
+
+/// Sends commands to the writer. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct StoreHandle {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl StoreHandle {
+    /// Queues commands, which will be executed together and after what was queued before. The
+    /// receiver fails if the store does.
+    pub(crate) async fn submit(
+        &self,
+        commands: Vec<Command>,
+    ) -> Result<oneshot::Receiver<Vec<Answer>>, ErrorCode> {
+        let (answer, receiver) = oneshot::channel();
+        let job = Job::Run(commands, answer);
+        self.jobs.send(job).await.map_err(|_| ErrorCode::ShuttingDown)?;
+        Ok(receiver)
+    }
+
+    /// Executes one command.
+    pub(crate) async fn run(&self, command: Command) -> Answer {
+        let answers = self.submit(vec![command]).await?;
+        let answers = answers.await.map_err(|_| ErrorCode::Internal)?;
+        answers.into_iter().next().unwrap_or(Err(ErrorCode::Internal))
+    }
+
+    /// Removes what has expired; names the blobs among it.
+    pub(crate) async fn expire(&self) -> Option<Vec<undertone_wire::BlobId>> {
+        let (answer, receiver) = oneshot::channel();
+        self.jobs.send(Job::Expire(answer)).await.ok()?;
+        receiver.await.ok()
+    }
+}
+
+/// How the writer ended; `None` while it runs.
+pub(crate) type Ended = watch::Receiver<Option<Result<(), Arc<StoreFailure>>>>;
+
+/// The writer.
+pub(crate) struct StoreThread {
+    thread: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    jobs: mpsc::WeakSender<Job>,
+    pub(crate) ended: Ended,
+}
+
+impl StoreThread {
+    /// Starts the writer. `delivered` is called on its thread after each commit, for each mailbox
+    /// that got something new.
+    pub(crate) fn start(
+        store: Box<dyn Store>,
+        clock: Arc<dyn Clock>,
+        delivered: OnDelivered,
+    ) -> Result<(Self, StoreHandle), StoreFailure> {
+        let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
+        let (stop, stopped) = watch::channel(false);
+        let (report, ended) = watch::channel(None);
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
+            let result = write(store, &*clock, &delivered, queue, &stopped);
+            // Whoever waits for an answer has lost its sender by now.
+            let _ = report.send(Some(result.map_err(Arc::new)));
+        })?;
+        let weak = jobs.downgrade();
+        Ok((Self { thread, stop, jobs: weak, ended }, StoreHandle { jobs }))
+    }
+
+    /// Ends the writer at once and drops the store as a killed process would. What was answered
+    /// is durable.
+    pub(crate) async fn kill(self) {
+        let _ = self.stop.send(true);
+        self.end().await;
+    }
+
+    /// Executes what is queued, closes the store, and waits for that.
+    pub(crate) async fn close(self) {
+        self.end().await;
+    }
+
+    async fn end(self) {
+        if let Some(jobs) = self.jobs.upgrade() {
+            let _ = jobs.send(Job::Close).await;
+        }
+        let thread = self.thread;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+}
+
+fn write(
+    mut store: Box<dyn Store>,
+    clock: &dyn Clock,
+    delivered: &OnDelivered,
+    mut queue: mpsc::Receiver<Job>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<(), StoreFailure> {
+    let mut closing = false;
+    while !closing && let Some(first) = queue.blocking_recv() {
+        if *stopped.borrow() {
+            return Ok(());
+        }
+        let mut jobs = vec![first];
+        while count(&jobs) < BATCH
+            && let Ok(job) = queue.try_recv()
+        {
+            jobs.push(job);
+        }
+        closing = jobs.iter().any(|job| matches!(job, Job::Close));
+        commit(&mut *store, clock.today(), delivered, jobs)?;
+    }
+    if *stopped.borrow() { Ok(()) } else { store.close() }
+}
+
+fn count(jobs: &[Job]) -> usize {
+    jobs.iter()
+        .map(|job| match job {
+            Job::Run(commands, _) => commands.len(),
+            Job::Expire(_) | Job::Close => 0,
+        })
+        .sum()
+}
+
+/// Executes the jobs in one commit and then, not before, answers them.
+fn commit(
+    store: &mut dyn Store,
+    today: Day,
+    delivered: &OnDelivered,
+    jobs: Vec<Job>,
+) -> Result<(), StoreFailure> {
+    let mut batch = Vec::new();
+    let mut waiting = Vec::new();
+    let mut expiring = Vec::new();
+    for job in jobs {
+        match job {
+            Job::Run(mut commands, answer) => {
+                waiting.push((commands.len(), answer));
+                batch.append(&mut commands);
+            }
+            Job::Expire(answer) => expiring.push(answer),
+            Job::Close => {}
+        }
+    }
+    let answers = store.commit(today, &batch)?;
+    for answer in &answers {
+        if let Ok(Outcome::Delivered { mailbox, new: true }) = answer {
+            delivered(*mailbox);
+        }
+    }
+    let mut answers = answers.into_iter();
+    for (count, waiting) in waiting {
+        // Nobody waits any more if the connection is gone.
+        let _ = waiting.send(answers.by_ref().take(count).collect());
+    }
+    for answer in expiring {
+        let _ = answer.send(store.expire(today)?);
+    }
+    Ok(())
+}
+
+/// Envelopes wanted from the reader.
+struct Wanted {
+    mailbox: MailboxId,
+    position: Seq,
+    count: usize,
+    answer: oneshot::Sender<Vec<Queued>>,
+}
+
+/// Asks the reader. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct ReadThread {
+    wanted: mpsc::Sender<Wanted>,
+}
+
+impl ReadThread {
+    /// Starts a reader; it ends with its last handle.
+    pub(crate) fn start(mut reader: Box<dyn Reader>) -> Result<Self, StoreFailure> {
+        let (wanted, mut queue) = mpsc::channel::<Wanted>(QUEUED_JOBS);
+        std::thread::Builder::new().name("store-read".into()).spawn(move || {
+            while let Some(Wanted { mailbox, position, count, answer }) = queue.blocking_recv() {
+                match reader.after(mailbox, position, count) {
+                    Ok(found) => {
+                        let _ = answer.send(found);
+                    }
+                    // Dropping the sender ends the subscription; the client comes again.
+                    Err(failure) => tracing::error!(%failure, "reading from the store failed"),
+                }
+            }
+        })?;
+        Ok(Self { wanted })
+    }
+
+    /// At most `count` envelopes behind a position; `None` if the reader failed.
+    pub(crate) async fn after(
+        &self,
+        mailbox: MailboxId,
+        position: Seq,
+        count: usize,
+    ) -> Option<Vec<Queued>> {
+        let (answer, receiver) = oneshot::channel();
+        self.wanted.send(Wanted { mailbox, position, count, answer }).await.ok()?;
+        receiver.await.ok()
+    }
+}

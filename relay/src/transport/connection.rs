@@ -1,0 +1,282 @@
+//! One connection: its control stream, its blob streams, its pushes.
+//!
+//! Four tasks serve the control stream. The reader decodes and verifies requests and submits them
+//! to the store, in order; the responder waits for the store's answers; the pump fetches envelopes
+//! for subscriptions; the writer sends what the two produce. The queues between them are bounded,
+//! so that whoever sends faster than it reads waits.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
+use tokio::sync::{mpsc, watch};
+use undertone_wire::codec;
+use undertone_wire::frame::{ClientFrame, Push, ServerFrame, StreamKind};
+use undertone_wire::limits::MAX_MESSAGE;
+use undertone_wire::transport::{
+    Channel, Goodbye, MessageError, Reader, Writer, read_message, read_stream_kind,
+};
+use undertone_wire::{BoundedBytes, Exporter, Incarnation};
+
+use super::blobs::{self, BlobDirectory};
+use super::requests::{Context, Work, handle};
+use super::tap::Tap;
+use crate::clock::Clock;
+use crate::mailboxes::{ConnectionId, Hub, Next, Subscriber};
+use crate::store::{ReadThread, StoreHandle};
+
+/// Requests of a connection that wait for the store.
+const PIPELINE: usize = 256;
+
+/// Messages of a connection that wait to be written: at most 2 MiB of the largest envelopes.
+const OUTGOING: usize = 32;
+
+/// Bytes collected before they are read or written together.
+const BUFFER: usize = 16 * 1024;
+
+/// What every connection needs.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) store: StoreHandle,
+    pub(crate) reader: ReadThread,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) blobs: BlobDirectory,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tap: Tap,
+}
+
+/// Serves a connection until it is closed or the relay stops.
+pub(crate) async fn serve(
+    id: ConnectionId,
+    channel: Arc<dyn Channel>,
+    services: Services,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let Ok(exporter) = channel.exporter() else {
+        channel.close(Goodbye::ProtocolError);
+        return;
+    };
+    let subscriber = Arc::new(Subscriber::new(id));
+    let connection = Arc::new(Connection {
+        services,
+        exporter,
+        subscriber: subscriber.clone(),
+        channel: channel.clone(),
+        stopped: stopped.clone(),
+    });
+    let hub = connection.services.hub.clone();
+    let _leave = Leave { hub, subscriber };
+    let mut streams = tokio::task::JoinSet::new();
+    let mut has_control = false;
+    loop {
+        let stream = tokio::select! {
+            stream = channel.accept() => stream.ok(),
+            Some(_) = streams.join_next() => continue,
+            _ = stopped.wait_for(|stop| *stop) => None,
+        };
+        let Some((writer, mut reader)) = stream else { break };
+        // The kind comes with the stream's first packet, so that this wait is short; whoever
+        // delays it only delays its own streams.
+        let Ok(Some(kind)) = read_stream_kind(&mut reader).await else {
+            channel.close(Goodbye::ProtocolError);
+            break;
+        };
+        match kind {
+            // R-1105: one control stream.
+            StreamKind::Control if has_control => {
+                channel.close(Goodbye::ProtocolError);
+                break;
+            }
+            StreamKind::Control => {
+                has_control = true;
+                streams.spawn(control(connection.clone(), writer, reader));
+            }
+            StreamKind::Blob => {
+                let services = connection.services.clone();
+                streams.spawn(blobs::serve(services, writer, reader));
+            }
+        }
+    }
+    let stopping = *stopped.borrow();
+    drain(&channel, streams, stopping).await;
+}
+
+/// When the relay stops: lets the streams end, and the client close. Otherwise the connection is
+/// gone and so are its streams.
+async fn drain(channel: &Arc<dyn Channel>, mut streams: tokio::task::JoinSet<()>, stopping: bool) {
+    if stopping {
+        while streams.join_next().await.is_some() {}
+        channel.closed().await;
+    } else {
+        streams.shutdown().await;
+    }
+}
+
+/// Ends the subscriptions with the connection, however that ends.
+struct Leave {
+    hub: Arc<Hub>,
+    subscriber: Arc<Subscriber>,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.hub.leave(&self.subscriber);
+    }
+}
+
+struct Connection {
+    services: Services,
+    exporter: Exporter,
+    subscriber: Arc<Subscriber>,
+    channel: Arc<dyn Channel>,
+    stopped: watch::Receiver<bool>,
+}
+
+async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
+    let (work, to_answer) = mpsc::channel(PIPELINE);
+    let (messages, to_write) = mpsc::channel(OUTGOING);
+    let context = Arc::new(Context {
+        store: connection.services.store.clone(),
+        hub: connection.services.hub.clone(),
+        blobs: connection.services.blobs.clone(),
+        clock: connection.services.clock.clone(),
+        subscriber: connection.subscriber.clone(),
+        exporter: connection.exporter.duplicate(),
+    });
+    let pump = tokio::spawn(pump(connection.clone(), messages.clone()));
+    let _pump = AbortOnDrop(pump.abort_handle());
+    let respond = respond(context.clone(), to_answer, messages);
+    let read = async {
+        read_requests(&connection, &context, reader, work).await;
+    };
+    let write = write_messages(connection.services.tap.clone(), writer, to_write);
+    // When the reader ends, the responder finishes what it has; the pump is stopped by then, so
+    // the writer sees the end of its queue and finishes the stream.
+    let answer = async {
+        tokio::join!(read, respond);
+        pump.abort();
+    };
+    tokio::join!(answer, write);
+}
+
+/// Ends a task with the one that needs it.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn read_requests(
+    connection: &Connection,
+    context: &Context,
+    reader: Reader,
+    work: mpsc::Sender<Work>,
+) {
+    let mut reader = BufReader::with_capacity(BUFFER, reader);
+    let mut stopped = connection.stopped.clone();
+    loop {
+        let message = tokio::select! {
+            message = read_message(&mut reader, MAX_MESSAGE) => message,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        let message = match message {
+            Ok(Some(message)) => message,
+            Ok(None) | Err(MessageError::Broken) => return,
+            Err(_) => return connection.channel.close(Goodbye::ProtocolError),
+        };
+        connection.services.tap.received(&message);
+        let Ok(frame) = codec::decode::<ClientFrame>(&message) else {
+            return connection.channel.close(Goodbye::ProtocolError);
+        };
+        if work.send(handle(context, frame).await).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn respond(
+    context: Arc<Context>,
+    mut queue: mpsc::Receiver<Work>,
+    messages: mpsc::Sender<Vec<u8>>,
+) {
+    while let Some(work) = queue.recv().await {
+        let (frame, after) = work.finish(&context).await;
+        let Ok(message) = codec::encode_message(&frame, MAX_MESSAGE) else { return };
+        if messages.send(message).await.is_err() {
+            return;
+        }
+        // Subscriptions begin behind their answer.
+        after.run(&context);
+    }
+}
+
+async fn pump(connection: Arc<Connection>, messages: mpsc::Sender<Vec<u8>>) {
+    let subscriber = &connection.subscriber;
+    loop {
+        match subscriber.next().await {
+            Next::Send(push) => {
+                if send_push(&messages, push).await.is_none() {
+                    return;
+                }
+            }
+            Next::Fetch { mailbox, position, count } => {
+                let Some(found) = connection.services.reader.after(mailbox, position, count).await
+                else {
+                    return connection.channel.close(Goodbye::Busy);
+                };
+                let incarnation = connection.services.incarnation;
+                if found.len() == count {
+                    subscriber.more(mailbox);
+                }
+                for queued in found {
+                    if !subscriber.claim(mailbox, queued.seq) {
+                        continue;
+                    }
+                    let seq = queued.seq;
+                    let push = match queued.envelope.and_then(BoundedBytes::new) {
+                        Some(envelope) => Push::Envelope { mailbox, incarnation, seq, envelope },
+                        None => Push::Damaged { mailbox, incarnation, seq },
+                    };
+                    if send_push(&messages, push).await.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn send_push(messages: &mpsc::Sender<Vec<u8>>, push: Push) -> Option<()> {
+    let message = codec::encode_message(&ServerFrame::Push(push), MAX_MESSAGE).ok()?;
+    messages.send(message).await.ok()
+}
+
+async fn write_messages(tap: Tap, writer: Writer, mut queue: mpsc::Receiver<Vec<u8>>) {
+    let mut writer = BufWriter::with_capacity(BUFFER, writer);
+    while let Some(message) = queue.recv().await {
+        if write_one(&tap, &mut writer, &message).await.is_err() {
+            return;
+        }
+        while let Ok(message) = queue.try_recv() {
+            if write_one(&tap, &mut writer, &message).await.is_err() {
+                return;
+            }
+        }
+        if writer.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = writer.shutdown().await;
+}
+
+async fn write_one(
+    tap: &Tap,
+    writer: &mut BufWriter<Writer>,
+    message: &[u8],
+) -> std::io::Result<()> {
+    writer.write_all(message).await?;
+    tap.sent(message.get(undertone_wire::limits::LENGTH_PREFIX..).unwrap_or_default());
+    Ok(())
+}

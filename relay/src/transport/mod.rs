@@ -1,0 +1,13 @@
+//! The network side: accepting connections, serving their streams.
+
+mod blobs;
+mod connection;
+mod requests;
+mod server;
+mod tap;
+
+pub(crate) use blobs::BlobDirectory;
+pub(crate) use connection::Services;
+pub(crate) use server::{CONNECTIONS, Server};
+pub(crate) use tap::Tap;
+pub use tap::{Direction, FrameTap};

@@ -1,0 +1,308 @@
+//! From requests to the store's commands, and from its answers to replies.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use undertone_wire::frame::{
+    Acknowledgement, ClientFrame, OwnerOperation, Request, Response, ServerFrame, SignedRequest,
+    is_envelope_size,
+};
+use undertone_wire::limits::{MAX_CREDIT, MAX_RETENTION_DAYS, SEALED_BUNDLE};
+use undertone_wire::{
+    BlobId, Bounded, Day, ErrorCode, Exporter, Floor, MailboxId, ReadKey, RequestId,
+};
+
+use super::blobs::BlobDirectory;
+use crate::clock::Clock;
+use crate::mailboxes::{Hub, Subscriber};
+use crate::store::{Answer, Command, DepotFill, Outcome, StoreHandle};
+
+/// Signatures that are verified between two other things; more go to a thread of their own, so that
+/// one client's many mailboxes do not delay the others.
+const VERIFY_INLINE: usize = 4;
+
+/// What requests need.
+pub(super) struct Context {
+    pub(super) store: StoreHandle,
+    pub(super) hub: Arc<Hub>,
+    pub(super) blobs: BlobDirectory,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) subscriber: Arc<Subscriber>,
+    pub(super) exporter: Exporter,
+}
+
+/// A request under way.
+pub(super) struct Work {
+    id: RequestId,
+    state: Result<(oneshot::Receiver<Vec<Answer>>, Shape), ErrorCode>,
+}
+
+/// How the store's answers become a reply.
+enum Shape {
+    /// All must be done.
+    Done,
+    /// As `Done`; then credit is freed.
+    Acknowledged(Vec<(MailboxId, Floor)>),
+    /// As `Done`; then the subscriber is told.
+    Deleted(MailboxId),
+    /// As `Done`; then the file goes.
+    BlobDeleted(BlobId),
+    /// One mailbox, or the refusal.
+    Created,
+    /// For each mailbox its state, or nothing if it is unknown.
+    States,
+    /// As `States`; then the known ones are subscribed to.
+    Subscribed(Vec<MailboxId>, u32),
+    Prekey,
+    Depot,
+}
+
+/// What follows once the reply is on its way.
+pub(super) enum After {
+    Nothing,
+    Subscribe(Vec<(MailboxId, undertone_wire::frame::MailboxState)>, u32),
+}
+
+impl After {
+    pub(super) fn run(self, context: &Context) {
+        if let Self::Subscribe(mailboxes, credit) = self {
+            context.subscriber.set_credit(credit);
+            for (mailbox, state) in mailboxes {
+                context.hub.subscribe(&context.subscriber, mailbox, &state);
+            }
+        }
+    }
+}
+
+/// Checks a request and submits it to the store. Returns when it stands in the store's queue, so
+/// that requests of one connection keep their order.
+pub(super) async fn handle(context: &Context, frame: ClientFrame) -> Work {
+    let id = frame.id;
+    let state = match plan(context, id, frame.request).await {
+        Ok((commands, shape)) => {
+            context.store.submit(commands).await.map(|answers| (answers, shape))
+        }
+        Err(code) => Err(code),
+    };
+    Work { id, state }
+}
+
+async fn plan(
+    context: &Context,
+    id: RequestId,
+    request: Request,
+) -> Result<(Vec<Command>, Shape), ErrorCode> {
+    match request {
+        Request::Owner(signed) => owner(context, verify(context, id, signed).await?),
+        Request::Deliver { capability, envelope } => {
+            let envelope = envelope.into_vec();
+            if !is_envelope_size(envelope.len()) {
+                return Err(ErrorCode::BadSize);
+            }
+            Ok((vec![Command::Deliver { capability: capability.hash(), envelope }], Shape::Done))
+        }
+        Request::TakePrekey { fetch, take } => {
+            Ok((vec![Command::TakePrekey(fetch.depot(), take)], Shape::Prekey))
+        }
+        Request::Acknowledge(acks) => acknowledge(context, acks.into_vec()),
+        Request::DeleteBlob { blob, capability } => {
+            Ok((vec![Command::DeleteBlob(blob, capability.hash())], Shape::BlobDeleted(blob)))
+        }
+    }
+}
+
+async fn verify(
+    context: &Context,
+    id: RequestId,
+    signed: SignedRequest,
+) -> Result<OwnerOperation, ErrorCode> {
+    if signed.signatures.as_slice().len() <= VERIFY_INLINE {
+        return signed.verify(id, &context.exporter);
+    }
+    let exporter = context.exporter.duplicate();
+    tokio::task::spawn_blocking(move || signed.verify(id, &exporter))
+        .await
+        .unwrap_or(Err(ErrorCode::Internal))
+}
+
+fn acknowledge(
+    context: &Context,
+    acks: Vec<Acknowledgement>,
+) -> Result<(Vec<Command>, Shape), ErrorCode> {
+    if acks.iter().any(|ack| !context.subscriber.has(ack.mailbox)) {
+        return Err(ErrorCode::NotSubscribed);
+    }
+    let floors = acks.iter().map(|ack| (ack.mailbox, ack.floor)).collect();
+    Ok((acks.into_iter().map(Command::Acknowledge).collect(), Shape::Acknowledged(floors)))
+}
+
+fn ids(keys: &[ReadKey]) -> Vec<MailboxId> {
+    keys.iter().map(ReadKey::mailbox).collect()
+}
+
+fn one(command: Command, shape: Shape) -> Result<(Vec<Command>, Shape), ErrorCode> {
+    Ok((vec![command], shape))
+}
+
+fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, Shape), ErrorCode> {
+    match operation {
+        OwnerOperation::CreateMailbox { key, token, kind, limits, capabilities } => one(
+            Command::CreateMailbox {
+                key,
+                token: token.verifier(),
+                kind,
+                limits,
+                capabilities: capabilities.into_vec(),
+            },
+            Shape::Created,
+        ),
+        OwnerOperation::SetLimits { key, limits } => {
+            one(Command::SetLimits(key.mailbox(), limits), Shape::Done)
+        }
+        OwnerOperation::AddCapabilities { key, capabilities } => {
+            one(Command::AddCapabilities(key.mailbox(), capabilities.into_vec()), Shape::Done)
+        }
+        OwnerOperation::RevokeCapabilities { key, capabilities } => {
+            one(Command::RevokeCapabilities(key.mailbox(), capabilities.into_vec()), Shape::Done)
+        }
+        OwnerOperation::Subscribe { keys, credit } => {
+            if credit == 0 || credit > MAX_CREDIT {
+                return Err(ErrorCode::LimitReached);
+            }
+            let mailboxes = ids(keys.as_slice());
+            context.subscriber.check_room(mailboxes.len())?;
+            let commands = mailboxes.iter().copied().map(Command::Visit).collect();
+            Ok((commands, Shape::Subscribed(mailboxes, credit)))
+        }
+        OwnerOperation::Status { keys } => {
+            let commands = ids(keys.as_slice()).into_iter().map(Command::Status).collect();
+            Ok((commands, Shape::States))
+        }
+        OwnerOperation::DeleteMailbox { key } => {
+            let id = key.mailbox();
+            one(Command::DeleteMailbox(id), Shape::Deleted(id))
+        }
+        OwnerOperation::FillDepot { key, depot, token, mode, one_time, last_resort, expires } => {
+            check_expiry(context, expires)?;
+            let sealed: Vec<_> = one_time.into_vec().into_iter().map(|b| b.into_vec()).collect();
+            let last_resort = last_resort.map(undertone_wire::BoundedBytes::into_vec);
+            if sealed.iter().chain(&last_resort).any(|bundle| bundle.len() != SEALED_BUNDLE) {
+                return Err(ErrorCode::BadSize);
+            }
+            let fill = DepotFill {
+                depot,
+                owner: key,
+                token: token.verifier(),
+                mode,
+                one_time: sealed,
+                last_resort,
+                expires,
+            };
+            one(Command::FillDepot(fill), Shape::Depot)
+        }
+        OwnerOperation::DepotStatus { key, depot } => {
+            one(Command::DepotStatus(depot, key), Shape::Depot)
+        }
+        OwnerOperation::DeleteDepot { key, depot } => {
+            one(Command::DeleteDepot(depot, key), Shape::Done)
+        }
+    }
+}
+
+/// Neither passed nor further ahead than anything is kept. A day of tolerance, since two clocks
+/// need not be in the same day.
+fn check_expiry(context: &Context, expires: Day) -> Result<(), ErrorCode> {
+    let today = context.clock.today();
+    let furthest = today.plus(MAX_RETENTION_DAYS).plus(1);
+    if expires < today || expires > furthest { Err(ErrorCode::LimitReached) } else { Ok(()) }
+}
+
+impl Work {
+    /// Waits for the store and makes the reply.
+    pub(super) async fn finish(self, context: &Context) -> (ServerFrame, After) {
+        let (result, after) = match self.state {
+            Err(code) => (Err(code), After::Nothing),
+            Ok((answers, shape)) => match answers.await {
+                Ok(answers) => shape.reply(context, answers).await,
+                // The store failed; the relay is about to stop.
+                Err(_) => (Err(ErrorCode::Internal), After::Nothing),
+            },
+        };
+        (ServerFrame::Reply { id: self.id, result }, after)
+    }
+}
+
+type Reply = Result<Response, ErrorCode>;
+
+impl Shape {
+    async fn reply(self, context: &Context, answers: Vec<Answer>) -> (Reply, After) {
+        let reply = match self {
+            Self::Done => all_done(&answers),
+            Self::Acknowledged(floors) => {
+                for ((mailbox, floor), answer) in floors.into_iter().zip(&answers) {
+                    if answer.is_ok() {
+                        context.subscriber.acknowledged(mailbox, floor);
+                    }
+                }
+                all_done(&answers)
+            }
+            Self::Deleted(mailbox) => all_done(&answers).inspect(|_| context.hub.deleted(mailbox)),
+            Self::BlobDeleted(blob) => match all_done(&answers) {
+                Ok(response) => context.blobs.remove(blob).await.map(|()| response),
+                refused => refused,
+            },
+            Self::Created => match answers.into_iter().next() {
+                Some(Ok(Outcome::Mailbox(state))) => {
+                    Ok(Response::Mailboxes(Bounded::one(Some(state))))
+                }
+                other => Err(unexpected(other)),
+            },
+            Self::States => states(&answers),
+            Self::Subscribed(mailboxes, credit) => {
+                let known =
+                    mailboxes.into_iter().zip(&answers).filter_map(|(id, answer)| match answer {
+                        Ok(Outcome::Mailbox(state)) => Some((id, *state)),
+                        _ => None,
+                    });
+                let known: Vec<_> = known.collect();
+                return (states(&answers), After::Subscribe(known, credit));
+            }
+            Self::Prekey => match answers.into_iter().next() {
+                Some(Ok(Outcome::Prekey(prekey))) => prekey.try_into().map(Response::Prekey),
+                other => Err(unexpected(other)),
+            },
+            Self::Depot => match answers.into_iter().next() {
+                Some(Ok(Outcome::Depot(state))) => Ok(Response::Depot(state)),
+                other => Err(unexpected(other)),
+            },
+        };
+        (reply, After::Nothing)
+    }
+}
+
+/// The first refusal, if there is one.
+fn all_done(answers: &[Answer]) -> Reply {
+    answers.iter().try_for_each(|answer| answer.as_ref().map(|_| ()).map_err(|code| *code))?;
+    Ok(Response::Done)
+}
+
+/// One entry for each mailbox. Unknown, revoked and deleted are alike: no entry.
+fn states(answers: &[Answer]) -> Reply {
+    let states = answers
+        .iter()
+        .map(|answer| match answer {
+            Ok(Outcome::Mailbox(state)) => Ok(Some(*state)),
+            Err(ErrorCode::Unknown) => Ok(None),
+            Err(code) => Err(*code),
+            Ok(_) => Err(ErrorCode::Internal),
+        })
+        .collect::<Result<_, _>>()?;
+    Bounded::new(states).map(Response::Mailboxes).ok_or(ErrorCode::Internal)
+}
+
+fn unexpected(answer: Option<Answer>) -> ErrorCode {
+    match answer {
+        Some(Err(code)) => code,
+        _ => ErrorCode::Internal,
+    }
+}
