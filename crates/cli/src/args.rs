@@ -1,0 +1,330 @@
+//! What can be typed.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+const EXAMPLES: &str = "\
+Examples:
+  undertone demo
+      See it work: a relay and two people on this machine.
+  undertone init --relay ut-join:... --name Alice
+      Create your profile. The operator of a relay gives you the join address.
+  undertone invite
+      Make a link for one person, and hand it over.
+  undertone add undertone://i/#...
+      Use somebody's link.
+  undertone send Bob \"hello\"
+  undertone receive --follow
+
+Environment:
+  UNDERTONE_PROFILE      the profile's directory (--profile)
+  UNDERTONE_PASSPHRASE   the passphrase, if there is no --passphrase-file
+
+";
+
+/// End-to-end encrypted messaging through a relay that can't read it.
+///
+/// A profile is a directory with your keys, contacts and messages, encrypted under a passphrase.
+/// What you send is on your disk before anything else happens, and goes out when the relay can be
+/// reached; what you receive is on your disk before the relay forgets it.
+#[derive(Parser, Debug)]
+#[command(name = "undertone", version, max_term_width = 100, after_help = after_help())]
+pub struct Arguments {
+    /// The profile's directory.
+    #[arg(long, global = true, value_name = "DIR", env = "UNDERTONE_PROFILE")]
+    pub profile: Option<PathBuf>,
+
+    /// Write one JSON object to a line, with stable field names; errors too, on standard error.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Read the passphrase from the first line of a file.
+    #[arg(long, global = true, value_name = "PATH")]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// The local address to connect from.
+    #[arg(long, global = true, value_name = "ADDRESS", hide = true)]
+    pub bind: Option<IpAddr>,
+
+    /// How long connecting and each request may take, in seconds.
+    #[arg(long, global = true, value_name = "SECONDS", hide = true,
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub network_timeout: Option<u64>,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+fn after_help() -> String {
+    format!("{EXAMPLES}{}", exit::help())
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Create a profile.
+    #[command(after_help = "\
+The network is not used: a wrong relay shows at the first `invite` or `add`.
+A profile that exists is never overwritten.
+
+Example:
+  undertone init --relay ut-join:relay.example:4433:... --name Alice
+  undertone init --relay - < join-address.txt")]
+    Init(Init),
+
+    /// Make a link by which somebody can write to you.
+    #[command(after_help = "\
+Whoever holds the link can write to you once, as the first one. Hand it over where only its
+receiver sees it: on paper, on a screen, in a call. If somebody else used it, you are told.
+
+Examples:
+  undertone invite
+  undertone invite --reusable --label \"web page\"")]
+    Invite(Invite),
+
+    /// Use somebody's link: they become a contact.
+    #[command(after_help = "\
+Put the link in quotation marks; or give - and the link on standard input, so that it does not
+show in the list of processes.
+
+Examples:
+  undertone add 'undertone://i/#...'
+  undertone add - --name Bob")]
+    Add(Add),
+
+    /// List your contacts.
+    Contacts,
+
+    /// Send a text or a file.
+    #[command(after_help = "\
+The message is on your disk when the command returns, and goes out at once if the relay can be
+reached. If it can't, the message stays queued, which is no error: the next `send` or `receive`
+takes it along. With --wait the command returns when the message has come that far.
+
+CONTACT is a name, a number, or the beginning of an account's fingerprint, as `contacts` shows.
+
+Examples:
+  undertone send Bob \"see you at eight\"
+  undertone send Bob --file report.pdf --wait accepted
+  date | undertone send Bob -")]
+    Send(Send),
+
+    /// Fetch what is waiting, and send what is queued.
+    #[command(after_help = "\
+Prints each message once, when it is on your disk; files are saved in the profile's directory and
+the path is printed. With --follow it stays connected until Ctrl-C.
+
+Examples:
+  undertone receive
+  undertone receive --follow --json")]
+    Receive(Receive),
+
+    /// Show the messages with a contact, oldest first.
+    #[command(after_help = "\
+Example:
+  undertone history Bob --limit 20")]
+    History(History),
+
+    /// Compare keys with a contact, so that nobody can stand between you.
+    #[command(after_help = "\
+Both see the same 60 digits if, and only if, nobody stands between them. Compare them in person
+or in a call, then confirm.
+
+Examples:
+  undertone verify Bob
+  undertone verify Bob --scanned \"12345 67890 ...\"
+  undertone verify Bob --confirm")]
+    Verify(Verify),
+
+    /// Call a contact something else, here only.
+    #[command(after_help = "\
+Example:
+  undertone rename 2 \"Bob from work\"")]
+    Rename(Rename),
+
+    /// Show your profile: name, fingerprint, relay.
+    #[command(visible_alias = "whoami")]
+    Status,
+
+    /// See it work: a real relay and two people on this machine, and what the relay holds.
+    #[command(after_help = "\
+Starts a relay on loopback in a fresh directory and two profiles; they meet by a link, exchange
+texts and a file; the relay is killed and started again with messages queued. Then it shows what
+each has and what the relay holds, and searches the relay's rows, files, log and frames for
+everything that it must not know. Exit code 1 if anything is found, lost or duplicated.
+Ends by itself after a few seconds and leaves nothing behind, unless --keep is given.
+
+Examples:
+  undertone demo
+  undertone demo --file photo.jpg --keep")]
+    Demo(Demo),
+
+    /// The relay of the demonstration, in a process of its own so that it can be killed.
+    #[command(name = "__relay", hide = true)]
+    Relay(RelayProcess),
+}
+
+/// `init`
+#[derive(Args, Debug)]
+pub struct Init {
+    /// The join address that the relay's operator gave you (ut-join:...), or - to read it from
+    /// standard input.
+    #[arg(long, value_name = "JOIN")]
+    pub relay: String,
+
+    /// What you call yourself; your contacts see it. Without it you are asked.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// `invite`
+#[derive(Args, Debug)]
+pub struct Invite {
+    /// For many people: every holder can write to you, and learns that the link is yours.
+    #[arg(long)]
+    pub reusable: bool,
+
+    /// What to call the link in messages to you.
+    #[arg(long)]
+    pub label: Option<String>,
+
+    /// Show the QR code even if the output is not a terminal.
+    #[arg(long)]
+    pub qr: bool,
+}
+
+/// `add`
+#[derive(Args, Debug)]
+pub struct Add {
+    /// The link (undertone://i/#...), or - to read it from standard input.
+    pub link: String,
+
+    /// What to call the contact here; otherwise what they call themselves.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// `send`
+#[derive(Args, Debug)]
+pub struct Send {
+    /// To whom.
+    pub contact: String,
+
+    /// The text, or - to read it from standard input.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    pub text: Option<String>,
+
+    /// Send a file.
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+
+    /// Wait until the message has come that far.
+    #[arg(long, value_name = "STATE")]
+    pub wait: Option<WaitFor>,
+
+    /// How long to wait, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "wait")]
+    pub timeout: u32,
+}
+
+/// How far a message has to come.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WaitFor {
+    /// The contact's relay has it on its disk.
+    Accepted,
+    /// The contact's program has it on its disk.
+    Delivered,
+}
+
+/// `receive`
+#[derive(Args, Debug)]
+pub struct Receive {
+    /// Stay connected until Ctrl-C.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `history`
+#[derive(Args, Debug)]
+pub struct History {
+    /// With whom.
+    pub contact: String,
+
+    /// How many messages, counted from the newest.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+
+    /// Only messages before this place (`seq` in the JSON output).
+    #[arg(long, value_name = "SEQ")]
+    pub before: Option<u64>,
+}
+
+/// `verify`
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Whom.
+    pub contact: String,
+
+    /// Record that you have compared and that both numbers are the same.
+    #[arg(long, conflicts_with = "scanned")]
+    pub confirm: bool,
+
+    /// Compare with the digits that the contact sees; the same number marks them verified.
+    #[arg(long, value_name = "DIGITS")]
+    pub scanned: Option<String>,
+
+    /// Show the QR code even if the output is not a terminal.
+    #[arg(long)]
+    pub qr: bool,
+}
+
+/// `rename`
+#[derive(Args, Debug)]
+pub struct Rename {
+    /// Whom.
+    pub contact: String,
+
+    /// What to call them.
+    pub name: String,
+}
+
+/// `demo`
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// The file to send; the project's README if absent.
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+
+    /// Leave the relay running and the profiles in place, and print the commands to go on by hand.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// `__relay`
+#[derive(Args, Debug)]
+pub struct RelayProcess {
+    /// The relay's directory.
+    #[arg(long)]
+    pub directory: PathBuf,
+
+    /// The UDP port on 127.0.0.1; 0 for a free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+
+    /// Where to write the log.
+    #[arg(long)]
+    pub log: PathBuf,
+
+    /// Where to write the frames that are served, after TLS.
+    #[arg(long)]
+    pub frames: PathBuf,
+
+    /// Log a line with this text, which the demonstration's search must find.
+    #[arg(long)]
+    pub log_canary: Option<String>,
+}

@@ -1,0 +1,57 @@
+//! The commands, one to a file.
+
+mod add;
+mod contacts;
+mod history;
+mod init;
+mod invite;
+mod receive;
+mod rename;
+mod send;
+mod status;
+mod verify;
+mod view;
+
+use undertone::Client;
+
+use crate::args::{Arguments, Command};
+use crate::failure::Failure;
+use crate::output::{Output, Written};
+use crate::profile::Access;
+use crate::{demo, relay_process};
+
+pub(crate) use view::message_text;
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments, output: &Output) -> Written {
+    let access = Access::new(&arguments);
+    match arguments.command {
+        // These two need no profile of the person's.
+        Command::Demo(demo) => demo::run(demo, output).await,
+        Command::Relay(relay) => relay_process::run(relay).await,
+        Command::Init(init) => init::run(init, &access?, output).await,
+        with_profile => {
+            let client = access?.open().await?;
+            let result = with_client(with_profile, &client, output).await;
+            client.close().await;
+            result
+        }
+    }
+}
+
+async fn with_client(command: Command, client: &Client, output: &Output) -> Written {
+    match command {
+        Command::Invite(invite) => invite::run(invite, client, output).await,
+        Command::Add(add) => add::run(add, client, output).await,
+        Command::Contacts => contacts::run(client, output).await,
+        Command::Send(send) => send::run(send, client, output).await,
+        Command::Receive(receive) => receive::run(&receive, client, output).await,
+        Command::History(history) => history::run(&history, client, output).await,
+        Command::Verify(verify) => verify::run(verify, client, output).await,
+        Command::Rename(rename) => rename::run(&rename, client, output).await,
+        Command::Status => status::run(client, output).await,
+        Command::Demo(_) | Command::Relay(_) | Command::Init(_) => {
+            Err(Failure::Unexpected("this command opens no profile".into()))
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `receive`
+
+use undertone::{Client, ContactId, Event, EventKind, Events, Message};
+
+use super::view::{human_size, message_line};
+use crate::args::Receive;
+use crate::failure::Failure;
+use crate::output::{Output, Written};
+use crate::{json, safe_text};
+
+/// Where this command stands in the event log. An event is acknowledged once it is printed, so
+/// that each is printed at least once, and once unless the program is killed just between.
+const CURSOR: &str = "cli-receive";
+
+pub(super) async fn run(receive: &Receive, client: &Client, output: &Output) -> Written {
+    let mut events = client.events(CURSOR);
+    if receive.follow {
+        return follow(client, &mut events, output).await;
+    }
+    let synced = tokio::select! {
+        synced = client.sync() => synced,
+        () = interrupted() => return print_waiting(client, &mut events, output).await,
+    };
+    // What came before the relay failed is shown all the same.
+    print_waiting(client, &mut events, output).await?;
+    let report = synced?;
+    if report.queued > 0 {
+        output.remark(&format!("{} still queued, see `history`.", messages(report.queued)));
+    }
+    if report.parked > 0 {
+        output.remark(&format!(
+            "{} came that nothing here can open; kept, and tried again later.",
+            messages(report.parked)
+        ));
+    }
+    Ok(())
+}
+
+fn messages(count: u64) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
+}
+
+async fn follow(client: &Client, events: &mut Events, output: &Output) -> Written {
+    client.start()?;
+    output.remark("Connected as long as the relay can be reached; Ctrl-C ends.");
+    // One listener for the whole time: Ctrl-C while something is printed counts, too.
+    let interrupted = interrupted();
+    tokio::pin!(interrupted);
+    loop {
+        tokio::select! {
+            event = events.next_event() => show(client, events, &event?, output).await?,
+            () = &mut interrupted => return Ok(()),
+        }
+    }
+}
+
+async fn print_waiting(client: &Client, events: &mut Events, output: &Output) -> Written {
+    while let Some(event) = events.try_next().await? {
+        show(client, events, &event, output).await?;
+    }
+    Ok(())
+}
+
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without a handler Ctrl-C ends the program by itself.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn show(client: &Client, events: &mut Events, event: &Event, output: &Output) -> Written {
+    let received = match event.kind {
+        EventKind::MessageReceived { id, .. } => client.message(id).await.map(Some)?,
+        _ => None,
+    };
+    if output.is_json() {
+        output.json(&json::event(event, received.as_ref()))?;
+    } else if let Some(text) = describe(client, &event.kind, received.as_ref()).await? {
+        output.text(&text)?;
+    }
+    events.acknowledge(event).await?;
+    Ok(())
+}
+
+/// The event as a line; `None` for what a person need not see.
+async fn describe(
+    client: &Client,
+    kind: &EventKind,
+    received: Option<&Message>,
+) -> Result<Option<String>, Failure> {
+    Ok(match kind {
+        EventKind::MessageReceived { contact, .. } => {
+            let name = name_of(client, *contact).await?;
+            received.map(|message| message_line(message, &name))
+        }
+        EventKind::ContactAdded { contact, by_them: true } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!("* {name} used your link and is a contact now (number {contact})"))
+        }
+        EventKind::ContactRenamed { contact, name } => {
+            let known = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!("* {known} calls themselves \"{}\" now", safe_text::line(name)))
+        }
+        EventKind::LinkUsedTwice { label } => Some(link_used_twice(label.as_deref())),
+        EventKind::FileReceived { contact, path, .. } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            let size = std::fs::metadata(path).map_or(0, |data| data.len());
+            let path = safe_text::line(&path.display().to_string());
+            Some(format!("* file from {name} saved ({}): {path}", human_size(size)))
+        }
+        EventKind::FileFailed { contact, reason, .. } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!("* a file from {name} can't be had: {}", safe_text::line(reason)))
+        }
+        EventKind::StoreRolledBack { contact } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!("* this profile is an old copy: nothing more is sent to {name}"))
+        }
+        EventKind::Reset { contact, cause } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!("* the session with {name} starts anew ({})", json::reset_cause(*cause)))
+        }
+        EventKind::EnvelopeParked { .. } => {
+            Some("* something came that nothing here can open; it is kept and tried again".into())
+        }
+        EventKind::ContentRefused { contact, code } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!("* {name}'s program sent something malformed ({})", safe_text::line(code)))
+        }
+        _ => None,
+    })
+}
+
+fn link_used_twice(label: Option<&str>) -> String {
+    let which = label.map_or_else(String::new, |label| format!(" \"{}\"", safe_text::line(label)));
+    format!(
+        "* your link{which} was used a second time: somebody else may have seen it. Nothing was \
+         accepted from the second user; verify the contact who used it first"
+    )
+}
+
+/// The name of a contact, or its number if it is gone since.
+async fn name_of(client: &Client, id: ContactId) -> Result<String, Failure> {
+    let contacts = client.contacts().await?;
+    let name = contacts.into_iter().find(|contact| contact.id == id).map(|found| found.name);
+    Ok(name.unwrap_or_else(|| format!("contact {id}")))
+}

@@ -1,0 +1,29 @@
+//! `status`
+
+use undertone::Client;
+
+use crate::output::{Output, Written};
+use crate::{json, safe_text};
+
+pub(super) async fn run(client: &Client, output: &Output) -> Written {
+    let me = client.me();
+    let contacts = client.contacts().await?.len();
+    output.result(
+        || {
+            format!(
+                "Name:        {}\nFingerprint: {}\nDevice:      {}\nRelay:       {}\nContacts:    {contacts}",
+                safe_text::line(&me.name),
+                me.account,
+                me.device,
+                me.relay,
+            )
+        },
+        || {
+            let mut value = json::me(&me);
+            if let Some(object) = value.as_object_mut() {
+                object.insert("contacts".into(), contacts.into());
+            }
+            value
+        },
+    )
+}

@@ -1,0 +1,192 @@
+//! The shapes of JSON output. Field names are stable; more may be added.
+
+use serde_json::{Map, Value, json};
+use undertone::{
+    Contact, ContactState, Direction, Event, EventKind, Me, Message, MessageKind, MessageState,
+    ResetCause,
+};
+
+/// `contact` (number), `name`, `profile_name`, `account` (fingerprint), `verified`, `state`.
+#[must_use]
+pub fn contact(contact: &Contact) -> Value {
+    json!({
+        "contact": contact.id.get(),
+        "name": contact.name,
+        "profile_name": contact.profile_name,
+        "account": contact.account.to_string(),
+        "verified": contact.verified,
+        "state": contact_state(contact.state),
+    })
+}
+
+/// `pending`, `active` or `rolled-back`.
+#[must_use]
+pub const fn contact_state(state: ContactState) -> &'static str {
+    match state {
+        ContactState::Pending => "pending",
+        ContactState::Active => "active",
+        ContactState::RolledBack => "rolled-back",
+        _ => "unknown",
+    }
+}
+
+/// `name`, `account`, `device`, `relay`.
+#[must_use]
+pub fn me(me: &Me) -> Value {
+    json!({
+        "name": me.name,
+        "account": me.account.to_string(),
+        "device": me.device,
+        "relay": me.relay,
+    })
+}
+
+/// `seq`, `id`, `contact` (number), `direction`, `sent_at_claimed_ms`, `state`, `reason` (of a
+/// failure), `hold` (why it is still queued), `kind` and what belongs to the kind.
+#[must_use]
+pub fn message(message: &Message) -> Value {
+    let mut object = Map::new();
+    object.insert("seq".into(), message.seq.into());
+    object.insert("id".into(), message.id.to_string().into());
+    object.insert("contact".into(), message.contact.get().into());
+    let direction = match message.direction {
+        Direction::Incoming => "incoming",
+        Direction::Outgoing => "outgoing",
+    };
+    object.insert("direction".into(), direction.into());
+    object.insert("sent_at_claimed_ms".into(), message.sent_at_claimed.get().into());
+    object.insert("state".into(), state(&message.state).into());
+    if let MessageState::Failed { reason } = &message.state {
+        object.insert("reason".into(), reason.clone().into());
+    }
+    if let Some(hold) = message.hold {
+        object.insert("hold".into(), hold.code().into());
+    }
+    insert_kind(&mut object, &message.kind);
+    Value::Object(object)
+}
+
+fn insert_kind(object: &mut Map<String, Value>, kind: &MessageKind) {
+    match kind {
+        MessageKind::Text { text } => {
+            object.insert("kind".into(), "text".into());
+            object.insert("text".into(), text.clone().into());
+        }
+        MessageKind::File(file) => {
+            object.insert("kind".into(), "file".into());
+            object.insert("file_name".into(), file.name.clone().into());
+            object.insert("size".into(), file.size.into());
+            object.insert("media_type".into(), file.media_type.clone().into());
+            let path = file.path.as_ref().map(|path| path.to_string_lossy().into_owned());
+            object.insert("path".into(), path.into());
+        }
+        MessageKind::Custom { name, payload } => {
+            object.insert("kind".into(), "custom".into());
+            object.insert("custom_kind".into(), name.clone().into());
+            object.insert("payload_hex".into(), hex(payload).into());
+        }
+        MessageKind::Unknown { kind, payload } => {
+            object.insert("kind".into(), "unknown".into());
+            object.insert("kind_number".into(), (*kind).into());
+            object.insert("payload_hex".into(), hex(payload).into());
+        }
+        _ => {
+            object.insert("kind".into(), "unknown".into());
+        }
+    }
+}
+
+/// `queued`, `accepted`, `delivered`, `read`, `expired`, `failed` or `received`.
+#[must_use]
+pub const fn state(state: &MessageState) -> &'static str {
+    match state {
+        MessageState::Queued => "queued",
+        MessageState::Accepted => "accepted",
+        MessageState::Delivered => "delivered",
+        MessageState::Read => "read",
+        MessageState::Expired => "expired",
+        MessageState::Failed { .. } => "failed",
+        MessageState::Received => "received",
+        _ => "unknown",
+    }
+}
+
+/// `event` (a name), `seq`, and what belongs to the event; `message` is the whole message of a
+/// `message-received`, which the caller has looked up.
+#[must_use]
+pub fn event(event: &Event, received: Option<&Message>) -> Value {
+    let (name, fields) = event_fields(&event.kind);
+    let mut object = Map::new();
+    object.insert("event".into(), name.into());
+    object.insert("seq".into(), event.seq.get().into());
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    if let Some(received) = received {
+        object.insert("message".into(), message(received));
+    }
+    Value::Object(object)
+}
+
+fn event_fields(kind: &EventKind) -> (&'static str, Value) {
+    match kind {
+        EventKind::MessageReceived { contact, id } => {
+            ("message-received", json!({ "contact": contact.get(), "id": id.to_string() }))
+        }
+        EventKind::MessageStateChanged { contact, id, state: new } => (
+            "message-state-changed",
+            json!({ "contact": contact.get(), "id": id.to_string(), "state": state(new) }),
+        ),
+        EventKind::ContactAdded { contact, by_them } => {
+            ("contact-added", json!({ "contact": contact.get(), "by_them": by_them }))
+        }
+        EventKind::ContactRenamed { contact, name } => {
+            ("contact-renamed", json!({ "contact": contact.get(), "name": name }))
+        }
+        EventKind::LinkUsedTwice { label } => ("link-used-twice", json!({ "label": label })),
+        EventKind::FileProgress { id, done, total } => {
+            ("file-progress", json!({ "id": id.to_string(), "done": done, "total": total }))
+        }
+        EventKind::FileReceived { contact, id, path } => (
+            "file-received",
+            json!({ "contact": contact.get(), "id": id.to_string(), "path": path.to_string_lossy() }),
+        ),
+        EventKind::FileFailed { contact, id, reason } => (
+            "file-failed",
+            json!({ "contact": contact.get(), "id": id.to_string(), "reason": reason }),
+        ),
+        EventKind::StoreRolledBack { contact } => {
+            ("store-rolled-back", json!({ "contact": contact.get() }))
+        }
+        EventKind::Reset { contact, cause } => {
+            ("reset", json!({ "contact": contact.get(), "cause": reset_cause(*cause) }))
+        }
+        EventKind::EnvelopeParked { contact } => ("envelope-parked", json!({ "contact": contact })),
+        EventKind::ContentRefused { contact, code } => {
+            ("content-refused", json!({ "contact": contact.get(), "code": code }))
+        }
+        EventKind::Typing { contact, active } => {
+            ("typing", json!({ "contact": contact.get(), "active": active }))
+        }
+        EventKind::Other { contact, kind, content } => (
+            "other",
+            json!({ "contact": contact.get(), "kind_number": kind, "content_hex": hex(content) }),
+        ),
+        _ => ("unknown", json!({})),
+    }
+}
+
+/// `own-state-lost`, `peer-rolled-back` or `gap-too-large`.
+#[must_use]
+pub const fn reset_cause(cause: ResetCause) -> &'static str {
+    match cause {
+        ResetCause::OwnStateLost => "own-state-lost",
+        ResetCause::PeerRolledBack => "peer-rolled-back",
+        ResetCause::GapTooLarge => "gap-too-large",
+        _ => "unknown",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}

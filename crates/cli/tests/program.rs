@@ -1,0 +1,313 @@
+//! The built program, run as a person runs it, against a real relay.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use undertone_relay::{Config, Relay, RunningRelay};
+
+const PASSPHRASE: &str = "correct horse battery staple";
+
+/// A relay in this process, and a directory for profiles.
+struct World {
+    runtime: Runtime,
+    root: TempDir,
+    relay: Option<RunningRelay>,
+    join: String,
+    port: u16,
+}
+
+impl World {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let relay = start(&runtime, &root.path().join("relay"), 0);
+        let join = relay.join_address().unwrap().to_text().to_string();
+        let port = relay.address().port();
+        Self { runtime, root, relay: Some(relay), join, port }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Ends the relay without closing its store.
+    fn kill(&mut self) {
+        self.runtime.block_on(self.relay.take().unwrap().kill());
+    }
+
+    /// Starts a relay at the known port, in this directory.
+    fn restart(&mut self, directory: &str) {
+        let relay = start(&self.runtime, &self.path(directory), self.port);
+        self.relay = Some(relay);
+    }
+
+    fn run(&self, who: &str, words: &[&str]) -> Run {
+        let mut command = program(words);
+        command.arg("--profile").arg(self.path(who));
+        run(command, None)
+    }
+
+    fn ok(&self, who: &str, words: &[&str]) -> Vec<Value> {
+        let run = self.run(who, &[words, &["--json"]].concat());
+        assert_eq!(run.code, 0, "{who} {words:?}: {}", run.err);
+        run.lines()
+    }
+
+    fn init(&self, who: &str) {
+        self.ok(who, &["init", "--relay", &self.join, "--name", who]);
+    }
+
+    fn link(&self, who: &str) -> String {
+        self.ok(who, &["invite"])[0]["link"].as_str().unwrap().to_owned()
+    }
+
+    /// Alice and Bob, who know each other: Bob has used Alice's link.
+    fn introduced() -> (Self, String) {
+        let world = Self::new();
+        world.init("alice");
+        world.init("bob");
+        let link = world.link("alice");
+        world.ok("bob", &["add", &link]);
+        world.ok("alice", &["receive"]);
+        world.ok("bob", &["receive"]);
+        (world, link)
+    }
+}
+
+fn start(runtime: &Runtime, directory: &Path, port: u16) -> RunningRelay {
+    let mut config = Config::new(directory.to_path_buf());
+    config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    runtime.block_on(Relay::start(config)).unwrap()
+}
+
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    fn lines(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn program(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_undertone"));
+    command
+        .args(words)
+        // Nothing answers on a dead port of loopback; a second is long there.
+        .args(["--network-timeout", "2"])
+        .env("UNDERTONE_PASSPHRASE", PASSPHRASE)
+        .env_remove("UNDERTONE_PROFILE");
+    command
+}
+
+fn run(mut command: Command, input: Option<&str>) -> Run {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    if let Some(input) = input {
+        stdin.write_all(input.as_bytes()).unwrap();
+    }
+    drop(stdin);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    Run {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// One sentence for people, one object for programs, and the exit code that belongs to it.
+fn fails(world: &World, who: &str, words: &[&str], code: i32, name: &str) {
+    let plain = world.run(who, words);
+    assert_eq!(plain.code, code, "{words:?}: {}", plain.err);
+    assert!(plain.err.starts_with("undertone: ") && plain.out.is_empty(), "{}", plain.err);
+    let json = world.run(who, &[words, &["--json"]].concat());
+    let value: Value = serde_json::from_str(&json.err).unwrap();
+    assert_eq!((value["error"].as_str(), json.code), (Some(name), code), "{value}");
+}
+
+fn texts(messages: &[Value]) -> Vec<&str> {
+    messages.iter().filter_map(|message| message["text"].as_str()).collect()
+}
+
+#[test]
+fn two_people_talk() {
+    let (world, _) = World::introduced();
+    world.ok("bob", &["send", "alice", "hello"]);
+    let received = world.ok("alice", &["receive"]);
+    let received: Vec<_> = received.iter().map(|event| event["message"].clone()).collect();
+    assert_eq!(texts(&received), ["hello"]);
+    // Printed once.
+    assert!(world.ok("alice", &["receive"]).iter().all(|event| event["message"].is_null()));
+
+    let mut command = program(&["send", "bob", "-", "--wait", "accepted", "--json"]);
+    command.arg("--profile").arg(world.path("alice"));
+    let sent = run(command, Some("from standard input"));
+    assert_eq!(sent.code, 0, "{}", sent.err);
+    assert_eq!(sent.lines()[0]["state"], "accepted");
+    world.ok("bob", &["receive"]);
+    let history = world.ok("bob", &["history", "alice"]);
+    assert_eq!(texts(&history), ["hello", "from standard input"]);
+
+    let renamed = world.ok("bob", &["rename", "alice", "Alice at home"]);
+    assert_eq!(renamed[0]["name"], "Alice at home");
+    let shown = world.run("bob", &["contacts"]);
+    assert!(shown.out.contains("Alice at home") && shown.out.contains("calls themselves alice"));
+}
+
+#[test]
+fn safety_numbers_are_compared() {
+    let (world, _) = World::introduced();
+    let number = |who: &str, of: &str| {
+        world.ok(who, &["verify", of])[0]["safety_number"].as_str().unwrap().to_owned()
+    };
+    let digits = number("alice", "bob");
+    assert_eq!(digits, number("bob", "alice"));
+    let wrong = digits.replace(['1', '2'], "3");
+    fails(&world, "alice", &["verify", "bob", "--scanned", &wrong], 20, "numbers-differ");
+    assert_eq!(world.ok("alice", &["contacts"])[0]["verified"], false);
+    let verified = world.ok("alice", &["verify", "bob", "--scanned", &digits]);
+    assert_eq!(verified[0]["verified"], true);
+    assert_eq!(world.ok("bob", &["verify", "alice", "--confirm"])[0]["verified"], true);
+}
+
+#[test]
+fn offline_and_killed_and_nothing_is_lost() {
+    let (mut world, _) = World::introduced();
+    // 5 MiB that no two blocks of are the same.
+    let content: Vec<u8> = (0..5_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    let path = world.path("large.bin");
+    std::fs::write(&path, &content).unwrap();
+    for text in ["one", "two", "three"] {
+        assert_eq!(world.ok("alice", &["send", "bob", text])[0]["state"], "accepted");
+    }
+    let path = path.to_str().unwrap();
+    assert_eq!(world.ok("alice", &["send", "bob", "--file", path])[0]["state"], "accepted");
+    world.kill();
+
+    // Not reached: queued, said so, and no failure.
+    assert_eq!(world.ok("alice", &["send", "bob", "four"])[0]["state"], "queued");
+    let said = world.run("alice", &["send", "bob", "five"]);
+    assert!(said.code == 0 && said.out.starts_with("Queued"), "{}", said.out);
+    fails(&world, "bob", &["receive"], 5, "unreachable");
+    fails(&world, "bob", &["invite"], 5, "unreachable");
+
+    world.restart("relay");
+    world.ok("alice", &["receive"]);
+    let events = world.ok("bob", &["receive"]);
+    let saved: Vec<_> = events.iter().filter(|event| event["event"] == "file-received").collect();
+    assert_eq!(saved.len(), 1);
+    assert_eq!(std::fs::read(saved[0]["path"].as_str().unwrap()).unwrap(), content);
+    let history = world.ok("bob", &["history", "alice"]);
+    assert_eq!(texts(&history), ["one", "two", "three", "four", "five"]);
+    assert_eq!(history[3]["kind"], "file");
+    assert_eq!(history.len(), 6);
+}
+
+#[test]
+fn each_failure_has_its_exit_code_and_does_no_damage() {
+    let (mut world, link) = World::introduced();
+    fails(&world, "nobody", &["contacts"], 3, "profile-absent");
+    fails(&world, "alice", &["init", "--relay", &world.join, "--name", "x"], 14, "profile-exists");
+    fails(&world, "alice", &["send", "carol", "hi"], 9, "unknown-contact");
+    fails(&world, "alice", &["send", "bob", "--file", "/no/such/file"], 10, "file-unreadable");
+    fails(&world, "alice", &["add", &link[..link.len() - 9]], 8, "link-truncated");
+    fails(&world, "alice", &["add", "https://example.org/"], 8, "link-malformed");
+    fails(&world, "alice", &["add", &link], 15, "link-own");
+    fails(&world, "alice", &["send", "bob", ""], 2, "message-empty");
+    let cut = &world.join[..world.join.len() - 3];
+    fails(&world, "dave", &["init", "--relay", cut, "--name", "x"], 21, "address-malformed");
+    fails(&world, "alice", &["contacts", "--passphrase-file", "/no"], 22, "passphrase-missing");
+    // The link was Bob's; the relay says so to Carol, who holds it, too.
+    world.init("carol");
+    fails(&world, "carol", &["add", &link], 7, "link-used-up");
+
+    let mut wrong = program(&["contacts"]);
+    wrong.arg("--profile").arg(world.path("alice")).env("UNDERTONE_PASSPHRASE", "wrong");
+    let wrong = run(wrong, None);
+    assert_eq!(wrong.code, 4, "{}", wrong.err);
+
+    // Another relay at the same address.
+    world.kill();
+    world.restart("other-relay");
+    fails(&world, "alice", &["invite"], 6, "relay-pin-mismatch");
+    fails(&world, "alice", &["send", "bob", "kept"], 6, "relay-pin-mismatch");
+
+    // After all this both go on where they were. Alice sent "kept" twice, once for each form.
+    world.kill();
+    world.restart("relay");
+    world.ok("alice", &["receive"]);
+    world.ok("bob", &["receive"]);
+    assert_eq!(texts(&world.ok("bob", &["history", "alice"])), ["kept", "kept"]);
+    assert_eq!(world.ok("alice", &["contacts"]).len(), 1);
+}
+
+#[test]
+fn a_profile_in_use_or_damaged_is_not_touched() {
+    let world = World::new();
+    world.init("alice");
+    let directory = world.path("alice");
+    let secret = undertone::Secret::passphrase(PASSPHRASE);
+    let open = undertone::Client::builder(&directory).secret(secret).open();
+    let client = world.runtime.block_on(open).unwrap();
+    fails(&world, "alice", &["contacts"], 12, "store-locked");
+    world.runtime.block_on(client.close());
+    world.ok("alice", &["contacts"]);
+
+    let store = directory.join("store.db");
+    let mut bytes = std::fs::read(&store).unwrap();
+    for byte in bytes.iter_mut().take(8192) {
+        *byte ^= 0x55;
+    }
+    std::fs::write(&store, &bytes).unwrap();
+    fails(&world, "alice", &["contacts"], 13, "store-corrupt");
+    assert_eq!(std::fs::read(&store).unwrap(), bytes);
+}
+
+#[test]
+fn usage_errors_and_help() {
+    let run = |words: &[&str]| run(program(words), None);
+    assert_eq!(run(&["--help"]).code, 0);
+    assert!(run(&["--help"]).out.contains("Exit codes:"));
+    assert_eq!(run(&["no-such-command"]).code, 2);
+    let json = run(&["no-such-command", "--json"]);
+    let value: Value = serde_json::from_str(&json.err).unwrap();
+    assert_eq!((json.code, &value["error"]), (2, &Value::from("usage")));
+}
+
+#[test]
+fn the_demonstration_passes() {
+    let run = run(program(&["demo", "--json"]), None);
+    assert_eq!(run.code, 0, "{}\n{}", run.out, run.err);
+    let report = &run.lines()[0];
+    assert_eq!(report["ok"], true);
+    for place in report["search"]["places"].as_array().unwrap() {
+        assert!(place["bytes"].as_u64().unwrap() > 0 && place["canary_found"] == true, "{place}");
+    }
+    assert_eq!(report["search"]["found"].as_array().unwrap().len(), 0);
+    assert!(report["search"]["needles"].as_u64().unwrap() > 50, "{}", report["search"]);
+    let queued = |row: &&Value| !row["fields"]["(envelope)"].is_null();
+    let rows = report["relay"].as_array().unwrap();
+    assert!(rows.iter().filter(queued).count() >= 1);
+    // It leaves nothing behind.
+    assert!(!Path::new(report["directory"].as_str().unwrap()).exists());
+}
+
+#[test]
+fn a_demonstration_with_a_file_that_is_not_there() {
+    let run = run(program(&["demo", "--file", "/no/such/file"]), None);
+    assert_eq!(run.code, 10, "{}", run.err);
+}
