@@ -197,7 +197,7 @@ impl Shared {
             match pass.await {
                 Err(Error::Closed) => return,
                 // What a contact's relay refused is tried again after a pause, too.
-                Ok(()) if report.queued == 0 => {
+                Ok(()) if report.queued == 0 && report.files_waiting == 0 => {
                     pause = FIRST_PAUSE;
                     self.outgoing.notified().await;
                 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use undertone_wire::JoinAddress;
+use undertone_wire::frame::MailboxLimits;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::client::Client;
@@ -65,6 +66,7 @@ pub struct Builder {
     pub(crate) bind: Option<IpAddr>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timeout: Duration,
+    pub(crate) limits: Option<MailboxLimits>,
     pub(crate) offline: bool,
 }
 
@@ -76,6 +78,7 @@ impl Builder {
             bind: None,
             clock: Arc::new(SystemClock),
             timeout: crate::network::TIMEOUT,
+            limits: None,
             offline: false,
         }
     }
@@ -101,6 +104,13 @@ impl Builder {
     /// How long connecting to a relay and each request to it may take; without it, 10 seconds.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// How much each mailbox that is made from now on may hold: envelopes and bytes. Without it,
+    /// what the relay allows (10,000 envelopes or 64 MiB).
+    pub const fn mailbox_limits(mut self, envelopes: u32, bytes: u64) -> Self {
+        self.limits = Some(MailboxLimits { envelopes, bytes });
         self
     }
 

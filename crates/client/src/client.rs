@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::core::Core;
 use crate::error::Error;
 use crate::events::Events;
-use crate::network::Network;
+use crate::network::{Network, Settings};
 use crate::profile::Profile;
 use crate::receive::Receiver;
 
@@ -60,6 +60,8 @@ pub struct SyncReport {
     pub queued: u64,
     /// Files fetched completely.
     pub files: u64,
+    /// Files that could not be fetched now; they are tried again, from where they stopped.
+    pub files_waiting: u64,
     /// Envelopes that nothing opened and that were kept.
     pub parked: u64,
 }
@@ -104,17 +106,17 @@ impl Client {
     }
 
     pub(crate) async fn create(builder: Builder, profile: NewProfile) -> Result<Self, Error> {
-        let Builder { dir, secret, bind, clock, timeout, offline } = builder;
+        let Builder { dir, secret, bind, clock, timeout, limits, offline } = builder;
         let now = clock.now();
         let NewProfile { name, join } = profile;
         let make = move || crate::profile::create(&dir, &secret, &name, &join, now);
-        Self::run(make, clock, Network::new(bind, timeout, offline)).await
+        Self::run(make, clock, Network::new(Settings { bind, timeout, limits, offline })).await
     }
 
     pub(crate) async fn open(builder: Builder) -> Result<Self, Error> {
-        let Builder { dir, secret, bind, clock, timeout, offline } = builder;
+        let Builder { dir, secret, bind, clock, timeout, limits, offline } = builder;
         let make = move || crate::profile::open(&dir, &secret);
-        let client = Self::run(make, clock, Network::new(bind, timeout, offline)).await?;
+        let client = Self::run(make, clock, Network::new(Settings { bind, timeout, limits, offline })).await?;
         client.shared.tidy_blobs().await?;
         Ok(client)
     }

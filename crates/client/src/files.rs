@@ -258,6 +258,7 @@ impl Shared {
                 }
                 Err(Trouble::Passing(error)) => {
                     tracing::debug!(code = error.code(), "a file can't be fetched now");
+                    report.files_waiting = report.files_waiting.saturating_add(1);
                 }
                 Err(Trouble::Local(error)) => return Err(error),
             }
@@ -274,7 +275,20 @@ impl Shared {
         let part = files.join(format!(".{}.part", download.id));
         let place = &part;
         let get = |c: Connection| async move { self.get(&c, download, length, place).await };
-        match self.network.request(&download.relay, Role::Sender, get).await {
+        let mut result;
+        // Broken off on the way, it goes on where it stopped, as long as it gets on at all.
+        loop {
+            let before = length_of(&part);
+            result = self.network.request(&download.relay, Role::Sender, get).await;
+            let broken = matches!(
+                result,
+                Err(Failure::Relay(_, ClientError::Closed | ClientError::Timeout))
+            );
+            if !broken || length_of(&part) <= before {
+                break;
+            }
+        }
+        match result {
             Ok(()) => {}
             Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => {
                 return Err(Trouble::Lasting("the relay does not have it (any more)".into()));
@@ -356,6 +370,10 @@ impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         Self::Local(error)
     }
+}
+
+fn length_of(part: &Path) -> u64 {
+    fs::metadata(part).map_or(0, |meta| meta.len())
 }
 
 fn open_part(part: &Path) -> io::Result<File> {

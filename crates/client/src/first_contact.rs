@@ -4,7 +4,7 @@ use undertone_session::engine::{LinkPlan, MailboxPlan};
 use undertone_session::ids::ContactId;
 use undertone_session::link::{Link, LinkKind};
 use undertone_wire::client::{ClientError, Connection};
-use undertone_wire::frame::{FillMode, MailboxKind, OwnerOperation, PrekeyAnswer};
+use undertone_wire::frame::{FillMode, MailboxKind, MailboxLimits, OwnerOperation, PrekeyAnswer};
 use undertone_wire::{Bounded, BoundedBytes, Day, ErrorCode, MailboxSecret, WriteCapabilityHash};
 
 use crate::client::Shared;
@@ -17,12 +17,13 @@ async fn create_mailbox(
     secret: &MailboxSecret,
     token: &undertone_wire::AdmissionToken,
     capabilities: &[WriteCapabilityHash],
+    limits: Option<MailboxLimits>,
 ) -> Result<(), ClientError> {
     let operation = OwnerOperation::CreateMailbox {
         key: secret.public(),
         token: token.duplicate(),
         kind: MailboxKind::Queue,
-        limits: None,
+        limits,
         capabilities: Bounded::new(capabilities.to_vec()).ok_or(ClientError::TooLong)?,
     };
     connection.mailboxes(operation, &[secret]).await.map(drop)
@@ -53,8 +54,9 @@ async fn fill_depot(
 impl Shared {
     /// Makes the mailbox of a plan.
     pub(crate) async fn make_mailbox(&self, plan: &MailboxPlan) -> Result<(), Failure> {
+        let limits = self.network.limits;
         let make = |c: Connection| async move {
-            create_mailbox(&c, &plan.secret, &plan.token, &plan.capabilities).await
+            create_mailbox(&c, &plan.secret, &plan.token, &plan.capabilities, limits).await
         };
         self.network.request(&plan.relay, Role::Owner, make).await?;
         // It has just been made: there is nothing that the store could have forgotten.
@@ -88,8 +90,9 @@ impl Shared {
     }
 
     async fn publish(&self, plan: &LinkPlan) -> Result<(), Error> {
+        let limits = self.network.limits;
         let publish = |c: Connection| async move {
-            create_mailbox(&c, &plan.mailbox, &plan.token, &plan.capabilities).await?;
+            create_mailbox(&c, &plan.mailbox, &plan.token, &plan.capabilities, limits).await?;
             // Replacing is idempotent, so a lost answer does no harm.
             fill_depot(&c, plan, FillMode::Replace).await
         };

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use undertone_wire::frame::MailboxLimits;
 use undertone_wire::client::{ClientError, Connection, Options};
 use undertone_wire::{MailboxId, RelayAddress};
 
@@ -24,9 +25,19 @@ pub(crate) enum Role {
     Sender,
 }
 
+/// What the application decides about the network.
+pub(crate) struct Settings {
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) timeout: Duration,
+    pub(crate) limits: Option<MailboxLimits>,
+    pub(crate) offline: bool,
+}
+
 /// Connections that are open, by relay and role.
 pub(crate) struct Network {
     options: Options,
+    /// What each mailbox of ours may hold, if less than the relay allows.
+    pub(crate) limits: Option<MailboxLimits>,
     offline: bool,
     connections: Mutex<HashMap<(RelayAddress, Role), Connection>>,
     /// Mailboxes whose floor was compared with the store since it was opened. The store can't be
@@ -35,9 +46,11 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(bind: Option<IpAddr>, timeout: Duration, offline: bool) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let Settings { bind, timeout, limits, offline } = settings;
         Self {
             options: Options { bind, timeout },
+            limits,
             offline,
             connections: Mutex::new(HashMap::new()),
             checked: Mutex::new(HashSet::new()),

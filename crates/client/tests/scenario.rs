@@ -300,3 +300,60 @@ async fn a_store_that_was_put_back_is_noticed_and_seals_nothing() {
     bob.close().await;
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_mailbox_is_told_and_what_waits_goes_out_later_in_order() {
+    let stage = Stage::new().await;
+    let ada = stage.person("Ada").await;
+    let profile = NewProfile { name: "Bob".to_owned(), join: stage.join() };
+    let bob = stage.builder("Bob").mailbox_limits(4, 1 << 20).create(profile).await.unwrap();
+    let link = bob.invite(LinkKind::SingleUse, None).await.unwrap().link;
+    let to_bob = ada.add(&link, None).await.unwrap().id;
+    for _ in 0..3 {
+        ada.sync().await.unwrap();
+        bob.sync().await.unwrap();
+    }
+    let mut sent = Vec::new();
+    for n in 0..7 {
+        sent.push(ada.send_text(to_bob, &n.to_string()).await.unwrap());
+    }
+    let report = ada.sync().await.unwrap();
+    assert_eq!((report.accepted, report.queued), (4, 3));
+    for id in &sent[4..] {
+        let refused = ada.wait(*id, MessageState::Accepted, PATIENCE).await.unwrap_err();
+        assert_eq!(refused.code(), "mailbox-full");
+    }
+    assert_eq!(bob.sync().await.unwrap().received, 4);
+    let report = ada.sync().await.unwrap();
+    assert_eq!((report.accepted, report.queued), (3, 0));
+    for id in &sent[4..] {
+        ada.wait(*id, MessageState::Accepted, PATIENCE).await.unwrap();
+    }
+    assert_eq!(bob.sync().await.unwrap().received, 3);
+    let at_bob = bob.contact("Ada").await.unwrap().id;
+    assert_eq!(texts(&bob, at_bob).await, ["0", "1", "2", "3", "4", "5", "6"]);
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cursors_survive_the_process() {
+    let stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    for word in ["one", "two"] {
+        ada.send_text(to_bob, word).await.unwrap();
+    }
+    ada.sync().await.unwrap();
+    bob.sync().await.unwrap();
+    assert_eq!(text(&common::next_message(&bob, "bot").await), "one");
+    bob.close().await;
+    let bob = stage.again("Bob").await;
+    assert_eq!(text(&common::next_message(&bob, "bot").await), "two");
+    // Another name has a place of its own.
+    assert_eq!(text(&common::next_message(&bob, "other").await), "one");
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}

@@ -67,9 +67,9 @@ impl Stage {
         self.builder(name).open().await.unwrap()
     }
 
-    fn builder(&self, name: &str) -> Builder {
+    pub fn builder(&self, name: &str) -> Builder {
         // Long enough for a busy machine, short enough for the tests that wait for it.
-        let timeout = Duration::from_secs(4);
+        let timeout = Duration::from_secs(6);
         Client::builder(self.dir(name)).secret(Secret::key([7; 32])).timeout(timeout)
     }
 

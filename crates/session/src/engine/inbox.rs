@@ -157,10 +157,10 @@ fn park(
     today: Day,
 ) -> Result<(), StoreError> {
     let parked = tx.scan(Table::Parked, mailbox.as_bytes(), None, Order::Ascending, MAX_PARKED)?;
-    if parked.len() == MAX_PARKED {
-        if let Some(oldest) = parked.first() {
-            tx.delete(Table::Parked, &oldest.key)?;
-        }
+    if parked.len() == MAX_PARKED
+        && let Some(oldest) = parked.first()
+    {
+        tx.delete(Table::Parked, &oldest.key)?;
     }
     let place = next_number(tx, "parked")?;
     let key = key2(mailbox.as_bytes(), &key1(place));
