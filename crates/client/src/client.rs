@@ -116,7 +116,9 @@ impl Client {
     pub(crate) async fn open(builder: Builder) -> Result<Self, Error> {
         let Builder { dir, secret, bind, clock, timeout, limits, offline } = builder;
         let make = move || crate::profile::open(&dir, &secret);
-        let client = Self::run(make, clock, Network::new(Settings { bind, timeout, limits, offline })).await?;
+        let client =
+            Self::run(make, clock, Network::new(Settings { bind, timeout, limits, offline }))
+                .await?;
         client.shared.tidy_blobs().await?;
         Ok(client)
     }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use undertone_wire::frame::MailboxLimits;
 use undertone_wire::client::{ClientError, Connection, Options};
+use undertone_wire::frame::MailboxLimits;
 use undertone_wire::{MailboxId, RelayAddress};
 
 use crate::error::Error;

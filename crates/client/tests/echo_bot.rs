@@ -8,10 +8,7 @@ use undertone::{Client, Error, EventKind, MessageKind, Secret};
 
 /// Answers every text with the same text, for ever. A crash anywhere loses no message.
 async fn echo(profile: &Path, passphrase: &str) -> Result<(), Error> {
-    let client = Client::builder(profile)
-        .secret(Secret::passphrase(passphrase))
-        .open()
-        .await?;
+    let client = Client::builder(profile).secret(Secret::passphrase(passphrase)).open().await?;
     client.start()?;
     let mut events = client.events("echo");
     loop {

@@ -59,9 +59,7 @@ async fn a_profile_is_the_same_when_it_is_opened_again() {
 #[tokio::test]
 async fn a_passphrase_opens_and_another_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    let with = |text: &str| {
-        Client::builder(dir.path()).secret(Secret::passphrase(text)).offline()
-    };
+    let with = |text: &str| Client::builder(dir.path()).secret(Secret::passphrase(text)).offline();
     with("correct horse").create(profile("Ada")).await.unwrap().close().await;
     let before = contents(dir.path());
     let wrong = with("correct horsf").open().await.unwrap_err();

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use common::{PATIENCE, Stage, acquainted, all_events, text};
 use undertone::{
-    Client, ContactId, ContactState, EventKind, Link, LinkKind, Message, MessageKind,
-    MessageState, NewProfile, RelayAddress, Secret,
+    Client, ContactId, ContactState, EventKind, Link, LinkKind, Message, MessageKind, MessageState,
+    NewProfile, RelayAddress, Secret,
 };
 use undertone_wire::RootFingerprint;
 

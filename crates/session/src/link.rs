@@ -330,6 +330,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_specification_is_read_and_written() {
+        let specification = include_str!("../../../protocol-spec/03-links.md");
+        let text = link(LinkKind::SingleUse, "relay.example.org").to_text();
+        let joined: String = specification.split_whitespace().collect();
+        assert!(joined.contains(&*text), "{}", *text);
+    }
+
+    #[test]
     fn every_cut_is_called_a_cut() {
         let text = link(LinkKind::Reusable, "relay.example.org").to_text();
         for end in 1..text.len() {

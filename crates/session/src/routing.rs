@@ -26,7 +26,7 @@ impl Routing {
         out
     }
 
-    /// Reads a route; `None` if the bytes are not exactly one.
+    /// Reads a route; `None` if the bytes are not exactly one.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (relay, rest) = RelayAddress::take_from_bytes(bytes).ok()?;

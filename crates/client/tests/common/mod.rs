@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use undertone::{
-    Builder, Client, Event, EventKind, JoinAddress, Message, MessageKind, NewProfile, RelayAddress, Secret,
+    Builder, Client, Event, EventKind, JoinAddress, Message, MessageKind, NewProfile, RelayAddress,
+    Secret,
 };
 use undertone_relay::{Config, Relay, RunningRelay};
 

@@ -67,6 +67,10 @@ fn the_layout_of_a_text_is_the_published_one() {
     expected.extend_from_slice(&1_700_000_000_123_u64.to_be_bytes());
     expected.extend_from_slice(&[2, b'h', b'i']);
     assert_eq!(*bytes, expected);
+    let specification = include_str!("../../../../protocol-spec/09-content.md");
+    let joined: String = specification.split_whitespace().collect();
+    let hex = data_encoding::HEXLOWER.encode(&bytes);
+    assert!(joined.contains(&hex), "{hex}");
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let known = contact_of(tx, &bundle.list().account())?;
             let record = known_record(tx, known)?;
             let mut peer = Peer {
-                list: bundle.list().record(),
+                list: bundle.list().clone(),
                 account: *bundle.list().account().as_bytes(),
                 device: first_device(bundle.list())?,
                 route: Secret::new(bundle.reply().as_bytes()),
@@ -158,7 +158,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
 
 /// The other side of a new session, as the handshake proved it.
 pub(super) struct Peer {
-    pub(super) list: ListRecord,
+    pub(super) list: DeviceList,
     pub(super) account: [u8; 32],
     pub(super) device: Vec<u8>,
     pub(super) route: Secret,
@@ -201,7 +201,7 @@ pub(super) fn add_contact(
         name: name.unwrap_or_else(|| format!("contact {id}")),
         profile_name: None,
         account: peer.account,
-        list_record: peer.list.to_bytes().to_vec(),
+        list_record: peer.list.record().to_bytes().to_vec(),
         verified: false,
         rolled_back: false,
         needs_reset: false,
@@ -223,7 +223,8 @@ pub(super) fn add_session(
     session: SessionRef,
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
-    row.list_record = peer.list.to_bytes().to_vec();
+    row.list_record = peer.list.record().to_bytes().to_vec();
+    close_removed(tx, &mut row, &peer.list)?;
     let at = row.devices.iter().position(|device| device.keys == peer.device);
     let mut device = match at {
         Some(at) => row.devices.remove(at),
@@ -238,6 +239,23 @@ pub(super) fn add_session(
     }
     row.devices.push(device);
     Ok(save_contact(tx, contact, &row)?)
+}
+
+/// Sessions of a device that is not on the list any more end at once.
+fn close_removed(
+    tx: &mut dyn Transaction,
+    row: &mut ContactRow,
+    list: &DeviceList,
+) -> Result<(), StoreError> {
+    let listed = |device: &DeviceRow| {
+        list.devices().iter().any(|listed| listed.keys().to_bytes().as_slice() == device.keys)
+    };
+    let (kept, removed): (Vec<_>, Vec<_>) = row.devices.drain(..).partition(listed);
+    row.devices = kept;
+    for session in removed.iter().flat_map(|device| &device.sessions) {
+        tx.delete(Table::Sessions, &session.id)?;
+    }
+    Ok(())
 }
 
 /// A route that came inside a session.

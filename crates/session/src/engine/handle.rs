@@ -46,7 +46,7 @@ pub(super) fn handle(
             add_route(tx, contact, route.as_bytes())?;
         }
         Body::MailboxMove(_) => {
-            let code = "R-307".to_owned();
+            let code = "R-306".to_owned();
             emit(tx, EventKind::ContentRefused { contact, code })?;
         }
         Body::Typing(active) => {

@@ -328,7 +328,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         // A label names the one person that a single-use link was made for.
         let name = (link.kind == LinkKindRow::SingleUse).then(|| link.label.clone());
         let mut peer = Peer {
-            list: pending.peer().record(),
+            list: pending.peer().clone(),
             account: *pending.peer().account().as_bytes(),
             device: pending.peer_device().to_bytes().to_vec(),
             route: Secret::new(pending.reply().as_bytes()),
