@@ -32,6 +32,8 @@ struct State {
     blobs: BTreeMap<BlobId, BlobRecord>,
     tokens: Vec<TokenRecord>,
     next_token: u32,
+    /// The last day on which expired things were removed.
+    swept: Day,
 }
 
 struct Mailbox {
@@ -88,6 +90,7 @@ impl MemoryStore {
             blobs: BTreeMap::new(),
             tokens: Vec::new(),
             next_token: 1,
+            swept: Day::new(0),
         };
         Ok(Self { shared: Arc::new(Mutex::new(state)) })
     }
@@ -115,10 +118,12 @@ impl State {
         let mailbox = self.mailboxes.get_mut(&id).ok_or(ErrorCode::Unknown)?;
         let remembered =
             mailbox.head().saturating_sub(u64::try_from(REMEMBERED_ENVELOPES).unwrap_or(0));
-        let floor = mailbox.floor();
-        let known = mailbox
-            .numbered()
-            .any(|(seq, (bytes, _))| (seq > floor || seq > remembered) && bytes == envelope);
+        let (floor, swept) = (mailbox.floor(), self.swept);
+        let known = mailbox.numbered().any(|(seq, (bytes, day))| {
+            // What was removed with its day is no longer recognised.
+            let kept = day.plus(2) >= swept;
+            kept && (seq > floor || seq > remembered) && bytes == envelope
+        });
         if known {
             return Ok(Outcome::Delivered { mailbox: id, new: false });
         }
@@ -215,8 +220,9 @@ impl State {
         }))
     }
 
-    fn take(&mut self, depot: DepotId, take: TakeId) -> Answer {
-        let depot = self.depots.get_mut(&depot).ok_or(ErrorCode::Unknown)?;
+    fn take(&mut self, today: Day, depot: DepotId, take: TakeId) -> Answer {
+        let depot = self.depots.get_mut(&depot).filter(|d| d.expires >= today);
+        let depot = depot.ok_or(ErrorCode::Unknown)?;
         if let Some((last, bundle)) = &depot.last
             && *last == take
         {
@@ -313,10 +319,12 @@ impl State {
                 self.depots.remove(depot);
                 Ok(Outcome::Done)
             }
-            Command::TakePrekey(depot, take) => self.take(*depot, *take),
+            Command::TakePrekey(depot, take) => self.take(today, *depot, *take),
             Command::AnnounceBlob(record, token) => self.announce(today, record, token),
             Command::FindBlob(blob, capability) => {
-                let found = self.blobs.get(blob).filter(|record| record.read == *capability);
+                let found = self.blobs.get(blob).filter(|record| {
+                    record.read == *capability && record.expires >= today
+                });
                 found.cloned().map(Outcome::Blob).ok_or(ErrorCode::Unknown)
             }
             Command::DeleteBlob(blob, capability) => {
@@ -369,6 +377,7 @@ impl Store for MemoryStore {
 
     fn expire(&mut self, today: Day) -> Result<Vec<BlobId>, StoreFailure> {
         let mut state = lock(&self.shared);
+        state.swept = state.swept.max(today);
         for mailbox in state.mailboxes.values_mut() {
             // Two days of grace, as for every backend.
             let gone = (1..).zip(&mailbox.all).filter(|(_, (_, day))| day.plus(2) < today);

@@ -6,7 +6,7 @@ use undertone_wire::frame::{MailboxLimits, MailboxState};
 use undertone_wire::limits::{
     MAILBOX_BYTES, MAILBOX_ENVELOPES, MAILBOX_IDLE_DAYS, REMEMBERED_ENVELOPES,
 };
-use undertone_wire::{Day, EnvelopeHash, ErrorCode, Floor, Incarnation, ReadKey};
+use undertone_wire::{Day, EnvelopeHash, ErrorCode, Floor, Incarnation};
 
 /// Renewing a mailbox's expiry writes to the store; once in so many days is enough.
 pub(super) const RENEW_AFTER_DAYS: u32 = 7;
@@ -45,7 +45,6 @@ pub(super) enum Offer {
 /// A mailbox in memory: counters, floors, and the hashes by which repeats are recognised.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    pub(super) key: ReadKey,
     pub(super) limits: MailboxLimits,
     pub(super) expires: Day,
     acknowledged: u64,
@@ -61,7 +60,6 @@ pub(super) struct Mailbox {
 impl Mailbox {
     /// A mailbox from what is stored. `entries` are in order of their positions.
     pub(super) fn new(
-        key: ReadKey,
         limits: MailboxLimits,
         expires: Day,
         (acknowledged, expired): (u64, u64),
@@ -74,7 +72,6 @@ impl Mailbox {
             (u64::try_from(queued().count()).unwrap_or(0), queued().map(|e| e.bytes).sum());
         let hashes = entries.iter().map(|e| e.hash).collect();
         Self {
-            key,
             limits,
             expires,
             acknowledged,
@@ -89,10 +86,6 @@ impl Mailbox {
 
     pub(super) fn floor(&self) -> u64 {
         self.acknowledged.max(self.expired)
-    }
-
-    pub(super) fn floors(&self) -> (u64, u64) {
-        (self.acknowledged, self.expired)
     }
 
     pub(super) fn state(&self, incarnation: Incarnation) -> MailboxState {
@@ -146,13 +139,6 @@ impl Mailbox {
         self.uncount(before);
     }
 
-    /// Nobody came in time for everything up to here.
-    pub(super) fn expire(&mut self, floor: u64) {
-        let before = self.floor();
-        self.expired = self.expired.max(floor);
-        self.uncount(before);
-    }
-
     fn uncount(&mut self, before: u64) {
         let floor = self.floor();
         let gone = self.entries.iter().take_while(|e| e.seq <= floor).filter(|e| e.seq > before);
@@ -177,10 +163,5 @@ impl Mailbox {
             self.hashes.remove(&entry.hash);
             self.entries.pop_front();
         }
-    }
-
-    /// What is queued or remembered.
-    pub(super) fn weight(&self) -> usize {
-        self.entries.len()
     }
 }

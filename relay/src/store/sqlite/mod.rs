@@ -189,7 +189,7 @@ impl SqliteStore {
         }
         entries.sort_unstable_by_key(|entry| entry.seq);
         let floors = (acknowledged, row.expired);
-        Ok(Some(Mailbox::new(row.key, row.limits, row.expires, floors, entries)))
+        Ok(Some(Mailbox::new(row.limits, row.expires, floors, entries)))
     }
 
     /// Runs a change on a mailbox and keeps it in the cache.

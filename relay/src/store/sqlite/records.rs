@@ -32,7 +32,6 @@ pub(super) struct Records {
 
 /// A mailbox as it is stored.
 pub(super) struct MailboxRow {
-    pub(super) key: ReadKey,
     pub(super) limits: MailboxLimits,
     pub(super) expires: Day,
     pub(super) acknowledged: u64,
@@ -129,23 +128,21 @@ impl Records {
         let row = self
             .connection
             .prepare_cached(
-                "SELECT key, expires, max_envelopes, max_bytes, acknowledged, expired
+                "SELECT expires, max_envelopes, max_bytes, acknowledged, expired
                  FROM mailbox WHERE id = ?1",
             )?
             .query_row([id.as_bytes()], |row| {
                 Ok((
-                    row.get::<_, [u8; 32]>(0)?,
+                    row.get::<_, u32>(0)?,
                     row.get::<_, u32>(1)?,
-                    row.get::<_, u32>(2)?,
+                    row.get::<_, i64>(2)?,
                     row.get::<_, i64>(3)?,
                     row.get::<_, i64>(4)?,
-                    row.get::<_, i64>(5)?,
                 ))
             })
             .optional()?;
-        row.map(|(key, expires, envelopes, bytes, acknowledged, expired)| {
+        row.map(|(expires, envelopes, bytes, acknowledged, expired)| {
             Ok(MailboxRow {
-                key: ReadKey::from_bytes(key),
                 limits: MailboxLimits { envelopes, bytes: natural(bytes)? },
                 expires: Day::new(expires),
                 acknowledged: natural(acknowledged)?,
@@ -310,13 +307,15 @@ impl Records {
                 Ok(if gone == 0 { Err(ErrorCode::Unknown) } else { Ok(Outcome::Done) })
             }
             Command::TakePrekey(depot, take) => {
-                self.all_or_nothing(|db| take_prekey(db, *depot, *take))
+                self.all_or_nothing(|db| take_prekey(db, today, *depot, *take))
             }
             Command::AnnounceBlob(record, token) => {
                 self.all_or_nothing(|db| announce_blob(db, today, record, token))
             }
             Command::FindBlob(blob, capability) => Ok(match find_blob(&self.connection, *blob)? {
-                Some(record) if record.read == *capability => Ok(Outcome::Blob(record)),
+                Some(record) if record.read == *capability && record.expires >= today => {
+                    Ok(Outcome::Blob(record))
+                }
                 _ => Err(ErrorCode::Unknown),
             }),
             Command::DeleteBlob(blob, capability) => {
@@ -526,13 +525,13 @@ fn depot_state(
     })))
 }
 
-fn take_prekey(db: &Connection, depot: DepotId, take: TakeId) -> Result<Answer, StoreFailure> {
+fn take_prekey(db: &Connection, today: Day, depot: DepotId, take: TakeId) -> Result<Answer, StoreFailure> {
     let id = depot.as_bytes();
     type Depot = (Option<Vec<u8>>, Option<[u8; 16]>, Option<Vec<u8>>);
     let row: Option<Depot> = db
         .query_row(
-            "SELECT last_resort, last_take, last_bundle FROM depot WHERE id = ?1",
-            [id],
+            "SELECT last_resort, last_take, last_bundle FROM depot WHERE id = ?1 AND expires >= ?2",
+            params![id, today.get()],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;

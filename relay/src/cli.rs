@@ -1,0 +1,319 @@
+//! Command line, configuration file and signals.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+use undertone_relay::admission::Tokens;
+use undertone_relay::clock::SystemClock;
+use undertone_relay::operator::{Layout, StoreDump, inspect};
+use undertone_relay::store::{TokenClass, TokenId};
+use undertone_relay::{Config, Relay, RunningRelay, known_address};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// Stores and forwards what it cannot read, for people it does not know.
+#[derive(Parser)]
+#[command(name = "undertone-relay", version, about)]
+struct Cli {
+    /// Directory in which everything is kept.
+    #[arg(long, global = true, env = "UNDERTONE_RELAY_DIR")]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve; needs no configuration.
+    Run {
+        /// UDP address to listen on.
+        #[arg(long, env = "UNDERTONE_RELAY_LISTEN")]
+        listen: Option<SocketAddr>,
+        /// Host name or IP address that clients use.
+        #[arg(long, env = "UNDERTONE_RELAY_HOST")]
+        host: Option<String>,
+        /// Configuration file (TOML); what is given here or in the environment goes before it.
+        #[arg(long, env = "UNDERTONE_RELAY_CONFIG")]
+        config: Option<PathBuf>,
+        /// How the log is written to standard error. It never holds anything about clients.
+        #[arg(long, env = "UNDERTONE_RELAY_LOG_FORMAT")]
+        log_format: Option<LogFormat>,
+    },
+    /// Print the relay's address.
+    Address,
+    /// Manage admission tokens; the relay may be running.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Show everything that is stored; the relay may be running.
+    Inspect {
+        /// As JSON, values in full.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Make a token and print its join address, which is not shown again.
+    Add {
+        /// What its holders may do in a day.
+        #[arg(long, value_enum, default_value = "standard")]
+        class: Class,
+    },
+    /// List tokens.
+    List,
+    /// No longer admit holders of a token; what they made stays.
+    Revoke {
+        /// The token's number, from the list.
+        id: u32,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Class {
+    Standard,
+    Unlimited,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The configuration file. Every key is optional; an unknown key is an error.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    host: Option<String>,
+    retention_days: Option<u32>,
+    max_connections: Option<usize>,
+    log_format: Option<LogFormat>,
+}
+
+pub(crate) fn run() -> Result {
+    let cli = Cli::parse();
+    let directory = cli.dir.map_or_else(default_directory, Ok)?;
+    match cli.command {
+        Command::Run { listen, host, config, log_format } => {
+            let mut file = config.as_deref().map_or_else(|| Ok(File::default()), read_config)?;
+            file.listen = listen.or(file.listen);
+            file.host = host.or(file.host);
+            file.log_format = log_format.or(file.log_format);
+            serve(directory, file)
+        }
+        Command::Address => {
+            let address = known_address(&directory)?.ok_or_else(|| never_ran(&directory))?;
+            print(&format!("{address}\n"))
+        }
+        Command::Token { command } => token(&directory, command),
+        Command::Inspect { json } => {
+            known_address(&directory)?.ok_or_else(|| never_ran(&directory))?;
+            let dump = inspect(&directory)?;
+            print(&if json { as_json(&dump)? } else { as_text(&dump) })
+        }
+    }
+}
+
+fn never_ran(directory: &Path) -> String {
+    format!(
+        "there is no relay in {}; start one with `undertone-relay run`, or give its directory with --dir",
+        directory.display()
+    )
+}
+
+/// systemd's state directory, else the user's data directory.
+fn default_directory() -> Result<PathBuf> {
+    if let Some(state) = std::env::var_os("STATE_DIRECTORY").filter(|state| !state.is_empty()) {
+        return Ok(state.into());
+    }
+    if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()) {
+        return Ok(Path::new(&data).join("undertone-relay"));
+    }
+    let home = std::env::home_dir().ok_or("no home directory; give a directory with --dir")?;
+    Ok(home.join(".local/share/undertone-relay"))
+}
+
+fn read_config(path: &Path) -> Result<File> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// Output that ends early because its reader left is no failure of ours.
+fn print(text: &str) -> Result {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn serve(directory: PathBuf, file: File) -> Result {
+    start_log(file.log_format.unwrap_or(LogFormat::Text));
+    let mut config = Config::new(directory);
+    config.listen = file.listen.unwrap_or(config.listen);
+    config.host = file.host;
+    config.retention_days = file.retention_days.unwrap_or(config.retention_days);
+    config.max_connections = file.max_connections.unwrap_or(config.max_connections);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let directory = config.directory.display().to_string();
+        let relay = Relay::start(config).await?;
+        announce(&directory, &relay)?;
+        tokio::select! {
+            signal = stop_signal() => {
+                signal?;
+                tracing::info!("stopping");
+                relay.shutdown().await.map_err(|failure| failure.to_string())?;
+                tracing::info!("stopped");
+                Ok(())
+            }
+            failure = relay.failed() => {
+                // Nothing more is answered; what was answered is stored.
+                tracing::error!(%failure, "the store failed");
+                relay.kill().await;
+                Err(failure.to_string().into())
+            }
+        }
+    })
+}
+
+fn announce(directory: &str, relay: &RunningRelay) -> Result {
+    let address = relay.address();
+    let mut text = format!(
+        "Directory: {directory}\nAddress:   {address}\nListening on UDP port {}.\n",
+        address.port()
+    );
+    if let Some(join) = relay.join_address() {
+        text.push_str(&format!(
+            "\nJoin address, for `undertone init --relay`. It holds an admission token and is not shown again\n(`undertone-relay token add` makes another):\n{}\n",
+            join.to_text().as_str()
+        ));
+    }
+    print(&text)
+}
+
+fn start_log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("UNDERTONE_RELAY_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("undertone_relay=info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+#[cfg(unix)]
+async fn stop_signal() -> Result {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() -> Result {
+    Ok(tokio::signal::ctrl_c().await?)
+}
+
+fn token(directory: &Path, command: TokenCommand) -> Result {
+    let address = known_address(directory)?.ok_or_else(|| never_ran(directory))?;
+    let store = Layout::new(directory).store();
+    let mut tokens = Tokens::open(&store, address, Box::new(SystemClock))?;
+    match command {
+        TokenCommand::Add { class } => {
+            let class = match class {
+                Class::Standard => TokenClass::Standard,
+                Class::Unlimited => TokenClass::Unlimited,
+            };
+            let (_, join) = tokens.add(class)?;
+            print(&format!("{}\n", join.to_text().as_str()))
+        }
+        TokenCommand::List => {
+            let mut text =
+                "number  class      mailboxes and depots  bytes of blobs (last day used)\n"
+                    .to_owned();
+            for token in tokens.list()? {
+                text.push_str(&format!(
+                    "{:<7} {:<10} {:<21} {}\n",
+                    token.id.0,
+                    token.class.name(),
+                    token.mailboxes,
+                    token.blob_bytes
+                ));
+            }
+            print(&text)
+        }
+        TokenCommand::Revoke { id } => {
+            if tokens.revoke(TokenId(id))? {
+                print("revoked\n")
+            } else {
+                Err(format!("there is no token {id}; see `undertone-relay token list`").into())
+            }
+        }
+    }
+}
+
+/// The relay's own secret: shown by its length, so that a dump can be handed on.
+const SECRET: (&str, &str) = ("day_key", "key");
+
+/// Longest value that the text shows in full.
+const SHOWN: usize = 80;
+
+fn as_text(dump: &StoreDump) -> String {
+    let mut text = String::new();
+    for table in &dump.tables {
+        text.push_str(&format!("{} / {}: {} rows\n", table.file, table.name, table.rows.len()));
+        for row in &table.rows {
+            for field in &row.fields {
+                let secret = (table.name.as_str(), field.name.as_str()) == SECRET;
+                let shown = field.shown();
+                let value = if secret || shown.len() > SHOWN {
+                    let front: String =
+                        if secret { "".into() } else { shown.chars().take(32).collect() };
+                    format!("{front}... ({} bytes)", field.bytes.len())
+                } else {
+                    shown
+                };
+                text.push_str(&format!("  {}: {value}\n", field.name));
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn as_json(dump: &StoreDump) -> Result<String> {
+    let tables: Vec<_> = dump
+        .tables
+        .iter()
+        .map(|table| {
+            let rows: Vec<serde_json::Map<_, _>> = table
+                .rows
+                .iter()
+                .map(|row| {
+                    let field = |field: &undertone_relay::operator::Field| {
+                        let secret = (table.name.as_str(), field.name.as_str()) == SECRET;
+                        let value = if secret { "(secret)".into() } else { field.shown() };
+                        (field.name.clone(), serde_json::Value::String(value))
+                    };
+                    row.fields.iter().map(field).collect()
+                })
+                .collect();
+            serde_json::json!({ "file": table.file, "table": table.name, "rows": rows })
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&tables)? + "\n")
+}
