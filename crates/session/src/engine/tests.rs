@@ -50,7 +50,66 @@ impl TryRng for TestRng {
 
 impl TryCryptoRng for TestRng {}
 
-type Person = Engine<MemoryStore, TestRng>;
+type Person = Engine<FaultyStore, TestRng>;
+
+/// Where a transaction breaks.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// The process ends before the commit: nothing is kept.
+    Before,
+    /// It ends behind the commit: all is kept, and nobody hears of it.
+    After,
+}
+
+/// A store of which every so manieth transaction breaks.
+#[derive(Default)]
+struct FaultyStore {
+    inner: MemoryStore,
+    faults: Option<(u64, Fault)>,
+    count: u64,
+}
+
+const INJECTED: &str = "injected";
+
+impl FaultyStore {
+    fn snapshot(&self) -> Self {
+        Self { inner: self.inner.snapshot(), ..Self::default() }
+    }
+}
+
+impl Store for FaultyStore {
+    fn transaction<T, E, F>(&mut self, work: F) -> Result<T, E>
+    where
+        E: From<StoreError>,
+        F: FnOnce(&mut dyn crate::store::Transaction) -> Result<T, E>,
+    {
+        self.count += 1;
+        let broken = || E::from(StoreError::Failed { reason: INJECTED.to_owned() });
+        match self.faults {
+            Some((every, Fault::Before)) if self.count % every == 0 => {
+                // The work is done, and then lost.
+                self.inner.transaction(|tx| work(tx).and_then(|_| Err(broken())))
+            }
+            Some((every, Fault::After)) if self.count % every == 0 => {
+                self.inner.transaction(work)?;
+                Err(broken())
+            }
+            _ => self.inner.transaction(work),
+        }
+    }
+}
+
+/// What a driver does: try again until it is heard of.
+fn again<T>(mut attempt: impl FnMut() -> Result<T, EngineError>) -> T {
+    for _ in 0..10 {
+        match attempt() {
+            Ok(value) => return value,
+            Err(EngineError::Store(StoreError::Failed { reason })) if reason == INJECTED => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    panic!("it never gets through");
+}
 
 const NOW: UnixMillis = UnixMillis::new(1_700_000_000_000);
 const INCARNATION: Incarnation = Incarnation::from_bytes([3; 16]);
@@ -61,7 +120,7 @@ fn relay_address() -> RelayAddress {
 
 fn person(name: &str, seed: u64) -> Person {
     let join = JoinAddress::new(relay_address(), AdmissionToken::from_bytes([1; 32]));
-    Engine::create(MemoryStore::new(), TestRng(seed), NOW, name, &join).unwrap()
+    Engine::create(FaultyStore::default(), TestRng(seed), NOW, name, &join).unwrap()
 }
 
 #[derive(Default)]
@@ -108,15 +167,15 @@ impl Relay {
 
     /// Sends all that waits, in order.
     fn send(&mut self, from: &mut Person) -> u64 {
-        for plan in from.pending_mailboxes().unwrap() {
+        for plan in again(|| from.pending_mailboxes()) {
             self.make(plan.secret.mailbox(), &plan.capabilities);
-            from.mailbox_created(&plan.secret.mailbox(), NOW).unwrap();
+            again(|| from.mailbox_created(&plan.secret.mailbox(), NOW));
         }
         let mut sent = 0;
-        for contact in from.contacts_to_send_to().unwrap() {
-            while let Some(delivery) = from.next_delivery(contact).unwrap() {
+        for contact in again(|| from.contacts_to_send_to()) {
+            while let Some(delivery) = again(|| from.next_delivery(contact)) {
                 self.deliver(&delivery);
-                from.accepted(contact, delivery.place, NOW).unwrap();
+                again(|| from.accepted(contact, delivery.place, NOW));
                 sent += 1;
             }
         }
@@ -126,7 +185,7 @@ impl Relay {
     /// Pushes all that waits, acknowledged or not.
     fn push(&mut self, to: &mut Person) -> Vec<Received> {
         let mut all = Vec::new();
-        for subscription in to.subscriptions().unwrap() {
+        for subscription in again(|| to.subscriptions()) {
             let id = subscription.secret.mailbox();
             let Some(mailbox) = self.mailboxes.get_mut(&id) else { continue };
             for (at, envelope) in mailbox.queue.iter().enumerate() {
@@ -134,12 +193,12 @@ impl Relay {
                 if Floor::new(mailbox.acknowledged).covers(seq) {
                     continue;
                 }
-                let received = to.receive(&id, INCARNATION, seq, envelope, NOW).unwrap().unwrap();
+                let received = again(|| to.receive(&id, INCARNATION, seq, envelope, NOW)).unwrap();
                 mailbox.acknowledged = received.acknowledgement.floor.get();
                 all.push(received);
             }
         }
-        to.flush_acknowledgements(NOW).unwrap();
+        again(|| to.flush_acknowledgements(NOW));
         all
     }
 
@@ -596,7 +655,44 @@ fn a_profile_is_made_once_and_a_newer_store_is_refused() {
         Some(EngineError::SchemaTooNew { .. })
     ));
     assert_eq!(
-        Engine::open(MemoryStore::new(), TestRng(4)).err(),
+        Engine::open(FaultyStore::default(), TestRng(4)).err(),
         Some(EngineError::ProfileAbsent)
     );
+}
+
+/// Whichever transaction breaks, and on whichever side of its commit: every text arrives, once, in
+/// order, and is known to have arrived.
+#[test]
+fn no_broken_transaction_loses_or_repeats_a_message() {
+    for every in 2..8 {
+        for fault in [Fault::Before, Fault::After] {
+            let (mut relay, mut alice, mut bob) = acquainted();
+            let (at_alice, at_bob) = (only(&mut alice), only(&mut bob));
+            let mut sent = Vec::new();
+            for round in 0..6 {
+                alice.store.faults = None;
+                bob.store.faults = None;
+                sent.push((format!("a{round}"), queue(&mut alice, at_alice, "a", round)));
+                let answer = queue(&mut bob, at_bob, "b", round);
+                alice.store.faults = Some((every, fault));
+                bob.store.faults = Some((every + 1, fault));
+                relay.settle(&mut [&mut alice, &mut bob]);
+                bob.store.faults = None;
+                assert_eq!(state(&mut bob, answer), MessageState::Delivered);
+            }
+            alice.store.faults = None;
+            for (_, id) in &sent {
+                assert_eq!(state(&mut alice, *id), MessageState::Delivered, "{every} {fault:?}");
+            }
+            let heard = texts(&mut bob, at_bob);
+            let heard: Vec<_> = heard.into_iter().filter(|text| text.starts_with('a')).collect();
+            let said: Vec<_> = sent.into_iter().map(|(text, _)| text).collect();
+            assert_eq!(heard, said, "{every} {fault:?}");
+            assert_eq!(texts(&mut alice, at_alice).len(), 12, "{every} {fault:?}");
+        }
+    }
+}
+
+fn queue(person: &mut Person, contact: ContactId, who: &str, round: u32) -> MessageId {
+    person.queue_text(contact, &format!("{who}{round}"), NOW).unwrap()
 }
