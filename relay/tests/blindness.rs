@@ -46,8 +46,13 @@ async fn the_tap_and_the_dump_show_what_the_relay_sees() -> Test {
     next_envelope(&mut pushes, &alice).await;
     // The dump works beside the running relay.
     let dump = inspect(directory.path())?;
-    let values: Vec<&Vec<u8>> =
-        dump.tables.iter().flat_map(|t| &t.rows).flat_map(|r| &r.fields).map(|f| &f.bytes).collect();
+    let values: Vec<&Vec<u8>> = dump
+        .tables
+        .iter()
+        .flat_map(|t| &t.rows)
+        .flat_map(|r| &r.fields)
+        .map(|f| &f.bytes)
+        .collect();
     let stored = |needle: &[u8]| values.iter().any(|value| contains(value, needle));
     assert!(stored(&sent), "the envelope is unwrapped");
     assert!(stored(alice.public().as_bytes()) && stored(capability(10).hash().as_bytes()));
@@ -69,13 +74,11 @@ async fn the_tap_and_the_dump_show_what_the_relay_sees() -> Test {
 async fn a_classical_key_exchange_and_another_protocol_are_refused() -> Test {
     let directory = tempfile::tempdir()?;
     let relay = start(directory.path()).await;
-    let address =
-        SocketAddr::new(relay.address().host().parse()?, relay.address().port());
+    let address = SocketAddr::new(relay.address().host().parse()?, relay.address().port());
     let attempt = async |change: fn(&mut rustls::ClientConfig)| {
         let (mut tls, _) = client_tls(*relay.address().root()).unwrap();
         change(&mut tls);
-        let config =
-            quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         endpoint.connect_with(config, address, LEAF_NAME).unwrap().await.map(|_| ())
     };
@@ -119,8 +122,7 @@ async fn junk_ends_its_own_connection_and_nothing_else() -> Test {
     let directory = tempfile::tempdir()?;
     let relay = start(directory.path()).await;
     let (alice, root) = (mailbox(1), *relay.address().root());
-    let address =
-        SocketAddr::new(relay.address().host().parse()?, relay.address().port());
+    let address = SocketAddr::new(relay.address().host().parse()?, relay.address().port());
     let honest = connect(relay.address()).await;
     honest.owner(create(&alice, &token(&relay), &[10]), &[&alice]).await?;
     let cases: [(&str, &[u8]); 6] = [

@@ -322,9 +322,10 @@ impl State {
             Command::TakePrekey(depot, take) => self.take(today, *depot, *take),
             Command::AnnounceBlob(record, token) => self.announce(today, record, token),
             Command::FindBlob(blob, capability) => {
-                let found = self.blobs.get(blob).filter(|record| {
-                    record.read == *capability && record.expires >= today
-                });
+                let found = self
+                    .blobs
+                    .get(blob)
+                    .filter(|record| record.read == *capability && record.expires >= today);
                 found.cloned().map(Outcome::Blob).ok_or(ErrorCode::Unknown)
             }
             Command::DeleteBlob(blob, capability) => {

@@ -525,7 +525,12 @@ fn depot_state(
     })))
 }
 
-fn take_prekey(db: &Connection, today: Day, depot: DepotId, take: TakeId) -> Result<Answer, StoreFailure> {
+fn take_prekey(
+    db: &Connection,
+    today: Day,
+    depot: DepotId,
+    take: TakeId,
+) -> Result<Answer, StoreFailure> {
     let id = depot.as_bytes();
     type Depot = (Option<Vec<u8>>, Option<[u8; 16]>, Option<Vec<u8>>);
     let row: Option<Depot> = db
