@@ -115,8 +115,7 @@ fn tables(db: &Connection, which: Database, dump: &mut StoreDump) -> Result<(), 
         // The name comes from this database's own schema.
         let quoted = name.replace('"', "\"\"");
         let mut statement = db.prepare(&format!("SELECT * FROM \"{quoted}\""))?;
-        let columns: Vec<String> =
-            statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = Vec::new();
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {

@@ -225,3 +225,83 @@ impl ReadThread {
         receiver.await.ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Commits a few batches, then fails as a disk would.
+    struct Failing {
+        commits: usize,
+    }
+
+    impl Store for Failing {
+        fn commit(&mut self, _: Day, batch: &[Command]) -> Result<Vec<Answer>, StoreFailure> {
+            let left = self.commits.checked_sub(1);
+            self.commits = left.ok_or(StoreFailure::Damaged("the test's disk"))?;
+            Ok(batch.iter().map(|_| Ok(Outcome::Done)).collect())
+        }
+        fn reader(&self) -> Result<Box<dyn Reader>, StoreFailure> {
+            Err(StoreFailure::Random)
+        }
+        fn expire(&mut self, _: Day) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
+            Ok(Vec::new())
+        }
+        fn close(self: Box<Self>) -> Result<(), StoreFailure> {
+            panic!("a store that failed is not used again")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_answers_nobody_and_ends_the_writer() {
+        let store = Box::new(Failing { commits: 1 });
+        let (thread, handle) =
+            StoreThread::start(store, Arc::new(SystemClock), Box::new(|_| {})).unwrap();
+        assert_eq!(handle.run(Command::Tokens).await, Ok(Outcome::Done));
+        assert_eq!(handle.run(Command::Tokens).await, Err(ErrorCode::Internal));
+        let mut ended = thread.ended.clone();
+        let ended = ended.wait_for(Option::is_some).await.unwrap().clone();
+        assert!(matches!(ended, Some(Err(_))));
+        assert_eq!(handle.run(Command::Tokens).await, Err(ErrorCode::ShuttingDown));
+        thread.kill().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_is_executed_before_the_store_is_closed() {
+        struct Closing(Arc<std::sync::Mutex<Vec<usize>>>);
+        impl Store for Closing {
+            fn commit(&mut self, _: Day, batch: &[Command]) -> Result<Vec<Answer>, StoreFailure> {
+                self.0.lock().unwrap().push(batch.len());
+                Ok(batch.iter().map(|_| Ok(Outcome::Done)).collect())
+            }
+            fn reader(&self) -> Result<Box<dyn Reader>, StoreFailure> {
+                Err(StoreFailure::Random)
+            }
+            fn expire(&mut self, _: Day) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
+                Ok(Vec::new())
+            }
+            fn close(self: Box<Self>) -> Result<(), StoreFailure> {
+                self.0.lock().unwrap().push(usize::MAX);
+                Ok(())
+            }
+        }
+        let log = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let store = Box::new(Closing(log.clone()));
+        let (thread, handle) =
+            StoreThread::start(store, Arc::new(SystemClock), Box::new(|_| {})).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..600 {
+            waiting.push(handle.submit(vec![Command::Tokens]).await.unwrap());
+        }
+        thread.close().await;
+        for answer in waiting {
+            assert_eq!(answer.await.unwrap().len(), 1);
+        }
+        let log = log.lock().unwrap();
+        assert_eq!(log.last(), Some(&usize::MAX));
+        assert_eq!(log.iter().filter(|n| **n != usize::MAX).sum::<usize>(), 600);
+        assert!(log.iter().all(|n| *n <= BATCH || *n == usize::MAX), "batches are bounded");
+    }
+}
