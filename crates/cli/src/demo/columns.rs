@@ -3,18 +3,21 @@
 /// Between columns.
 const GAP: &str = " | ";
 
-/// Prints the columns side by side, each `width` characters wide, lines that are longer broken.
-pub(super) fn side_by_side(columns: &[Vec<String>], width: usize) -> String {
-    let wrapped: Vec<Vec<String>> = columns
+/// Lines, and how many characters wide they may be.
+pub(super) type Column = (usize, Vec<String>);
+
+/// The columns side by side; lines that are longer than theirs is wide are broken.
+pub(super) fn side_by_side(columns: &[Column]) -> String {
+    let wrapped: Vec<(usize, Vec<String>)> = columns
         .iter()
-        .map(|lines| lines.iter().flat_map(|line| wrap(line, width)).collect())
+        .map(|(width, lines)| (*width, lines.iter().flat_map(|line| wrap(line, *width)).collect()))
         .collect();
-    let height = wrapped.iter().map(Vec::len).max().unwrap_or_default();
+    let height = wrapped.iter().map(|(_, lines)| lines.len()).max().unwrap_or_default();
     let mut text = String::new();
     for row in 0..height {
         let cells: Vec<String> = wrapped
             .iter()
-            .map(|lines| {
+            .map(|(width, lines)| {
                 let line = lines.get(row).map_or("", String::as_str);
                 let missing = width.saturating_sub(line.chars().count());
                 format!("{line}{}", " ".repeat(missing))
@@ -26,11 +29,11 @@ pub(super) fn side_by_side(columns: &[Vec<String>], width: usize) -> String {
     text
 }
 
-/// The widest that `count` columns may be in a terminal of that width.
-pub(super) fn column_width(terminal: usize, count: usize) -> usize {
-    const NARROWEST: usize = 24;
-    let gaps = GAP.len() * count.saturating_sub(1);
-    (terminal.saturating_sub(gaps) / count.max(1)).max(NARROWEST)
+/// Widths of two narrow columns and, between them, one that is twice as wide.
+pub(super) fn widths(terminal: usize) -> [usize; 3] {
+    const NARROWEST: usize = 20;
+    let narrow = (terminal.saturating_sub(2 * GAP.len()) / 4).max(NARROWEST);
+    [narrow, 2 * narrow, narrow]
 }
 
 /// Breaks at spaces where there are some, else anywhere; continuation lines are indented.
@@ -76,7 +79,7 @@ mod tests {
 
     #[test]
     fn columns_of_different_height() {
-        let columns = [vec!["a".into(), "b".into()], vec!["c".into()]];
-        assert_eq!(side_by_side(&columns, 3), "a   | c\nb   |\n");
+        let columns = [(3, vec!["a".into(), "b".into()]), (3, vec!["c".into()])];
+        assert_eq!(side_by_side(&columns), "a   | c\nb   |\n");
     }
 }

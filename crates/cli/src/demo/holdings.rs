@@ -5,11 +5,11 @@ use serde_json::{Map, Value, json};
 use undertone::{Direction, Message};
 use undertone_relay::operator::{Field, Record, StoreDump};
 
-use super::columns::{column_width, side_by_side};
+use super::columns::{side_by_side, widths};
 use crate::{json, safe_text};
 
 /// Bytes of a long field that are shown; JSON has its length and these, too.
-const SHOWN: usize = 12;
+const SHOWN: usize = 4;
 
 /// Terminals whose width is unknown.
 const USUAL_WIDTH: usize = 120;
@@ -18,9 +18,12 @@ const USUAL_WIDTH: usize = 120;
 pub(super) fn table(alice: &[Message], bob: &[Message], stored: &StoreDump) -> String {
     let terminal = terminal_size::terminal_size()
         .map_or(USUAL_WIDTH, |(terminal_size::Width(width), _)| usize::from(width));
-    let columns =
-        [person("ALICE HAS", alice, "Bob"), relay(stored), person("BOB HAS", bob, "Alice")];
-    side_by_side(&columns, column_width(terminal, columns.len()))
+    let [left, middle, right] = widths(terminal);
+    side_by_side(&[
+        (left, person("ALICE HAS", alice, "Bob")),
+        (middle, relay(stored)),
+        (right, person("BOB HAS", bob, "Alice")),
+    ])
 }
 
 fn person(title: &str, messages: &[Message], other: &str) -> Vec<String> {
