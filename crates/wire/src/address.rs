@@ -91,11 +91,7 @@ impl RelayAddress {
         if port == 0 {
             return Err(AddressError::Port);
         }
-        Ok(Self {
-            host: canonical_host(host)?,
-            port,
-            root,
-        })
+        Ok(Self { host: canonical_host(host)?, port, root })
     }
 
     /// The host: a DNS name, or an IP address without brackets.
@@ -131,13 +127,8 @@ impl RelayAddress {
     pub fn to_bytes(&self) -> Vec<u8> {
         // The host was checked to be at most MAX_HOST bytes, so its length fits one byte.
         let length = u8::try_from(self.host.len()).unwrap_or(u8::MAX);
-        [
-            &[length],
-            self.host.as_bytes(),
-            &self.port.to_be_bytes(),
-            self.root.as_bytes().as_slice(),
-        ]
-        .concat()
+        [&[length], self.host.as_bytes(), &self.port.to_be_bytes(), self.root.as_bytes().as_slice()]
+            .concat()
     }
 
     /// Reads the binary form, which must end where the bytes end.
@@ -157,21 +148,14 @@ impl RelayAddress {
     /// As [`Self::from_bytes`], except for what follows.
     pub fn take_from_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), AddressError> {
         let (&length, rest) = bytes.split_first().ok_or(AddressError::Truncated)?;
-        let (host, rest) = rest
-            .split_at_checked(usize::from(length))
-            .ok_or(AddressError::Truncated)?;
-        let (port, rest) = rest
-            .split_first_chunk::<PORT>()
-            .ok_or(AddressError::Truncated)?;
-        let (root, rest) = rest
-            .split_first_chunk::<{ RootFingerprint::LEN }>()
-            .ok_or(AddressError::Truncated)?;
+        let (host, rest) =
+            rest.split_at_checked(usize::from(length)).ok_or(AddressError::Truncated)?;
+        let (port, rest) = rest.split_first_chunk::<PORT>().ok_or(AddressError::Truncated)?;
+        let (root, rest) =
+            rest.split_first_chunk::<{ RootFingerprint::LEN }>().ok_or(AddressError::Truncated)?;
         let host = core::str::from_utf8(host).map_err(|_| AddressError::Host)?;
-        let address = Self::new(
-            host,
-            u16::from_be_bytes(*port),
-            RootFingerprint::from_bytes(*root),
-        )?;
+        let address =
+            Self::new(host, u16::from_be_bytes(*port), RootFingerprint::from_bytes(*root))?;
         // One address, one spelling: what is signed or compared must not have two.
         if address.host != host {
             return Err(AddressError::Host);
@@ -271,9 +255,8 @@ impl FromStr for JoinAddress {
         }
         let (host, port, key) = split(text, JOIN_PREFIX)?;
         let key = open_key::<JOIN_KEY>(text, key)?;
-        let (root, token) = key
-            .split_first_chunk::<{ RootFingerprint::LEN }>()
-            .ok_or(AddressError::Key)?;
+        let (root, token) =
+            key.split_first_chunk::<{ RootFingerprint::LEN }>().ok_or(AddressError::Key)?;
         let token = <[u8; 32]>::try_from(token).map_err(|_| AddressError::Key)?;
         Ok(Self {
             relay: RelayAddress::new(host, port, RootFingerprint::from_bytes(*root))?,
@@ -290,9 +273,7 @@ fn split<'a>(text: &'a str, prefix: &str) -> Result<(&'a str, u16, &'a str), Add
     if text.len() > MAX_TEXT {
         return Err(AddressError::NotAnAddress);
     }
-    let rest = text
-        .strip_prefix(prefix)
-        .ok_or(AddressError::NotAnAddress)?;
+    let rest = text.strip_prefix(prefix).ok_or(AddressError::NotAnAddress)?;
     let (host, rest) = match rest.strip_prefix('[') {
         Some(rest) => rest.split_once("]:").ok_or(AddressError::Truncated)?,
         None => rest.split_once(':').ok_or(AddressError::Truncated)?,
@@ -336,21 +317,14 @@ fn open_key<const N: usize>(text: &str, key: &str) -> Result<Zeroizing<[u8; N]>,
 
 /// The one spelling of a host.
 fn canonical_host(host: &str) -> Result<String, AddressError> {
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|h| h.strip_suffix(']'))
-        .unwrap_or(host);
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     if let Ok(ip) = bare.parse::<Ipv6Addr>() {
         return Ok(ip.to_string());
     }
     if let Ok(ip) = host.parse::<Ipv4Addr>() {
         return Ok(ip.to_string());
     }
-    if is_dns_name(host) {
-        Ok(host.to_ascii_lowercase())
-    } else {
-        Err(AddressError::Host)
-    }
+    if is_dns_name(host) { Ok(host.to_ascii_lowercase()) } else { Err(AddressError::Host) }
 }
 
 /// Letters, digits, hyphens and underscores in labels of 1 to 63 bytes, the last not all digits
@@ -360,14 +334,10 @@ fn is_dns_name(host: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
-    let last_is_number = host
-        .rsplit('.')
-        .next()
-        .is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    let last_is_number =
+        host.rsplit('.').next().is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit()));
     (1..=MAX_HOST).contains(&host.len()) && host.split('.').all(label) && !last_is_number
 }
 
@@ -381,62 +351,36 @@ mod tests {
     }
 
     fn join() -> JoinAddress {
-        JoinAddress::new(
-            relay("relay.example.org"),
-            AdmissionToken::from_bytes([9; 32]),
-        )
+        JoinAddress::new(relay("relay.example.org"), AdmissionToken::from_bytes([9; 32]))
     }
 
     #[test]
     fn text_and_bytes_round_trip() {
-        for host in [
-            "relay.example.org",
-            "127.0.0.1",
-            "::1",
-            "a",
-            "x.".repeat(126).trim_end_matches('.'),
-        ] {
+        for host in
+            ["relay.example.org", "127.0.0.1", "::1", "a", "x.".repeat(126).trim_end_matches('.')]
+        {
             let address = relay(host);
-            assert_eq!(
-                address.to_string().parse::<RelayAddress>().unwrap(),
-                address
-            );
-            assert_eq!(
-                RelayAddress::from_bytes(&address.to_bytes()).unwrap(),
-                address
-            );
+            assert_eq!(address.to_string().parse::<RelayAddress>().unwrap(), address);
+            assert_eq!(RelayAddress::from_bytes(&address.to_bytes()).unwrap(), address);
             assert!(address.to_bytes().len() <= RelayAddress::MAX_BYTES);
         }
         let text = join().to_text();
         let back: JoinAddress = text.parse().unwrap();
         assert_eq!(back.relay(), join().relay());
         assert_eq!(back.token(), join().token());
-        assert!(
-            !format!("{back:?}").contains("CQkJ"),
-            "the token stays out of Debug"
-        );
+        assert!(!format!("{back:?}").contains("CQkJ"), "the token stays out of Debug");
     }
 
     #[test]
     fn every_truncation_is_refused() {
         let text = relay("::1").to_string();
         for end in 0..text.len() {
-            assert!(
-                text[..end].parse::<RelayAddress>().is_err(),
-                "{}",
-                &text[..end]
-            );
+            assert!(text[..end].parse::<RelayAddress>().is_err(), "{}", &text[..end]);
         }
-        assert_eq!(
-            text[..text.len() - 1].parse::<RelayAddress>(),
-            Err(AddressError::Truncated)
-        );
+        assert_eq!(text[..text.len() - 1].parse::<RelayAddress>(), Err(AddressError::Truncated));
         let bytes = relay("::1").to_bytes();
         for end in 0..bytes.len() {
-            assert_eq!(
-                RelayAddress::from_bytes(&bytes[..end]),
-                Err(AddressError::Truncated)
-            );
+            assert_eq!(RelayAddress::from_bytes(&bytes[..end]), Err(AddressError::Truncated));
         }
         let text = join().to_text();
         for end in 0..text.len() {
@@ -457,35 +401,19 @@ mod tests {
 
     #[test]
     fn the_kinds_are_told_apart() {
-        assert_eq!(
-            join().to_text().parse::<RelayAddress>(),
-            Err(AddressError::HoldsToken)
-        );
+        assert_eq!(join().to_text().parse::<RelayAddress>(), Err(AddressError::HoldsToken));
         assert_eq!(
             relay("a").to_string().parse::<JoinAddress>().unwrap_err(),
             AddressError::LacksToken
         );
-        assert_eq!(
-            "http://a".parse::<RelayAddress>(),
-            Err(AddressError::NotAnAddress)
-        );
+        assert_eq!("http://a".parse::<RelayAddress>(), Err(AddressError::NotAnAddress));
     }
 
     #[test]
     fn hosts_have_one_spelling() {
         assert_eq!(relay("Relay.Example").host(), "relay.example");
         assert_eq!(relay("[0:0::1]").host(), "::1");
-        for bad in [
-            "",
-            "a..b",
-            "-a",
-            "a b",
-            "1.2.3",
-            "256.1.1.1",
-            "ä",
-            "a:b",
-            &"a".repeat(64),
-        ] {
+        for bad in ["", "a..b", "-a", "a b", "1.2.3", "256.1.1.1", "ä", "a:b", &"a".repeat(64)] {
             assert!(
                 RelayAddress::new(bad, 1, RootFingerprint::from_bytes([0; 32])).is_err(),
                 "{bad}"

@@ -170,9 +170,7 @@ pub(crate) mod array {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut bytes = [0_u8; N];
                 for byte in &mut bytes {
-                    *byte = seq
-                        .next_element()?
-                        .ok_or_else(|| A::Error::custom("too few bytes"))?;
+                    *byte = seq.next_element()?.ok_or_else(|| A::Error::custom("too few bytes"))?;
                 }
                 Ok(bytes)
             }

@@ -107,10 +107,8 @@ impl Flavor for Compare<'_> {
     }
 
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.expected = self
-            .expected
-            .strip_prefix(data)
-            .ok_or(postcard::Error::SerializeBufferFull)?;
+        self.expected =
+            self.expected.strip_prefix(data).ok_or(postcard::Error::SerializeBufferFull)?;
         Ok(())
     }
 

@@ -159,16 +159,7 @@ impl OwnerOperation {
 /// The bytes that are signed for a body.
 fn signed_bytes(exporter: &Exporter, code: u8, body: &[u8]) -> Option<Vec<u8>> {
     let length = u32::try_from(body.len()).ok()?;
-    Some(
-        [
-            OWNER_LABEL,
-            exporter.as_bytes(),
-            &[code],
-            &length.to_be_bytes(),
-            body,
-        ]
-        .concat(),
-    )
+    Some([OWNER_LABEL, exporter.as_bytes(), &[code], &length.to_be_bytes(), body].concat())
 }
 
 impl SignedRequest {
@@ -184,10 +175,7 @@ impl SignedRequest {
     ) -> Result<Self, SignError> {
         let keys = operation.keys();
         if keys.len() != secrets.len()
-            || keys
-                .iter()
-                .zip(secrets)
-                .any(|(key, secret)| *key != secret.public_bytes())
+            || keys.iter().zip(secrets).any(|(key, secret)| *key != secret.public_bytes())
         {
             return Err(SignError::WrongKeys);
         }
@@ -230,6 +218,5 @@ impl SignedRequest {
 fn verify_one(key: &[u8; 32], message: &[u8], signature: &Signature) -> Result<(), ErrorCode> {
     let key = VerifyingKey::from_bytes(key).map_err(|_| ErrorCode::BadSignature)?;
     let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
-    key.verify_strict(message, &signature)
-        .map_err(|_| ErrorCode::BadSignature)
+    key.verify_strict(message, &signature).map_err(|_| ErrorCode::BadSignature)
 }

@@ -1,10 +1,5 @@
 //! Frames: every kind round-trips; junk, second spellings and oversized claims are refused.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 use undertone_wire::blob::{BlobAnnouncement, BlobReply, BlobRequest};
@@ -33,16 +28,10 @@ fn bundle() -> SealedBundle {
 /// One of each operation, in the order of the codes.
 fn operations() -> Vec<OwnerOperation> {
     let key = mailbox().public();
-    let limits = MailboxLimits {
-        envelopes: 10,
-        bytes: 1 << 20,
-    };
+    let limits = MailboxLimits { envelopes: 10, bytes: 1 << 20 };
     let capabilities =
         || Bounded::new(vec![WriteCapability::from_bytes([5; 32]).hash(); 64]).unwrap();
-    let (owner, id) = (
-        depot().public(),
-        FetchCapability::from_bytes([6; 32]).depot(),
-    );
+    let (owner, id) = (depot().public(), FetchCapability::from_bytes([6; 32]).depot());
     vec![
         OwnerOperation::CreateMailbox {
             key,
@@ -52,21 +41,10 @@ fn operations() -> Vec<OwnerOperation> {
             capabilities: capabilities(),
         },
         OwnerOperation::SetLimits { key, limits },
-        OwnerOperation::AddCapabilities {
-            key,
-            capabilities: capabilities(),
-        },
-        OwnerOperation::RevokeCapabilities {
-            key,
-            capabilities: capabilities(),
-        },
-        OwnerOperation::Subscribe {
-            keys: Bounded::one(key),
-            credit: 64,
-        },
-        OwnerOperation::Status {
-            keys: Bounded::one(key),
-        },
+        OwnerOperation::AddCapabilities { key, capabilities: capabilities() },
+        OwnerOperation::RevokeCapabilities { key, capabilities: capabilities() },
+        OwnerOperation::Subscribe { keys: Bounded::one(key), credit: 64 },
+        OwnerOperation::Status { keys: Bounded::one(key) },
         OwnerOperation::DeleteMailbox { key },
         OwnerOperation::FillDepot {
             key: owner,
@@ -77,31 +55,19 @@ fn operations() -> Vec<OwnerOperation> {
             last_resort: Some(bundle()),
             expires: Day::new(20_000),
         },
-        OwnerOperation::DepotStatus {
-            key: owner,
-            depot: id,
-        },
-        OwnerOperation::DeleteDepot {
-            key: owner,
-            depot: id,
-        },
+        OwnerOperation::DepotStatus { key: owner, depot: id },
+        OwnerOperation::DeleteDepot { key: owner, depot: id },
     ]
 }
 
 fn sign(id: u64, operation: OwnerOperation) -> SignedRequest {
-    let secret: &dyn OwnerSecret = if operation.code() >= 7 {
-        &depot()
-    } else {
-        &mailbox()
-    };
+    let secret: &dyn OwnerSecret = if operation.code() >= 7 { &depot() } else { &mailbox() };
     SignedRequest::sign(RequestId::new(id), operation, &exporter(), &[secret]).unwrap()
 }
 
 fn client_frames() -> Vec<ClientFrame> {
-    let mut requests: Vec<Request> = operations()
-        .into_iter()
-        .map(|o| Request::Owner(sign(300, o)))
-        .collect();
+    let mut requests: Vec<Request> =
+        operations().into_iter().map(|o| Request::Owner(sign(300, o))).collect();
     requests.push(Request::Deliver {
         capability: WriteCapability::from_bytes([5; 32]),
         envelope: Envelope::new(vec![1; MAX_ENVELOPE]).unwrap(),
@@ -119,13 +85,7 @@ fn client_frames() -> Vec<ClientFrame> {
         blob: BlobId::from_bytes([2; 32]),
         capability: BlobDeleteCapability::from_bytes([3; 32]),
     });
-    requests
-        .into_iter()
-        .map(|request| ClientFrame {
-            id: RequestId::new(300),
-            request,
-        })
-        .collect()
+    requests.into_iter().map(|request| ClientFrame { id: RequestId::new(300), request }).collect()
 }
 
 fn server_frames() -> Vec<ServerFrame> {
@@ -135,16 +95,11 @@ fn server_frames() -> Vec<ServerFrame> {
         expired: Floor::NONE,
         head: Floor::new(9),
         bytes: 5 * 1024,
-        limits: MailboxLimits {
-            envelopes: MAILBOX_ENVELOPES,
-            bytes: MAILBOX_BYTES,
-        },
+        limits: MailboxLimits { envelopes: MAILBOX_ENVELOPES, bytes: MAILBOX_BYTES },
     };
     let results = vec![
         Ok(Response::Done),
-        Ok(Response::Mailboxes(
-            Bounded::new(vec![Some(state), None]).unwrap(),
-        )),
+        Ok(Response::Mailboxes(Bounded::new(vec![Some(state), None]).unwrap())),
         Ok(Response::Prekey(PrekeyAnswer::OneTime(bundle()))),
         Ok(Response::Prekey(PrekeyAnswer::LastResort(bundle()))),
         Ok(Response::Prekey(PrekeyAnswer::UsedUp)),
@@ -159,27 +114,17 @@ fn server_frames() -> Vec<ServerFrame> {
     ];
     let mut frames: Vec<ServerFrame> = results
         .into_iter()
-        .map(|result| ServerFrame::Reply {
-            id: RequestId::new(1),
-            result,
-        })
+        .map(|result| ServerFrame::Reply { id: RequestId::new(1), result })
         .collect();
-    let (mailbox, incarnation, seq) = (
-        mailbox().mailbox(),
-        Incarnation::from_bytes([1; 16]),
-        Seq::new(5),
-    );
+    let (mailbox, incarnation, seq) =
+        (mailbox().mailbox(), Incarnation::from_bytes([1; 16]), Seq::new(5));
     frames.push(ServerFrame::Push(Push::Envelope {
         mailbox,
         incarnation,
         seq,
         envelope: Envelope::new(vec![1; 1024]).unwrap(),
     }));
-    frames.push(ServerFrame::Push(Push::Damaged {
-        mailbox,
-        incarnation,
-        seq,
-    }));
+    frames.push(ServerFrame::Push(Push::Damaged { mailbox, incarnation, seq }));
     for reason in [EndReason::Replaced, EndReason::Deleted] {
         frames.push(ServerFrame::Push(Push::Ended { mailbox, reason }));
     }
@@ -195,10 +140,7 @@ fn every_frame_round_trips_and_fits_a_message() {
             assert!(codec::decode::<ClientFrame>(&bytes[..end]).is_err());
         }
         let longer = [bytes.as_slice(), &[0]].concat();
-        assert_eq!(
-            codec::decode::<ClientFrame>(&longer),
-            Err(CodecError::Malformed)
-        );
+        assert_eq!(codec::decode::<ClientFrame>(&longer), Err(CodecError::Malformed));
     }
     for frame in server_frames() {
         let bytes = codec::encode(&frame, MAX_MESSAGE).unwrap();
@@ -231,10 +173,7 @@ fn blob_frames_round_trip() {
     let replies = [
         BlobReply::Ready { offset: 1 },
         BlobReply::Stored,
-        BlobReply::Content {
-            length: 5,
-            hash: BlobHash::from_bytes([5; 32]),
-        },
+        BlobReply::Content { length: 5, hash: BlobHash::from_bytes([5; 32]) },
         BlobReply::Refused(ErrorCode::BlobMismatch),
     ];
     for reply in replies {
@@ -256,11 +195,7 @@ fn operation_codes_are_the_variant_indexes() {
 #[test]
 fn error_numbers_are_unique_and_stable() {
     for (index, code) in ErrorCode::ALL.iter().enumerate() {
-        assert_eq!(
-            usize::from(code.number()),
-            index + 1,
-            "numbers are given once, without gaps"
-        );
+        assert_eq!(usize::from(code.number()), index + 1, "numbers are given once, without gaps");
         assert_eq!(ErrorCode::from_number(code.number()), *code);
     }
 }
@@ -274,10 +209,7 @@ fn a_signature_holds_for_one_connection_one_request_and_these_keys() {
         assert_eq!(signed.verify(id, &exporter()).unwrap().code(), code);
         let other = Exporter::from_bytes([4; 32]);
         assert_eq!(signed.verify(id, &other), Err(ErrorCode::BadSignature));
-        assert_eq!(
-            signed.verify(RequestId::new(10), &exporter()),
-            Err(ErrorCode::Malformed)
-        );
+        assert_eq!(signed.verify(RequestId::new(10), &exporter()), Err(ErrorCode::Malformed));
 
         let mut body = signed.body.clone().into_vec();
         *body.last_mut().unwrap() ^= 1;
@@ -300,19 +232,14 @@ fn a_signature_holds_for_one_connection_one_request_and_these_keys() {
         };
         assert_eq!(wrong.verify(id, &exporter()), Err(ErrorCode::BadSignature));
     }
-    let nobody = OwnerOperation::Status {
-        keys: Bounded::empty(),
-    };
+    let nobody = OwnerOperation::Status { keys: Bounded::empty() };
     let unsigned = SignedRequest::sign(id, nobody, &exporter(), &[]).unwrap();
     assert_eq!(unsigned.verify(id, &exporter()), Err(ErrorCode::Malformed));
 }
 
 #[test]
 fn every_one_of_many_keys_must_sign() {
-    let secrets = [
-        MailboxSecret::from_seed(&[1; 32]),
-        MailboxSecret::from_seed(&[2; 32]),
-    ];
+    let secrets = [MailboxSecret::from_seed(&[1; 32]), MailboxSecret::from_seed(&[2; 32])];
     let keys = Bounded::new(secrets.iter().map(MailboxSecret::public).collect()).unwrap();
     let id = RequestId::new(1);
     let operation = OwnerOperation::Subscribe { keys, credit: 1 };
@@ -320,27 +247,20 @@ fn every_one_of_many_keys_must_sign() {
     let signed = SignedRequest::sign(id, operation, &exporter(), &dynamic).unwrap();
     assert!(signed.verify(id, &exporter()).is_ok());
     let first = signed.signatures.as_slice()[0];
-    let forged = SignedRequest {
-        body: signed.body,
-        signatures: Bounded::new(vec![first, first]).unwrap(),
-    };
+    let forged =
+        SignedRequest { body: signed.body, signatures: Bounded::new(vec![first, first]).unwrap() };
     assert_eq!(forged.verify(id, &exporter()), Err(ErrorCode::BadSignature));
 }
 
 #[test]
 fn an_overlong_varint_is_refused() {
     // Request id 5 spelled in two bytes instead of one.
-    let frame = ClientFrame {
-        id: RequestId::new(5),
-        request: Request::Acknowledge(Bounded::empty()),
-    };
+    let frame =
+        ClientFrame { id: RequestId::new(5), request: Request::Acknowledge(Bounded::empty()) };
     let bytes = codec::encode(&frame, MAX_MESSAGE).unwrap();
     assert_eq!(bytes[0], 5);
     let spelled = [&[0x85, 0x00], &bytes[1..]].concat();
-    assert_eq!(
-        codec::decode::<ClientFrame>(&spelled),
-        Err(CodecError::Malformed)
-    );
+    assert_eq!(codec::decode::<ClientFrame>(&spelled), Err(CodecError::Malformed));
 }
 
 #[test]
@@ -349,32 +269,14 @@ fn oversized_claims_are_refused_before_anything_is_allocated() {
     let mut bytes = vec![0, 1];
     bytes.extend([5; 32]);
     bytes.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
-    assert_eq!(
-        codec::decode::<ClientFrame>(&bytes),
-        Err(CodecError::Malformed)
-    );
+    assert_eq!(codec::decode::<ClientFrame>(&bytes), Err(CodecError::Malformed));
     // Acknowledge with a count of 2^40.
     let claim = [0, 3, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
-    assert_eq!(
-        codec::decode::<ClientFrame>(&claim),
-        Err(CodecError::Malformed)
-    );
-    assert_eq!(
-        codec::message_length([0xff; 4], MAX_MESSAGE),
-        Err(CodecError::TooLong)
-    );
-    assert_eq!(
-        codec::message_length([0, 4, 0, 0], MAX_MESSAGE),
-        Ok(MAX_MESSAGE)
-    );
-    assert_eq!(
-        codec::message_length([0, 4, 0, 1], MAX_MESSAGE),
-        Err(CodecError::TooLong)
-    );
-    assert_eq!(
-        codec::message_length([0; 4], MAX_MESSAGE),
-        Err(CodecError::Malformed)
-    );
+    assert_eq!(codec::decode::<ClientFrame>(&claim), Err(CodecError::Malformed));
+    assert_eq!(codec::message_length([0xff; 4], MAX_MESSAGE), Err(CodecError::TooLong));
+    assert_eq!(codec::message_length([0, 4, 0, 0], MAX_MESSAGE), Ok(MAX_MESSAGE));
+    assert_eq!(codec::message_length([0, 4, 0, 1], MAX_MESSAGE), Err(CodecError::TooLong));
+    assert_eq!(codec::message_length([0; 4], MAX_MESSAGE), Err(CodecError::Malformed));
 }
 
 #[test]

@@ -51,11 +51,7 @@ impl Connection {
         offset: u64,
     ) -> Result<BlobDownload, ClientError> {
         let capability = capability.duplicate();
-        let request = BlobRequest::Get {
-            blob,
-            capability,
-            offset,
-        };
+        let request = BlobRequest::Get { blob, capability, offset };
         let (writer, mut reader) = self.blob_stream(&request).await?;
         match self.in_time(read_reply(&mut reader)).await? {
             BlobReply::Content { length, hash } if offset <= length => Ok(BlobDownload {
@@ -75,14 +71,10 @@ impl Connection {
     async fn blob_stream(&self, request: &BlobRequest) -> Result<(Writer, Reader), ClientError> {
         let message =
             codec::encode_message(request, MAX_BLOB_MESSAGE).map_err(|_| ClientError::TooLong)?;
-        let (mut writer, reader) = self
-            .in_time(async { Ok(self.shared.channel.open().await?) })
-            .await?;
+        let (mut writer, reader) =
+            self.in_time(async { Ok(self.shared.channel.open().await?) }).await?;
         let opening = [&[StreamKind::Blob.byte()], message.as_slice()].concat();
-        writer
-            .write_all(&opening)
-            .await
-            .map_err(|_| ClientError::Closed)?;
+        writer.write_all(&opening).await.map_err(|_| ClientError::Closed)?;
         writer.flush().await.map_err(|_| ClientError::Closed)?;
         Ok((writer, reader))
     }
@@ -99,9 +91,7 @@ async fn in_time<T>(
     timeout: Duration,
     future: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, ClientError> {
-    tokio::time::timeout(timeout, future)
-        .await
-        .unwrap_or(Err(ClientError::Timeout))
+    tokio::time::timeout(timeout, future).await.unwrap_or(Err(ClientError::Timeout))
 }
 
 async fn read_reply(reader: &mut Reader) -> Result<BlobReply, ClientError> {
@@ -140,12 +130,7 @@ impl BlobUpload {
         if written > self.length {
             return Err(ClientError::TooLong);
         }
-        let writing = async {
-            self.writer
-                .write_all(bytes)
-                .await
-                .map_err(|_| ClientError::Closed)
-        };
+        let writing = async { self.writer.write_all(bytes).await.map_err(|_| ClientError::Closed) };
         if let Err(error) = in_time(self.timeout, writing).await {
             return Err(self.refusal().await.unwrap_or(error));
         }
@@ -211,21 +196,14 @@ impl BlobDownload {
     /// [`ClientError::Closed`] if the stream ends early, [`ClientError::BlobDamaged`],
     /// [`ClientError::Timeout`].
     pub async fn next(&mut self, buffer: &mut [u8]) -> Result<usize, ClientError> {
-        let most = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
         let Some(space) = buffer.get_mut(..most) else {
             return Ok(0);
         };
-        let reading = async {
-            self.reader
-                .read(space)
-                .await
-                .map_err(|_| ClientError::Closed)
-        };
+        let reading = async { self.reader.read(space).await.map_err(|_| ClientError::Closed) };
         let count = in_time(self.timeout, reading).await?;
         if count == 0 {
             return Err(ClientError::Closed);
@@ -233,9 +211,7 @@ impl BlobDownload {
         if let (Some(hash), Some(bytes)) = (self.running.as_mut(), space.get(..count)) {
             hash.update(bytes);
         }
-        self.left = self
-            .left
-            .saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        self.left = self.left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
         if self.left == 0
             && let Some(hash) = self.running.take()
             && <[u8; 32]>::from(hash.finalize()) != *self.hash.as_bytes()

@@ -52,10 +52,7 @@ pub struct Options {
 impl Default for Options {
     /// Any local address, 15 seconds.
     fn default() -> Self {
-        Self {
-            bind: None,
-            timeout: Duration::from_secs(15),
-        }
+        Self { bind: None, timeout: Duration::from_secs(15) }
     }
 }
 
@@ -132,12 +129,7 @@ impl Connection {
         let (to_push, pushes) = mpsc::channel(QUEUED_PUSHES);
         let pending = Arc::new(Pending::default());
         tokio::spawn(tasks::write(writer, to_write));
-        tokio::spawn(tasks::read(
-            reader,
-            channel.clone(),
-            pending.clone(),
-            to_push,
-        ));
+        tokio::spawn(tasks::read(reader, channel.clone(), pending.clone(), to_push));
         Ok(Self {
             shared: Arc::new(Shared {
                 channel,
@@ -165,11 +157,7 @@ impl Connection {
     /// # Errors
     /// [`ClientError`].
     pub async fn request(&self, request: Request) -> Result<Response, ClientError> {
-        self.exchange(ClientFrame {
-            id: self.next_id(),
-            request,
-        })
-        .await
+        self.exchange(ClientFrame { id: self.next_id(), request }).await
     }
 
     /// Signs an owner's operation for this connection and sends it. `secrets` belong to
@@ -185,11 +173,7 @@ impl Connection {
         let id = self.next_id();
         let signed = SignedRequest::sign(id, operation, &self.shared.exporter, secrets)
             .map_err(|_| ClientError::Signing)?;
-        self.exchange(ClientFrame {
-            id,
-            request: Request::Owner(signed),
-        })
-        .await
+        self.exchange(ClientFrame { id, request: Request::Owner(signed) }).await
     }
 
     async fn exchange(&self, frame: ClientFrame) -> Result<Response, ClientError> {
@@ -201,9 +185,7 @@ impl Connection {
             if self.shared.outgoing.send(message).await.is_err() {
                 return Err(self.shared.pending.why_closed());
             }
-            reply
-                .await
-                .unwrap_or_else(|_| Err(self.shared.pending.why_closed()))
+            reply.await.unwrap_or_else(|_| Err(self.shared.pending.why_closed()))
         };
         let result = tokio::time::timeout(self.shared.timeout, exchange).await;
         drop(waiting);
@@ -220,13 +202,7 @@ impl Connection {
         envelope: Vec<u8>,
     ) -> Result<(), ClientError> {
         let envelope = BoundedBytes::new(envelope).ok_or(ClientError::TooLong)?;
-        done(
-            self.request(Request::Deliver {
-                capability: capability.duplicate(),
-                envelope,
-            })
-            .await?,
-        )
+        done(self.request(Request::Deliver { capability: capability.duplicate(), envelope }).await?)
     }
 
     /// Takes a prekey bundle; repeat with the same take id until it is answered.
@@ -238,13 +214,7 @@ impl Connection {
         fetch: &FetchCapability,
         take: TakeId,
     ) -> Result<PrekeyAnswer, ClientError> {
-        match self
-            .request(Request::TakePrekey {
-                fetch: fetch.duplicate(),
-                take,
-            })
-            .await?
-        {
+        match self.request(Request::TakePrekey { fetch: fetch.duplicate(), take }).await? {
             Response::Prekey(answer) => Ok(answer),
             _ => Err(ClientError::Protocol),
         }
@@ -301,20 +271,13 @@ impl Connection {
         capability: &BlobDeleteCapability,
     ) -> Result<(), ClientError> {
         let capability = capability.duplicate();
-        done(
-            self.request(Request::DeleteBlob { blob, capability })
-                .await?,
-        )
+        done(self.request(Request::DeleteBlob { blob, capability }).await?)
     }
 
     /// The pushes of this connection; only the first call gets them.
     #[must_use]
     pub fn pushes(&self) -> Option<Pushes> {
-        let mut pushes = self
-            .shared
-            .pushes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut pushes = self.shared.pushes.lock().unwrap_or_else(PoisonError::into_inner);
         pushes.take().map(|receiver| Pushes { receiver })
     }
 

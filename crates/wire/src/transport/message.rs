@@ -44,18 +44,12 @@ pub async fn read_message(
     if reader.read(first).await.map_err(|_| MessageError::Broken)? == 0 {
         return Ok(None);
     }
-    reader
-        .read_exact(rest)
-        .await
-        .map_err(|_| MessageError::Broken)?;
+    reader.read_exact(rest).await.map_err(|_| MessageError::Broken)?;
     let length = codec::message_length(prefix, max).map_err(|_| MessageError::Length)?;
     let mut message = Vec::new();
     let limit = u64::try_from(length).map_err(|_| MessageError::Length)?;
-    let read = reader
-        .take(limit)
-        .read_to_end(&mut message)
-        .await
-        .map_err(|_| MessageError::Broken)?;
+    let read =
+        reader.take(limit).read_to_end(&mut message).await.map_err(|_| MessageError::Broken)?;
     if read != length {
         return Err(MessageError::Broken);
     }
@@ -70,10 +64,7 @@ pub async fn write_message(
     writer: &mut (impl AsyncWrite + Unpin + ?Sized),
     message: &[u8],
 ) -> Result<(), MessageError> {
-    writer
-        .write_all(message)
-        .await
-        .map_err(|_| MessageError::Broken)?;
+    writer.write_all(message).await.map_err(|_| MessageError::Broken)?;
     writer.flush().await.map_err(|_| MessageError::Broken)
 }
 

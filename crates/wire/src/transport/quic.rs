@@ -39,11 +39,7 @@ impl Default for QuicLimits {
     /// 8 streams; windows that hold a few of the largest messages, so that one connection can't
     /// make the relay hold more than a mebibyte.
     fn default() -> Self {
-        Self {
-            streams: 8,
-            stream_window: 512 * 1024,
-            connection_window: 1024 * 1024,
-        }
+        Self { streams: 8, stream_window: 512 * 1024, connection_window: 1024 * 1024 }
     }
 }
 
@@ -87,10 +83,7 @@ pub fn server_config(
 pub async fn accept_quic(incoming: Incoming) -> Result<QuicChannel, Lost> {
     let connecting = incoming.accept().map_err(|error| lost(&error))?;
     let connection = connecting.await.map_err(|error| lost(&error))?;
-    Ok(QuicChannel {
-        connection,
-        _endpoint: None,
-    })
+    Ok(QuicChannel { connection, _endpoint: None })
 }
 
 /// Connects to a relay from a socket of its own, which closes with the channel.
@@ -116,14 +109,10 @@ pub async fn connect_quic(
     };
     let from = SocketAddr::new(bind.unwrap_or(any), 0);
     let endpoint = Endpoint::client(from).map_err(|_| Lost::Unreachable)?;
-    let connecting = endpoint
-        .connect_with(config, relay, LEAF_NAME)
-        .map_err(|_| Lost::Unreachable)?;
+    let connecting =
+        endpoint.connect_with(config, relay, LEAF_NAME).map_err(|_| Lost::Unreachable)?;
     match connecting.await {
-        Ok(connection) => Ok(QuicChannel {
-            connection,
-            _endpoint: Some(endpoint),
-        }),
+        Ok(connection) => Ok(QuicChannel { connection, _endpoint: Some(endpoint) }),
         Err(_) if verifier.saw_mismatch() => Err(Lost::PinMismatch),
         Err(_) if verifier.saw_bad_certificate() => Err(Lost::Certificate),
         Err(ConnectionError::TimedOut | ConnectionError::Reset) => Err(Lost::Unreachable),
@@ -170,22 +159,14 @@ fn lost(error: &ConnectionError) -> Lost {
 impl Channel for QuicChannel {
     fn open(&self) -> BoxFuture<'_, Result<(Writer, Reader), Lost>> {
         Box::pin(async {
-            let (send, recv) = self
-                .connection
-                .open_bi()
-                .await
-                .map_err(|error| lost(&error))?;
+            let (send, recv) = self.connection.open_bi().await.map_err(|error| lost(&error))?;
             Ok((Box::new(send) as Writer, Box::new(recv) as Reader))
         })
     }
 
     fn accept(&self) -> BoxFuture<'_, Result<(Writer, Reader), Lost>> {
         Box::pin(async {
-            let (send, recv) = self
-                .connection
-                .accept_bi()
-                .await
-                .map_err(|error| lost(&error))?;
+            let (send, recv) = self.connection.accept_bi().await.map_err(|error| lost(&error))?;
             Ok((Box::new(send) as Writer, Box::new(recv) as Reader))
         })
     }

@@ -133,9 +133,9 @@ impl PinnedRoot {
             Some(key) if root_fingerprint(key) == self.expected => Ok(store),
             _ => {
                 self.mismatch.store(true, Ordering::Release);
-                Err(Error::InvalidCertificate(CertificateError::Other(
-                    OtherError(Arc::new(AnotherRoot)),
-                )))
+                Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(
+                    AnotherRoot,
+                )))))
             }
         }
     }
@@ -204,13 +204,8 @@ impl ServerCertVerifier for PinnedRoot {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-        .inspect_err(|_| self.bad_certificate.store(true, Ordering::Release))
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+            .inspect_err(|_| self.bad_certificate.store(true, Ordering::Release))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -2,7 +2,7 @@
 //!
 //! One writer; WAL with `synchronous=FULL`. Deliveries and acknowledgements commit to one file, the
 //! newest day's queue. Rows stand in order of arrival, with an index by mailbox; each day's file is
-//! removed whole. See [`schema`] for the files and tables, [`keys`] for how an envelope is wrapped.
+//! removed whole. The module `schema` lists the files and tables, `keys` says how an envelope is wrapped.
 
 mod keys;
 mod queue;
