@@ -29,8 +29,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 #[derive(Default)]
 pub(crate) struct Background {
     tasks: StdMutex<Vec<JoinHandle<()>>>,
-    /// True while the receiving task has caught up with the relay.
-    pub(crate) caught_up: watch::Sender<bool>,
+    /// What the receiving task came to when it last tried to catch up with the relay; absent while
+    /// it tries.
+    pub(crate) caught_up: watch::Sender<Option<Result<(), Error>>>,
 }
 
 impl Background {
@@ -86,8 +87,8 @@ impl Shared {
         let mut caught_up = self.background.caught_up.subscribe();
         let mut changes = self.core.changes();
         loop {
-            if *caught_up.borrow_and_update() {
-                return Ok(());
+            if let Some(result) = caught_up.borrow_and_update().clone() {
+                return result;
             }
             tokio::select! {
                 changed = caught_up.changed() => changed.map_err(|_| Error::Closed)?,
@@ -129,10 +130,15 @@ impl Shared {
         loop {
             match self.receive_until_lost().await {
                 Err(Error::Closed) => return,
-                Ok(()) => pause = FIRST_PAUSE,
-                Err(error) => tracing::debug!(code = error.code(), "not connected"),
+                Ok(()) => {
+                    pause = FIRST_PAUSE;
+                    self.background.caught_up.send_replace(None);
+                }
+                Err(error) => {
+                    tracing::debug!(code = error.code(), "not connected");
+                    self.background.caught_up.send_replace(Some(Err(error)));
+                }
             }
-            self.background.caught_up.send_replace(false);
             self.rest(&mut pause).await;
         }
     }
@@ -149,7 +155,7 @@ impl Shared {
     async fn receive_until_lost(&self) -> Result<(), Error> {
         let mut report = SyncReport::default();
         self.catch_up(&self.receiver, &mut report).await?;
-        self.background.caught_up.send_replace(true);
+        self.background.caught_up.send_replace(Some(Ok(())));
         // What waited while we were away goes out, acknowledgements first.
         self.flush().await?;
         self.outgoing.notify_one();

@@ -11,7 +11,7 @@ use undertone_wire::{AddressError, ErrorCode, RelayAddress};
 /// What went wrong, and what to do about it.
 ///
 /// [`Error::code`] is stable; the sentence may change.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no profile in the directory.

@@ -246,7 +246,7 @@ impl Shared {
     pub(crate) async fn download_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.fetching.lock().await;
         for download in self.core.change(|e| e.downloads()).await? {
-            match self.download(&download).await {
+            match self.fetch(&download).await {
                 Ok(path) => {
                     let message = download.message;
                     self.core.change(move |e| e.downloaded(message, &path)).await?;
@@ -266,13 +266,35 @@ impl Shared {
         Ok(())
     }
 
+    /// Fetches and opens a file. What was kept of an earlier attempt may have been damaged by a
+    /// power failure: if the whole does not verify, it is fetched once more from its beginning.
+    async fn fetch(&self, download: &Download) -> Result<PathBuf, Trouble> {
+        let part = self.part_of(download);
+        let resumed = length_of(&part) > 0;
+        match self.download(download).await {
+            Err(Trouble::Lasting(_)) if resumed => {
+                if let Err(error) = fs::remove_file(&part)
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    return Err(disk(&part, &error).into());
+                }
+                self.download(download).await
+            }
+            result => result,
+        }
+    }
+
+    fn part_of(&self, download: &Download) -> PathBuf {
+        profile::files(&self.dir).join(format!(".{}.part", download.id))
+    }
+
     async fn download(&self, download: &Download) -> Result<PathBuf, Trouble> {
         let attachment = &download.attachment;
         let length = blob_len(attachment.size)
             .filter(|length| *length <= MAX_BLOB)
             .ok_or_else(|| Trouble::Lasting("it is larger than can be fetched".into()))?;
         let files = profile::files(&self.dir);
-        let part = files.join(format!(".{}.part", download.id));
+        let part = self.part_of(download);
         let place = &part;
         let get = |c: Connection| async move { self.get(&c, download, length, place).await };
         let mut result;

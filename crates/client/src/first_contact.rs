@@ -113,11 +113,11 @@ impl Shared {
         let sealed = match answer {
             Ok(PrekeyAnswer::OneTime(sealed) | PrekeyAnswer::LastResort(sealed)) => sealed,
             Ok(PrekeyAnswer::UsedUp) => {
-                self.abandon(link).await?;
+                self.abandon(link, &plan.mailbox).await?;
                 return Err(Error::LinkUsedUp);
             }
             Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => {
-                self.abandon(link).await?;
+                self.abandon(link, &plan.mailbox).await?;
                 return Err(Error::LinkUnknown);
             }
             Err(failure) => return Err(failure.into()),
@@ -132,9 +132,19 @@ impl Shared {
         Ok(contact)
     }
 
-    async fn abandon(&self, link: &Link) -> Result<(), Error> {
+    /// The link is of no use: neither is the mailbox that was made for the answers.
+    async fn abandon(&self, link: &Link, mailbox: &MailboxPlan) -> Result<(), Error> {
         let ours = link.duplicate();
-        self.core.change(move |e| e.abandon_add(&ours)).await
+        self.core.change(move |e| e.abandon_add(&ours)).await?;
+        let delete = |c: Connection| async move {
+            let operation = OwnerOperation::DeleteMailbox { key: mailbox.secret.public() };
+            c.owner(operation, &[&mailbox.secret]).await
+        };
+        // If this fails, the relay removes it when nobody has subscribed for long.
+        if self.network.request(&mailbox.relay, Role::Owner, delete).await.is_err() {
+            tracing::debug!("an unused mailbox stays at the relay");
+        }
+        Ok(())
     }
 
     /// Fills the depots that have not been filled today.

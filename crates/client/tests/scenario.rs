@@ -357,3 +357,51 @@ async fn cursors_survive_the_process() {
     bob.close().await;
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_goes_on_where_it_stopped_and_survives_a_damaged_part() {
+    let stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    let source = stage.dir("plan.bin");
+    let original = write_file(&source, 1 << 20);
+    for damaged in [false, true] {
+        let id = ada.send_file(to_bob, &source).await.unwrap();
+        // The ciphertext lies ready at the sender: what a broken download would have left.
+        let blob = fs::read_dir(stage.dir("Ada").join("blobs")).unwrap().next().unwrap().unwrap();
+        let mut part = fs::read(blob.path()).unwrap();
+        part.truncate(700_000);
+        if damaged {
+            part[600_000..].fill(0);
+        }
+        ada.sync().await.unwrap();
+        fs::write(stage.dir("Bob").join("files").join(format!(".{id}.part")), part).unwrap();
+        assert_eq!(bob.sync().await.unwrap().files, 1);
+        let MessageKind::File(file) = bob.message(id).await.unwrap().kind else {
+            panic!("not a file")
+        };
+        assert!(fs::read(file.path.unwrap()).unwrap() == original, "the file differs");
+        let first = all_events(&bob).await.into_iter().find_map(|event| match event.kind {
+            EventKind::FileProgress { id: of, done, .. } if of == id => Some(done),
+            _ => None,
+        });
+        assert!(first.unwrap() > 700_000, "it began anew");
+    }
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pass_of_a_started_client_says_that_the_relay_is_away() {
+    let mut stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    ada.close().await;
+    stage.kill_relay().await;
+    let ada = stage.again("Ada").await;
+    ada.start().unwrap();
+    assert_eq!(ada.sync().await.unwrap_err().code(), "unreachable");
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}

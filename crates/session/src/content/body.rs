@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::codec::{ContentError, Reader, Writer};
@@ -30,7 +31,7 @@ mod kind {
 }
 
 /// The key of a file, 32 bytes: wiped on drop, and not shown.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+#[derive(Zeroize, ZeroizeOnDrop)]
 pub struct BlobKeyBytes([u8; 32]);
 
 impl BlobKeyBytes {
@@ -47,6 +48,22 @@ impl BlobKeyBytes {
     }
 }
 
+impl PartialEq for BlobKeyBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for BlobKeyBytes {}
+
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Route {}
+
 impl fmt::Debug for BlobKeyBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BlobKeyBytes(..)")
@@ -54,7 +71,7 @@ impl fmt::Debug for BlobKeyBytes {
 }
 
 /// A file at a relay, and everything that is needed to fetch and open it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct Attachment {
     /// What the sender calls the file. Hostile: it must not be used as a path.
     pub name: String,
@@ -80,7 +97,7 @@ pub struct Attachment {
 
 /// Where to write to: a relay's address and a write capability, as opaque bytes
 /// (the layout is that of `routing` in `protocol-spec/03-links.md`).
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+#[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Route(pub(crate) Vec<u8>);
 
 impl fmt::Debug for Route {
@@ -115,7 +132,7 @@ pub struct Reaction {
 }
 
 /// What a message says.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Body {
     /// Kind 1: a text.

@@ -44,7 +44,7 @@ pub const MAX_IDS: usize = 256;
 pub const MAX_CUSTOM: usize = MAX_TEXT;
 
 /// One message as it travels inside the ratchet.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub struct Content {
     /// Random id, by which a resend is recognised.
     pub id: MessageId,

@@ -288,7 +288,8 @@ impl<R: CryptoRng> Inbox<'_, R> {
             }
             return Ok(outcome);
         }
-        if tx.get(Table::Replay, id.as_bytes())?.is_some() {
+        let accepted = tx.get(Table::Replay, id.as_bytes())?.is_some();
+        if accepted {
             return Ok(Outcome::Dropped);
         }
         let Some(secret) = prekey.secret.take() else {
@@ -297,7 +298,10 @@ impl<R: CryptoRng> Inbox<'_, R> {
             return Ok(Outcome::Dropped);
         };
         let secret = PrekeySecret::from_bytes(secret.bytes()).map_err(|_| corrupt("a prekey"))?;
-        let Ok(introduction) = greeting.accept(self.me, &secret, &link_secret(link)?, self.today)
+        let link_secret = link_secret(link)?;
+        let replayed = |_: &SessionId| accepted;
+        let Ok(introduction) =
+            greeting.accept(self.me, &secret, &link_secret, self.today, replayed)
         else {
             return Ok(Outcome::Dropped);
         };

@@ -15,7 +15,7 @@ use super::rows::{
     LinkKindRow, LinkRow, LinkState, MailboxRow, PrekeyRow, Purpose, Secret, corrupt, decode, key1,
     key2, load, must, next_number, number, save,
 };
-use super::{Engine, EngineError, check_name, day, mailboxes, random};
+use super::{Engine, EngineError, check_name, day, mailboxes, random, random_secret};
 use crate::ids::UnixMillis;
 use crate::link::{Link, LinkKind};
 use crate::routing::Routing;
@@ -134,7 +134,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let number = next_number(tx, "link")?;
             let secret = LinkSecret::generate(rng);
             let (mailbox, _) = mailboxes::new_mailbox(tx, rng, relay, Purpose::Link(number))?;
-            let depot_owner = DepotSecret::from_seed(&random(rng));
+            let depot_owner = DepotSecret::from_seed(&random_secret(rng));
             let depot = depot_of(&secret);
             let row = LinkRow {
                 kind: kind.into(),
@@ -192,7 +192,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 LinkKindRow::Reset => LinkKind::Reset,
             };
             let relay = mailboxes::relay_of(&mailbox)?;
-            Ok(Link::new(kind, row.secret.array("a link")?, account, relay))
+            Ok(Link::new(kind, *row.secret.array("a link")?, account, relay))
         })
     }
 
@@ -232,7 +232,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 plans.push(RefillPlan {
                     number,
                     relay: mailboxes::relay_of(&mailbox)?,
-                    depot_owner: DepotSecret::from_seed(&row.depot_seed.array("a depot's key")?),
+                    depot_owner: DepotSecret::from_seed(&*row.depot_seed.array("a depot's key")?),
                     depot: depot_of(&link_secret(&row)?),
                 });
             }
@@ -275,7 +275,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 token,
                 mailbox: mailboxes::secret_of(&mailbox)?,
                 capabilities: batch.capabilities,
-                depot_owner: DepotSecret::from_seed(&row.depot_seed.array("a depot's key")?),
+                depot_owner: DepotSecret::from_seed(&*row.depot_seed.array("a depot's key")?),
                 depot,
                 one_time: batch.one_time,
                 last_resort: batch.last_resort,
@@ -296,7 +296,7 @@ pub(super) fn load_link(tx: &dyn Transaction, number: u64) -> Result<LinkRow, En
 }
 
 pub(super) fn link_secret(row: &LinkRow) -> Result<LinkSecret, StoreError> {
-    Ok(LinkSecret::from_bytes(&row.secret.array("a link")?))
+    Ok(LinkSecret::from_bytes(&*row.secret.array("a link")?))
 }
 
 pub(super) fn remove_link(

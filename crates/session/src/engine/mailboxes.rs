@@ -12,7 +12,7 @@ use super::contacts::{for_each, load_contact, save_contact};
 use super::events::emit;
 use super::outbox::enqueue_control;
 use super::rows::{MailboxRow, Purpose, Secret, corrupt, decode, load, must, save};
-use super::{Engine, EngineError, random};
+use super::{Engine, EngineError, random, random_secret};
 use crate::content::{Body, Content};
 use crate::event::EventKind;
 use crate::ids::{ContactId, MessageId, UnixMillis};
@@ -56,7 +56,7 @@ pub(super) fn new_mailbox(
     relay: &RelayAddress,
     purpose: Purpose,
 ) -> Result<([u8; 32], Routing), StoreError> {
-    let secret = MailboxSecret::from_seed(&random(rng));
+    let secret = MailboxSecret::from_seed(&random_secret(rng));
     let capability = WriteCapability::from_bytes(random(rng));
     let id = *secret.mailbox().as_bytes();
     let row = MailboxRow {
@@ -98,7 +98,7 @@ pub(super) fn routing(row: &MailboxRow) -> Result<Routing, StoreError> {
     let capability = row.capability.as_ref().ok_or_else(|| corrupt("a capability"))?;
     Ok(Routing {
         relay: relay_of(row)?,
-        capability: WriteCapability::from_bytes(capability.array("a capability")?),
+        capability: WriteCapability::from_bytes(*capability.array("a capability")?),
     })
 }
 
@@ -107,7 +107,7 @@ pub(super) fn relay_of(row: &MailboxRow) -> Result<RelayAddress, StoreError> {
 }
 
 pub(super) fn secret_of(row: &MailboxRow) -> Result<MailboxSecret, StoreError> {
-    Ok(MailboxSecret::from_seed(&row.seed.array("a mailbox's key")?))
+    Ok(MailboxSecret::from_seed(&*row.seed.array("a mailbox's key")?))
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {

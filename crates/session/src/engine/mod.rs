@@ -32,6 +32,7 @@ pub use transfers::{Download, OutgoingFile, Upload};
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountSecret, Day, DeviceList, DeviceSecret, LocalDevice};
 use undertone_wire::{AdmissionToken, JoinAddress, RelayAddress};
+use zeroize::Zeroizing;
 
 use crate::contact::AccountId;
 use crate::content::MAX_NAME;
@@ -112,7 +113,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             return Err(EngineError::SchemaTooNew { found: schema, known: SCHEMA_VERSION });
         }
         let row = row?.ok_or_else(|| corrupt("the profile"))?;
-        let device = DeviceSecret::from_bytes(&row.device_secret.array("the device key")?);
+        let device = DeviceSecret::from_bytes(&*row.device_secret.array("the device key")?);
         let list = DeviceList::parse(&row.device_list).map_err(|_| corrupt("the device list"))?;
         Ok(Self {
             store,
@@ -121,7 +122,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             name: row.name,
             relay: RelayAddress::from_bytes(&row.relay)
                 .map_err(|_| corrupt("the relay's address"))?,
-            token: AdmissionToken::from_bytes(row.token.array("the admission token")?),
+            token: AdmissionToken::from_bytes(*row.token.array("the admission token")?),
         })
     }
 
@@ -166,6 +167,13 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
 fn random<const N: usize>(rng: &mut impl CryptoRng) -> [u8; N] {
     let mut bytes = [0; N];
     rng.fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Random bytes that are a secret: wiped when they have been used.
+fn random_secret(rng: &mut impl CryptoRng) -> Zeroizing<[u8; 32]> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rng.fill_bytes(bytes.as_mut_slice());
     bytes
 }
 

@@ -25,8 +25,11 @@ impl Secret {
     }
 
     /// The bytes as an array of the length that the row's layout says.
-    pub(super) fn array<const N: usize>(&self, what: &str) -> Result<[u8; N], StoreError> {
-        self.0.as_slice().try_into().map_err(|_| corrupt(what))
+    pub(super) fn array<const N: usize>(
+        &self,
+        what: &str,
+    ) -> Result<Zeroizing<[u8; N]>, StoreError> {
+        self.0.as_slice().try_into().map(Zeroizing::new).map_err(|_| corrupt(what))
     }
 }
 
