@@ -1,0 +1,182 @@
+//! First contact, from both sides and by several people.
+
+use super::*;
+
+#[test]
+fn two_people_meet_over_a_link_and_talk() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let (bob_at_alice, alice_at_bob) = (only(&mut alice), only(&mut bob));
+    assert_eq!(alice.contact(bob_at_alice).unwrap().name, "Bob");
+    assert_eq!(bob.contact(alice_at_bob).unwrap().name, "Alice");
+    for contact in [alice.contact(bob_at_alice).unwrap(), bob.contact(alice_at_bob).unwrap()] {
+        assert_eq!(contact.state, ContactState::Active);
+    }
+    assert_eq!(
+        alice.safety_number(bob_at_alice).unwrap(),
+        bob.safety_number(alice_at_bob).unwrap()
+    );
+
+    let mut sent = Vec::new();
+    for round in 0..12 {
+        sent.push(alice.queue_text(bob_at_alice, &format!("a{round}"), NOW).unwrap());
+        let answer = bob.queue_text(alice_at_bob, &format!("b{round}"), NOW).unwrap();
+        relay.settle(&mut [&mut alice, &mut bob]);
+        assert_eq!(state(&mut bob, answer), MessageState::Delivered);
+    }
+    for id in sent {
+        assert_eq!(state(&mut alice, id), MessageState::Delivered);
+    }
+    let heard = texts(&mut bob, alice_at_bob);
+    assert_eq!(heard.iter().filter(|t| t.starts_with('a')).count(), 12);
+    assert_eq!(texts(&mut alice, bob_at_alice).len(), 24);
+}
+
+#[test]
+fn after_the_first_reply_each_writes_into_a_mailbox_of_the_others_own() {
+    let (mut relay, mut alice, bob) = acquainted();
+    let (contact, mut bob) = (only(&mut alice), bob);
+    let link_mailbox = bob
+        .subscriptions()
+        .unwrap()
+        .into_iter()
+        .map(|s| s.secret.mailbox())
+        .find(|id| !relay.mailboxes[id].queue.is_empty() && id_is_link(&mut bob, id))
+        .unwrap();
+    let before = relay.mailboxes[&link_mailbox].queue.len();
+    alice.queue_text(contact, "to your own", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(relay.mailboxes[&link_mailbox].queue.len(), before);
+}
+
+fn id_is_link(person: &mut Person, id: &MailboxId) -> bool {
+    person
+        .store
+        .transaction(|tx| {
+            let row: rows::MailboxRow = rows::must(tx, Table::Mailboxes, id.as_bytes())?;
+            Ok::<_, StoreError>(matches!(row.purpose, rows::Purpose::Link(_)))
+        })
+        .unwrap()
+}
+
+#[test]
+fn the_second_use_of_a_bundle_is_told_and_accepted_from_nobody() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let mut mallory = person("Mallory", 3);
+    let link = relay.invite(&mut bob, LinkKind::SingleUse);
+    // A relay that hands the one bundle out twice, to one who has seen the link.
+    let depot = relay.depots.clone_bundles();
+    relay.add(&mut alice, &link);
+    relay.depots.restore(depot);
+    relay.add(&mut mallory, &link);
+    relay.settle(&mut [&mut alice, &mut bob, &mut mallory]);
+    let used_twice = |e: &&EventKind| matches!(e, EventKind::LinkUsedTwice { .. });
+    assert!(events(&mut bob).iter().any(|e| used_twice(&e)));
+    assert_eq!(bob.contacts().unwrap().len(), 1);
+    assert_eq!(bob.contacts().unwrap()[0].name, "Alice");
+}
+
+trait Bundles {
+    fn clone_bundles(&self) -> Vec<Vec<u8>>;
+    fn restore(&mut self, bundles: Vec<Vec<u8>>);
+}
+
+impl Bundles for BTreeMap<undertone_wire::DepotId, (Vec<Vec<u8>>, Option<Vec<u8>>)> {
+    fn clone_bundles(&self) -> Vec<Vec<u8>> {
+        self.values().next().unwrap().0.clone()
+    }
+
+    fn restore(&mut self, bundles: Vec<Vec<u8>>) {
+        self.values_mut().next().unwrap().0 = bundles;
+    }
+}
+
+#[test]
+fn a_reusable_link_serves_many_also_from_its_last_resort() {
+    let (mut relay, mut bob) = (Relay::default(), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::Reusable);
+    for (one_time, _) in relay.depots.values_mut() {
+        one_time.truncate(2);
+    }
+    let mut guests: Vec<Person> =
+        (0..4_u64).map(|n| person(&format!("Guest {n}"), 10 + n)).collect();
+    for guest in &mut guests {
+        relay.add(guest, &link);
+        relay.settle(&mut [guest, &mut bob]);
+    }
+    let names: Vec<String> = bob.contacts().unwrap().into_iter().map(|c| c.name).collect();
+    assert_eq!(names, ["Guest 0", "Guest 1", "Guest 2", "Guest 3"]);
+    for guest in &mut guests {
+        let contact = only(guest);
+        guest.queue_text(contact, "hello", NOW).unwrap();
+        relay.settle(&mut [guest, &mut bob]);
+    }
+    for contact in bob.contacts().unwrap() {
+        assert_eq!(texts(&mut bob, contact.id), ["hello"], "{}", contact.name);
+    }
+}
+
+#[test]
+fn both_start_at_once_and_settle_on_one_session() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let to_bob = relay.invite(&mut bob, LinkKind::SingleUse);
+    let to_alice = relay.invite(&mut alice, LinkKind::SingleUse);
+    let at_alice = relay.add(&mut alice, &to_bob);
+    let at_bob = relay.add(&mut bob, &to_alice);
+    alice.queue_text(at_alice, "a first", NOW).unwrap();
+    bob.queue_text(at_bob, "b first", NOW).unwrap();
+    // Both greetings cross.
+    relay.send(&mut alice);
+    relay.send(&mut bob);
+    relay.push(&mut alice);
+    relay.push(&mut bob);
+    relay.settle(&mut [&mut alice, &mut bob]);
+    for round in 0..5 {
+        alice.queue_text(at_alice, &format!("a{round}"), NOW).unwrap();
+        bob.queue_text(at_bob, &format!("b{round}"), NOW).unwrap();
+        relay.settle(&mut [&mut alice, &mut bob]);
+    }
+    assert_eq!((only(&mut alice), only(&mut bob)), (at_alice, at_bob));
+    assert_eq!(texts(&mut alice, at_alice).len(), 12);
+    assert_eq!(texts(&mut bob, at_bob).len(), 12);
+    let chosen = |person: &mut Person, contact| {
+        person
+            .store
+            .transaction(|tx| {
+                let row = contacts::load_contact(tx, contact)?;
+                let known = row.devices[0].sessions.iter().filter(|s| s.peer_has);
+                Ok::<_, EngineError>(known.map(|s| s.id).min())
+            })
+            .unwrap()
+    };
+    assert!(chosen(&mut alice, at_alice).is_some());
+    assert_eq!(chosen(&mut alice, at_alice), chosen(&mut bob, at_bob));
+}
+
+#[test]
+fn an_attempt_that_breaks_off_goes_on_with_the_same_take() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::SingleUse);
+    let first = alice.begin_add(&link, None).unwrap();
+    let again = alice.begin_add(&link, None).unwrap();
+    assert_eq!(first.take, again.take);
+    assert_eq!(first.mailbox.secret.mailbox(), again.mailbox.secret.mailbox());
+    assert_eq!(bob.begin_add(&link, None).err(), Some(EngineError::OwnLink));
+    assert!(matches!(
+        alice.begin_add(&link, Some("a\u{7}b")).err(),
+        Some(EngineError::NameInvalid { .. })
+    ));
+}
+
+#[test]
+fn a_bundle_that_is_not_the_link_makers_is_refused_and_nothing_is_kept() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::SingleUse);
+    let plan = alice.begin_add(&link, None).unwrap();
+    let mut sealed = relay.take(&plan).unwrap();
+    sealed[100] ^= 1;
+    let refused = alice.finish_add(&link, None, &sealed, NOW);
+    assert!(matches!(refused, Err(EngineError::Bundle(_))), "{refused:?}");
+    assert!(alice.contacts().unwrap().is_empty());
+    sealed[100] ^= 1;
+    alice.finish_add(&link, None, &sealed, NOW).unwrap();
+}

@@ -1,0 +1,151 @@
+//! Messages: in order, once, whatever breaks.
+
+use super::*;
+
+#[test]
+fn what_is_queued_while_the_other_is_away_comes_once_and_in_order() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let contact = only(&mut alice);
+    let expected: Vec<String> = (0..40).map(|n| format!("message {n}")).collect();
+    for text in &expected {
+        alice.queue_text(contact, text, NOW).unwrap();
+    }
+    relay.send(&mut alice);
+    let at_bob = only(&mut bob);
+    // The relay pushes everything twice, as if the first acknowledgements had been lost.
+    let floors: Vec<u64> = relay.mailboxes.values().map(|m| m.acknowledged).collect();
+    relay.push(&mut bob);
+    for (mailbox, floor) in relay.mailboxes.values_mut().zip(floors) {
+        mailbox.acknowledged = floor;
+    }
+    relay.push(&mut bob);
+    assert_eq!(texts(&mut bob, at_bob), expected);
+}
+
+#[test]
+fn repeats_under_new_positions_are_recognised_by_the_ratchet() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let contact = only(&mut alice);
+    alice.queue_text(contact, "once", NOW).unwrap();
+    relay.send(&mut alice);
+    // A restored or hostile relay puts every envelope it ever had behind the others.
+    for mailbox in relay.mailboxes.values_mut() {
+        let again = mailbox.queue.clone();
+        mailbox.queue.extend(again);
+    }
+    relay.push(&mut bob);
+    relay.push(&mut alice);
+    let at_bob = only(&mut bob);
+    assert_eq!(texts(&mut bob, at_bob), ["once"]);
+    let told = events(&mut bob);
+    let strange = |e: &&EventKind| {
+        matches!(
+            e,
+            EventKind::LinkUsedTwice { .. }
+                | EventKind::EnvelopeParked { .. }
+                | EventKind::Reset { .. }
+        )
+    };
+    assert_eq!(told.iter().find(strange), None);
+}
+
+#[test]
+fn junk_is_parked_within_bounds_and_disturbs_nothing() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let contact = only(&mut alice);
+    let junk = |n: u64| -> Vec<u8> {
+        let mut bytes = vec![0; 1024];
+        TestRng(n).try_fill_bytes(&mut bytes).unwrap();
+        bytes
+    };
+    for mailbox in relay.mailboxes.values_mut() {
+        mailbox.queue.extend((0..300).map(junk));
+    }
+    alice.queue_text(contact, "still here", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    let at_bob = only(&mut bob);
+    assert_eq!(texts(&mut bob, at_bob), ["still here"]);
+    let parked = bob
+        .store
+        .transaction(|tx| tx.scan(Table::Parked, &[], None, crate::store::Order::Ascending, 9999))
+        .unwrap();
+    // Two mailboxes of Bob's were filled, each to its bound.
+    assert_eq!(parked.len(), 2 * 256);
+}
+
+#[test]
+fn a_retry_sends_the_same_bytes() {
+    let (_, mut alice, _) = acquainted();
+    let contact = only(&mut alice);
+    alice.queue_text(contact, "same", NOW).unwrap();
+    let first = alice.next_delivery(contact).unwrap().unwrap();
+    let mut reopened = Engine::open(alice.into_store(), TestRng(1234)).unwrap();
+    let again = reopened.next_delivery(contact).unwrap().unwrap();
+    assert_eq!(first.envelope, again.envelope);
+}
+
+#[test]
+fn an_acknowledgement_may_overtake_the_relays_answer() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let contact = only(&mut alice);
+    let id = alice.queue_text(contact, "quick", NOW).unwrap();
+    let delivery = alice.next_delivery(contact).unwrap().unwrap();
+    relay.deliver(&delivery);
+    relay.push(&mut bob);
+    relay.send(&mut bob);
+    relay.push(&mut alice);
+    assert_eq!(state(&mut alice, id), MessageState::Delivered);
+    alice.accepted(contact, delivery.place, NOW).unwrap();
+    assert_eq!(state(&mut alice, id), MessageState::Delivered);
+    assert!(alice.next_delivery(contact).unwrap().is_none());
+}
+
+#[test]
+fn what_nobody_fetched_within_the_retention_expires() {
+    let (mut relay, mut alice, _) = acquainted();
+    let contact = only(&mut alice);
+    let id = alice.queue_text(contact, "too late", NOW).unwrap();
+    relay.send(&mut alice);
+    let days = |n: u64| UnixMillis::new(NOW.get() + n * 86_400_000);
+    alice.expire(days(30)).unwrap();
+    assert_eq!(state(&mut alice, id), MessageState::Accepted);
+    alice.expire(days(31)).unwrap();
+    assert_eq!(state(&mut alice, id), MessageState::Expired);
+}
+
+/// Whichever transaction breaks, and on whichever side of its commit: every text arrives, once, in
+/// order, and is known to have arrived.
+#[test]
+fn no_broken_transaction_loses_or_repeats_a_message() {
+    for every in 2..8 {
+        for fault in [Fault::Before, Fault::After] {
+            let (mut relay, mut alice, mut bob) = acquainted();
+            let (at_alice, at_bob) = (only(&mut alice), only(&mut bob));
+            let mut sent = Vec::new();
+            for round in 0..6 {
+                alice.store.faults = None;
+                bob.store.faults = None;
+                sent.push((format!("a{round}"), queue(&mut alice, at_alice, "a", round)));
+                let answer = queue(&mut bob, at_bob, "b", round);
+                alice.store.faults = Some((every, fault));
+                bob.store.faults = Some((every + 1, fault));
+                relay.settle(&mut [&mut alice, &mut bob]);
+                bob.store.faults = None;
+                assert_eq!(state(&mut bob, answer), MessageState::Delivered);
+            }
+            alice.store.faults = None;
+            for (_, id) in &sent {
+                assert_eq!(state(&mut alice, *id), MessageState::Delivered, "{every} {fault:?}");
+            }
+            let heard = texts(&mut bob, at_bob);
+            let heard: Vec<_> = heard.into_iter().filter(|text| text.starts_with('a')).collect();
+            let said: Vec<_> = sent.into_iter().map(|(text, _)| text).collect();
+            assert_eq!(heard, said, "{every} {fault:?}");
+            assert_eq!(texts(&mut alice, at_alice).len(), 12, "{every} {fault:?}");
+        }
+    }
+}
+
+fn queue(person: &mut Person, contact: ContactId, who: &str, round: u32) -> MessageId {
+    person.queue_text(contact, &format!("{who}{round}"), NOW).unwrap()
+}
