@@ -5,7 +5,7 @@ use undertone::{Direction, Message, MessageKind, MessageState};
 
 use super::file::Content;
 use super::holdings::queued;
-use super::needle::Place;
+use super::needle::{Class, Place};
 use super::search::{Findings, Search};
 use super::step::{self, bounded};
 use super::story::{Played, Story, ids};
@@ -121,6 +121,36 @@ fn left_waiting(played: &Played, alice: &[Message], bob: &[Message]) -> Check {
         accepted && !arrived,
         "the last message is accepted and waits at the relay for Bob".into(),
     )
+}
+
+/// Whether the search had everything to search for that it should have. A system with a single
+/// loopback address has no addresses to search for, which the report says.
+pub(super) fn coverage(search: &Search, own_addresses: bool) -> Check {
+    let missing: Vec<&str> = Class::SOUGHT
+        .into_iter()
+        .filter(|class| search.count(*class) < fewest(*class))
+        .filter(|class| own_addresses || *class != Class::Address)
+        .map(Class::name)
+        .collect();
+    let detail = if missing.is_empty() {
+        "the search had enough of every class to look for".to_owned()
+    } else {
+        format!("the search had too little to look for of class {}", missing.join(", "))
+    };
+    Check::new("search-covers-all", missing.is_empty(), detail)
+}
+
+/// How much there must be of a class: two profiles with a session each, whose keys are listed
+/// after every exchange, have far more secrets than 50.
+const fn fewest(class: Class) -> usize {
+    match class {
+        Class::Secret => 50,
+        Class::Capability => 4,
+        Class::Identity => 6,
+        Class::Name | Class::Address => 2,
+        Class::Plaintext => 10,
+        Class::Canary(_) => 1,
+    }
 }
 
 /// What the search says: nothing found, and every canary found.

@@ -86,6 +86,8 @@ async fn perform(demo: &Demo, root: &Path, output: &Output) -> Result<RelayProce
     played.relay.kill()?;
     let mut findings = std::mem::take(&mut story.findings);
     check::look_everywhere(&search, &story, &mut findings)?;
+    let own_addresses = [&story.alice, &story.bob].iter().all(|person| person.address.is_some());
+    checks.push(check::coverage(&search, own_addresses));
     checks.extend(check::search(&findings));
 
     let relay = RelayProcess::start(&story.places, port, None).await?;

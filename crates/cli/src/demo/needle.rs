@@ -52,6 +52,16 @@ pub(super) enum Class {
 }
 
 impl Class {
+    /// All but canaries: a search that has nothing of one of them is no search.
+    pub(super) const SOUGHT: [Self; 6] = [
+        Self::Secret,
+        Self::Capability,
+        Self::Identity,
+        Self::Name,
+        Self::Plaintext,
+        Self::Address,
+    ];
+
     /// Whether it may be there.
     pub(super) fn allowed_in(self, place: Place) -> bool {
         match self {

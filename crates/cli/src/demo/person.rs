@@ -143,6 +143,30 @@ impl Person {
         Ok(ids)
     }
 
+    /// Account and device as anybody can ask for them; independent of the SDK's own list.
+    async fn identity_needles(&self) -> Result<Vec<Needle>, Failure> {
+        let client = self.client()?;
+        let me = client.me();
+        let label = |what: &str| format!("{}: {what}", self.who);
+        let mut needles = vec![
+            Needle::new(label("account fingerprint"), Class::Identity, *me.account.as_bytes()),
+            Needle::new(label("device, hexadecimal"), Class::Identity, me.device.as_bytes()),
+        ];
+        if let Ok(device) = HEXLOWER.decode(me.device.as_bytes()) {
+            needles.push(Needle::new(label("device"), Class::Identity, device));
+        }
+        for contact in bounded("listing contacts", client.contacts()).await? {
+            let number = bounded("the safety number", client.safety_number(contact.id)).await?;
+            let digits: String = number.digits.chars().filter(char::is_ascii_digit).collect();
+            needles.push(Needle::new(label("safety number"), Class::Identity, digits));
+            let keys = number.qr.get(QR_VERSION_BYTES..).unwrap_or_default();
+            for key in keys.chunks_exact(32) {
+                needles.push(Needle::new(label("an account key"), Class::Identity, key));
+            }
+        }
+        Ok(needles)
+    }
+
     /// Everything about this person that a relay must not know, as of now.
     pub(super) async fn needles(&self) -> Result<Vec<Needle>, Failure> {
         let mut needles = vec![
@@ -156,10 +180,14 @@ impl Person {
         if let Some(address) = self.address {
             needles.extend(address_needles(self.who, address));
         }
+        needles.extend(self.identity_needles().await?);
         // AUDIT
         Ok(needles)
     }
 }
+
+/// What the QR code of a safety number holds before the two account keys.
+const QR_VERSION_BYTES: usize = 1;
 
 /// A client's address as programs write and store it. Its four raw bytes alone are a matter of
 /// the search itself, since in random bytes they turn up by chance.

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use undertone::Message;
 use undertone_relay::operator::StoreDump;
 
 use super::check::Check;
 use super::holdings;
-use super::needle::Place;
+use super::needle::{Class, Place};
 use super::person::Person;
 use super::search::{Findings, Search};
 use crate::output::{Output, Written};
@@ -60,10 +60,13 @@ impl Report<'_> {
                 safe_text::line(&leak.label)
             ));
         }
+        let counts: Vec<String> = Class::SOUGHT
+            .iter()
+            .map(|class| format!("{} of class {}", self.search.count(*class), class.name()))
+            .collect();
         text.push_str(&format!(
-            "\nSearched for {} keys, links, identities, names, texts, pieces of the file and\n\
-             addresses, each in raw, hexadecimal and base64 form ({} patterns).\n",
-            self.search.needles(),
+            "\nSearched for {},\neach in raw, hexadecimal and base64 form ({} patterns).\n",
+            counts.join(", "),
             self.search.patterns()
         ));
         for label in self.search.too_short() {
@@ -117,7 +120,7 @@ impl Report<'_> {
             "bob": holdings::messages_json(bob),
             "relay": holdings::relay_json(self.stored),
             "search": {
-                "needles": self.search.needles(),
+                "needles": self.needles(),
                 "patterns": self.search.patterns(),
                 "too_short": self.search.too_short(),
                 "client_addresses": self.own_addresses(),
@@ -126,6 +129,15 @@ impl Report<'_> {
             },
             "commands": commands,
         })
+    }
+
+    /// How many different things of each class are searched for.
+    fn needles(&self) -> Value {
+        Class::SOUGHT
+            .iter()
+            .map(|class| (class.name().to_owned(), Value::from(self.search.count(*class))))
+            .collect::<Map<_, _>>()
+            .into()
     }
 
     fn places(&self) -> Vec<Value> {

@@ -88,8 +88,9 @@ impl Search {
         Ok(Self { needles, patterns, automaton, octets, too_short })
     }
 
-    pub(super) fn needles(&self) -> usize {
-        self.needles.len()
+    /// How many different needles of a class are searched for.
+    pub(super) fn count(&self, class: Class) -> usize {
+        self.needles.iter().filter(|(_, of)| *of == class).count()
     }
 
     pub(super) fn patterns(&self) -> usize {
