@@ -3,6 +3,37 @@
 //! A [`Client`] is a profile directory that is open: an identity, contacts, messages, and the
 //! relay at which it is reached. Everything it is given is on disk when the call returns, and goes
 //! out when the relay can be reached; everything it receives is on disk before the relay forgets it.
+//!
+//! ```no_run
+//! use undertone::{Client, EventKind, Link, NewProfile, Secret};
+//!
+//! # async fn example(join: &str, link: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! // Once: a profile in a directory, at the relay whose operator gave out a join address.
+//! let client = Client::builder("profile")
+//!     .secret(Secret::passphrase("correct horse battery staple"))
+//!     .create(NewProfile { name: "Ada".into(), join: join.parse()? })
+//!     .await?;
+//!
+//! // Somebody's link makes a contact, who can be written to at once.
+//! let link: Link = link.parse()?;
+//! let bob = client.add(&link, Some("Bob".into())).await?;
+//! client.send_text(bob.id, "Hello").await?;
+//!
+//! // Stay connected, and read the durable log of events under a name.
+//! client.start()?;
+//! let mut events = client.events("my program");
+//! loop {
+//!     let event = events.next_event().await?;
+//!     if let EventKind::MessageReceived { id, .. } = event.kind {
+//!         println!("{:?}", client.message(id).await?.kind);
+//!     }
+//!     // Only now it is not given again, should the program end here.
+//!     events.acknowledge(&event).await?;
+//! }
+//! # }
+//! ```
+//!
+//! Needs a multi-threaded tokio runtime. A started client runs until [`Client::close`].
 #![forbid(unsafe_code)]
 
 mod background;

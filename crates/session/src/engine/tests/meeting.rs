@@ -180,3 +180,42 @@ fn a_bundle_that_is_not_the_link_makers_is_refused_and_nothing_is_kept() {
     sealed[100] ^= 1;
     alice.finish_add(&link, None, &sealed, NOW).unwrap();
 }
+
+#[test]
+fn a_depot_is_filled_once_a_day_and_not_on_demand() {
+    let (mut relay, mut bob) = (Relay::default(), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::Reusable);
+    let single = relay.invite(&mut bob, LinkKind::SingleUse);
+    let tomorrow = UnixMillis::new(NOW.get() + 86_400_000);
+    assert!(bob.due_refills(NOW).unwrap().is_empty());
+    let due = bob.due_refills(tomorrow).unwrap();
+    assert_eq!(due.len(), 1, "a single-use link is never filled again");
+
+    let plan = bob.prepare_refill(due[0].number, 48, tomorrow).unwrap();
+    assert_eq!((plan.one_time.len(), plan.capabilities.len()), (2, 3));
+    assert!(plan.last_resort.is_some());
+    assert_eq!(plan.depot, due[0].depot);
+    assert!(bob.due_refills(tomorrow).unwrap().is_empty());
+
+    // A guest who is given one of the new bundles is welcome like any other.
+    relay.make(plan.mailbox.mailbox(), &plan.capabilities);
+    relay.depots.insert(plan.depot, (plan.one_time, plan.last_resort));
+    let mut guest = person("Guest", 7);
+    relay.add(&mut guest, &link);
+    relay.settle(&mut [&mut guest, &mut bob]);
+    assert_eq!(only(&mut guest), only(&mut bob));
+    drop(single);
+}
+
+#[test]
+fn a_link_that_was_being_made_when_the_program_ended_is_gone() {
+    let mut bob = person("Bob", 2);
+    let plan = bob.prepare_link(LinkKind::Reusable, None, NOW).unwrap();
+    bob.recover().unwrap();
+    assert_eq!(bob.activate_link(plan.number).err(), Some(EngineError::UnknownLink));
+    let left = bob
+        .store
+        .transaction(|tx| tx.scan(Table::Prekeys, &[], None, crate::store::Order::Ascending, 99))
+        .unwrap();
+    assert!(left.is_empty());
+}
