@@ -17,8 +17,11 @@ pub const MAX_ROUTING: usize = 320;
 pub const ONE_TIME_BUNDLES: usize = 50;
 
 /// Days for which a prekey bundle is offered. A stolen prekey impersonates to
-/// its device no longer than this.
+/// its device until this and [`RETENTION_DAYS`] have passed.
 pub const BUNDLE_LIFETIME_DAYS: u32 = 30;
+
+/// Days by which two clocks may differ before a fresh bundle is refused.
+pub const CLOCK_SLACK_DAYS: u32 = 2;
 
 /// Longest time, in days, that a relay may keep an envelope. A private prekey
 /// and a skipped message key outlive their use by no more than this.

@@ -32,6 +32,7 @@ labels! {
     EPOCH_STEP = "epoch step";
     CHAIN = "chain";
     BODY = "body";
+    CHAIN_CONSTANTS = "chain constants";
     EPOCH_TAG = "epoch tag";
     KEM_KEY_HASH = "kem key";
     KEM_CIPHERTEXT_HASH = "kem ciphertext";

@@ -68,7 +68,7 @@
 //!
 //! // Bob accepts; nothing changes until the message inside has opened.
 //! let greeting = Greeting::open(&link.hello_key(), &envelope)?;
-//! let introduction = greeting.accept(&bob, &prekey, &link, today)?;
+//! let introduction = greeting.accept(&bob, &prekey, &link, today, |_| false)?;
 //! let pending = introduction.open(None, today)?;
 //! assert_eq!(pending.content(), b"hello");
 //! let bobs = pending.commit(|state| store(state.to_bytes()))?;

@@ -1,5 +1,5 @@
 //! The link secret and what comes from it
-//! (`protocol-spec/03-links-and-prekeys.md`).
+//! (`protocol-spec/03-prekeys.md`).
 
 use rand_core::CryptoRng;
 

@@ -8,7 +8,6 @@ use crate::bounds::MAX_ROUTING;
 /// the session layer's. At most [`MAX_ROUTING`] bytes.
 ///
 /// It holds a capability, so it is wiped on drop and not printed.
-#[derive(PartialEq, Eq)]
 pub struct Routing(zeroize::Zeroizing<Vec<u8>>);
 
 impl Routing {
@@ -33,6 +32,14 @@ impl Routing {
         &self.0
     }
 }
+
+impl PartialEq for Routing {
+    fn eq(&self, other: &Self) -> bool {
+        subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..]).into()
+    }
+}
+
+impl Eq for Routing {}
 
 impl core::fmt::Debug for Routing {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -233,8 +233,9 @@ fn a_greeting_that_fails_changes_nothing() {
         assert!(accept(&contact, &altered).is_err(), "{at}");
     }
     let greeting = Greeting::open(&contact.link.hello_key(), &hello).unwrap();
-    let introduction =
-        greeting.accept(&contact.bob.device, &contact.prekey, &contact.link, TODAY).unwrap();
+    let introduction = greeting
+        .accept(&contact.bob.device, &contact.prekey, &contact.link, TODAY, |_| false)
+        .unwrap();
     let pending = introduction.open(None, TODAY).unwrap();
     assert_eq!(pending.reply().as_bytes(), b"alice's mailbox");
     assert_eq!(pending.commit(|_| Err::<(), _>("disk full")).err(), Some("disk full"));
@@ -250,13 +251,15 @@ fn r_404_r_405_r_406_r_408_handshakes() {
     let greet = || Greeting::open(&contact.link.hello_key(), &hello).unwrap();
     let reply = Routing::new(b"").unwrap();
     let (other, _) = generate_prekey(BundleKind::OneTime, &contact.bob.device, TODAY, &reply, rng);
-    let refused = greet().accept(&contact.bob.device, &other, &contact.link, TODAY);
+    let refused = greet().accept(&contact.bob.device, &other, &contact.link, TODAY, |_| false);
     assert_eq!(refused.err(), Some(HandshakeError::OtherBundle));
     let late = TODAY.plus(bounds::BUNDLE_LIFETIME_DAYS + bounds::RETENTION_DAYS + 1);
-    let refused = greet().accept(&contact.bob.device, &contact.prekey, &contact.link, late);
+    let refused =
+        greet().accept(&contact.bob.device, &contact.prekey, &contact.link, late, |_| false);
     assert_eq!(refused.err(), Some(HandshakeError::Expired));
     let stranger = Person::new(rng);
-    let refused = greet().accept(&stranger.device, &contact.prekey, &contact.link, TODAY);
+    let refused =
+        greet().accept(&stranger.device, &contact.prekey, &contact.link, TODAY, |_| false);
     assert_eq!(refused.err(), Some(HandshakeError::IdentitySealed));
     let link = LinkSecret::generate(rng);
     assert_eq!(

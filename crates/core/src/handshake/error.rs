@@ -29,6 +29,8 @@ pub enum HandshakeError {
     Oneself,
     /// device list and reply route are larger than an identity block.
     TooLong,
+    /// this very handshake was accepted before.
+    Replayed,
     /// The device list is invalid, older or forked.
     Identity(IdentityError),
     /// The message inside does not open: R-501 and following.
@@ -48,6 +50,7 @@ impl HandshakeError {
             Self::Unreadable => "R-407",
             Self::Oneself => "R-408",
             Self::TooLong => "R-409",
+            Self::Replayed => "R-410",
             Self::Identity(error) => error.code(),
             Self::Message(error) => error.code(),
         }
@@ -66,6 +69,7 @@ impl fmt::Display for HandshakeError {
             Self::Unreadable => "the initiator's identity is damaged",
             Self::Oneself => "this link was made by this device: give it to somebody else",
             Self::TooLong => "device list and reply route are too long for a handshake",
+            Self::Replayed => "this handshake was accepted before",
             Self::Identity(error) => return error.fmt(f),
             Self::Message(error) => return error.fmt(f),
         };

@@ -86,17 +86,27 @@ impl<'e> Greeting<'e> {
 
     /// Decrypts the initiator's identity. Changes nothing.
     ///
+    /// `accepted` says whether a session of this id was accepted before, by
+    /// the replay record: the ids of all sessions accepted on this bundle,
+    /// kept until its expiry and the longest retention have passed, even if
+    /// the session was deleted. A repeat goes to its session by
+    /// [`envelope`](Self::envelope) instead.
+    ///
     /// # Errors
-    /// for the device list.
+    /// for the device list.
     pub fn accept(
         self,
         me: &LocalDevice,
         prekey: &PrekeySecret,
         link: &LinkSecret,
         today: Day,
+        accepted: impl FnOnce(&SessionId) -> bool,
     ) -> Result<Introduction<'e>, HandshakeError> {
         if prekey.id != self.bundle {
             return Err(HandshakeError::OtherBundle);
+        }
+        if accepted(&self.session_id(&prekey.digest)) {
+            return Err(HandshakeError::Replayed);
         }
         if today > prekey.expiry.plus(RETENTION_DAYS) {
             return Err(HandshakeError::Expired);
@@ -166,13 +176,15 @@ impl Introduction<'_> {
         known: Option<&ListRecord>,
         today: Day,
     ) -> Result<PendingAccept, HandshakeError> {
-        self.claimed.list.follows(known)?;
         let content = self
             .session
             .open(self.envelope, today)
             .map_err(HandshakeError::Message)?
             .commit(|_| Ok::<_, core::convert::Infallible>(()))
             .unwrap_or_else(|never| match never {});
+        // Only now it is the initiator who says so: before, anybody with the
+        // link could have shown an old list in somebody else's name.
+        self.claimed.list.follows(known)?;
         Ok(PendingAccept { claimed: self.claimed, session: self.session, content })
     }
 }

@@ -6,7 +6,7 @@ use rand_core::CryptoRng;
 
 use super::schedule::Anonymous;
 use super::{HandshakeError, Transcript, identity_block};
-use crate::identity::{IdentityError, LocalDevice};
+use crate::identity::LocalDevice;
 use crate::label;
 use crate::link::LinkSecret;
 use crate::prekey::CheckedBundle;
@@ -33,7 +33,7 @@ pub fn initiate(
     rng: &mut impl CryptoRng,
 ) -> Result<Session, HandshakeError> {
     let CheckedBundle(bundle) = bundle;
-    let theirs = bundle.device().ok_or(IdentityError::NotListed)?.keys();
+    let theirs = bundle.device();
     if theirs == me.keys() {
         return Err(HandshakeError::Oneself);
     }

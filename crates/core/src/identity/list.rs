@@ -14,10 +14,17 @@ pub(crate) const MAX_LIST: usize =
     32 + 8 + 1 + MAX_DEVICES * (64 + SIGNATURE + 2 + MAX_EXTENSION) + SIGNATURE;
 
 /// A device as its account lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Device {
     keys: DeviceKeys,
     extension: Vec<u8>,
+}
+
+impl core::fmt::Debug for Device {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // An extension may come to hold a capability.
+        write!(f, "Device({:?}, {} more bytes)", self.keys, self.extension.len())
+    }
 }
 
 impl Device {
@@ -35,7 +42,7 @@ impl Device {
 }
 
 /// A device list whose signatures were verified; no other exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DeviceList {
     bytes: Vec<u8>,
     account: AccountKey,
@@ -49,6 +56,17 @@ pub struct ListRecord {
     account: AccountKey,
     counter: u64,
     hash: [u8; 32],
+}
+
+impl core::fmt::Debug for DeviceList {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { bytes: _, account, counter, devices } = self;
+        f.debug_struct("DeviceList")
+            .field("account", account)
+            .field("counter", counter)
+            .field("devices", devices)
+            .finish()
+    }
 }
 
 impl DeviceList {

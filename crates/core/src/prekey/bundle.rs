@@ -3,14 +3,15 @@
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use super::BundleError;
-use crate::bounds::{MAX_ROUTING, SEALED_BUNDLE};
+use crate::bounds::{BUNDLE_LIFETIME_DAYS, CLOCK_SLACK_DAYS, MAX_ROUTING, SEALED_BUNDLE};
 use crate::codec::{Reader, is_zero, put_short};
 use crate::day::Day;
 use crate::handshake::Transcript;
 use crate::identity::{
-    AccountFingerprint, Device, DeviceList, IdentityError, ListRecord, LocalDevice, MAX_LIST,
+    AccountFingerprint, DeviceKeys, DeviceList, IdentityError, ListRecord, LocalDevice, MAX_LIST,
 };
 use crate::label;
 use crate::link::CardKey;
@@ -50,10 +51,11 @@ pub struct BundleDigest([u8; 32]);
 /// A verified bundle: signed by a device that its account certified, not
 /// expired, from the account that the link names.
 pub struct Bundle {
-    bytes: Vec<u8>,
+    /// Holds the write capability to answer to.
+    bytes: Zeroizing<Vec<u8>>,
     pub(crate) kind: BundleKind,
     pub(crate) id: BundleId,
-    pub(crate) index: u8,
+    pub(crate) device: DeviceKeys,
     pub(crate) expiry: Day,
     pub(crate) dh: DhPublic,
     pub(crate) kem: mlkem1024::EncapsulationKey,
@@ -129,7 +131,7 @@ pub(crate) struct Fresh<'a> {
 
 impl Bundle {
     pub(crate) fn sign(fresh: Fresh<'_>, me: &LocalDevice) -> Self {
-        let mut bytes = Vec::with_capacity(BUNDLE);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(BUNDLE));
         bytes.push(fresh.kind.to_byte());
         bytes.extend_from_slice(&fresh.id.0);
         bytes.push(me.index());
@@ -145,7 +147,7 @@ impl Bundle {
             bytes,
             kind: fresh.kind,
             id: fresh.id,
-            index: me.index(),
+            device: me.keys(),
             expiry: fresh.expiry,
             dh: fresh.dh,
             kem: fresh.kem,
@@ -159,7 +161,7 @@ impl Bundle {
     pub fn seal(&self, card: &CardKey, rng: &mut impl CryptoRng) -> Vec<u8> {
         let mut nonce = [0; NONCE];
         rng.fill_bytes(&mut nonce);
-        let mut body = self.bytes.clone();
+        let mut body = self.bytes.to_vec();
         let tag = aead::seal(card.expose(), &nonce, label::CARD_SEAL, &mut body);
         [&nonce[..], &body, &tag].concat()
     }
@@ -167,7 +169,7 @@ impl Bundle {
     /// Opens and verifies a bundle that was fetched over a link, on `today`.
     ///
     /// # Errors
-    /// for its device list.
+    /// for its device list.
     pub fn open(
         card: &CardKey,
         sealed: &[u8],
@@ -177,7 +179,7 @@ impl Bundle {
         let sealed: &[u8; SEALED_BUNDLE] = sealed.try_into().map_err(|_| BundleError::Length)?;
         let mut reader = Reader::new(sealed);
         let nonce = reader.array()?;
-        let mut bytes = reader.take(BUNDLE)?.to_vec();
+        let mut bytes = Zeroizing::new(reader.take(BUNDLE)?.to_vec());
         aead::open(card.expose(), nonce, label::CARD_SEAL, &mut bytes, reader.array()?)
             .map_err(|_| BundleError::NotSealedForThisLink)?;
         let bundle = Self::read(bytes)?;
@@ -187,10 +189,13 @@ impl Bundle {
         if today > bundle.expiry {
             return Err(BundleError::Expired);
         }
+        if bundle.expiry > today.plus(BUNDLE_LIFETIME_DAYS + CLOCK_SLACK_DAYS) {
+            return Err(BundleError::Lifetime);
+        }
         Ok(bundle)
     }
 
-    fn read(bytes: Vec<u8>) -> Result<Self, BundleError> {
+    fn read(bytes: Zeroizing<Vec<u8>>) -> Result<Self, BundleError> {
         let mut reader = Reader::new(&bytes);
         let kind = BundleKind::from_byte(reader.u8()?).ok_or(BundleError::Unreadable)?;
         let id = BundleId(*reader.array()?);
@@ -209,12 +214,12 @@ impl Bundle {
         if !is_zero(padding) {
             return Err(BundleError::Unreadable);
         }
-        let device = list.devices().get(usize::from(index)).ok_or(BundleError::Unreadable)?;
+        let device = list.devices().get(usize::from(index)).ok_or(BundleError::Unreadable)?.keys();
         let signed = bytes.get(..BUNDLE - SIGNATURE).ok_or(BundleError::Unreadable)?;
-        if !device.keys().verify(&message(signed), signature) {
+        if !device.verify(&message(signed), signature) {
             return Err(BundleError::Signature);
         }
-        Ok(Self { kind, id, index, expiry, dh, kem, list, reply, bytes })
+        Ok(Self { kind, id, device, expiry, dh, kem, list, reply, bytes })
     }
 
     /// Compares the bundle's device list with what is known of the account.
@@ -255,10 +260,9 @@ impl Bundle {
         BundleDigest(*Transcript::of_bundle(&self.bytes).as_bytes())
     }
 
-    /// The device that signed it. `read` and `sign` made sure that it is on
-    /// the list.
-    pub(crate) fn device(&self) -> Option<&Device> {
-        self.list.devices().get(usize::from(self.index))
+    /// The device that signed it, and that a session is started with.
+    pub fn device(&self) -> DeviceKeys {
+        self.device
     }
 }
 
@@ -271,6 +275,20 @@ impl CheckedBundle {
     /// Where to send what is started with it.
     pub fn reply(&self) -> &Routing {
         &self.0.reply
+    }
+}
+
+impl CheckedBundle {
+    /// The device that the session will be with: remember it beside the
+    /// session, which closes when that device is removed.
+    pub fn device(&self) -> DeviceKeys {
+        self.0.device
+    }
+
+    /// The last day of the bundle. The handshake is refused once that and the
+    /// longest retention have passed: start afresh with another bundle then.
+    pub fn expiry(&self) -> Day {
+        self.0.expiry
     }
 }
 

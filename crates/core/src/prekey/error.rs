@@ -24,6 +24,10 @@ pub enum BundleError {
     Expired,
     /// its account is not the one that the link names.
     OtherAccount,
+    /// it is valid for longer than a bundle may be.
+    Lifetime,
+    /// a prekey was stored by another version.
+    Version,
     /// Its device list is invalid.
     Identity(IdentityError),
 }
@@ -40,6 +44,8 @@ impl BundleError {
             Self::Signature => "R-355",
             Self::Expired => "R-356",
             Self::OtherAccount => "R-357",
+            Self::Lifetime => "R-358",
+            Self::Version => "R-359",
             Self::Identity(error) => error.code(),
         }
     }
@@ -56,6 +62,8 @@ impl fmt::Display for BundleError {
             Self::Signature => "the prekey bundle is not signed by its device",
             Self::Expired => "the prekey bundle has expired: ask for a new link",
             Self::OtherAccount => "the prekey bundle is not from the account that the link names",
+            Self::Lifetime => "the prekey bundle is valid for longer than 30 days",
+            Self::Version => "the prekey was stored by another version: update first",
             Self::Identity(error) => return error.fmt(f),
         };
         write!(f, "{text} ({})", self.code())

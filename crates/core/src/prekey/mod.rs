@@ -1,5 +1,5 @@
 //! Prekey bundles: what a link leads to
-//! (`protocol-spec/03-links-and-prekeys.md`).
+//! (`protocol-spec/03-prekeys.md`).
 
 mod bundle;
 mod error;

@@ -73,11 +73,11 @@ impl PrekeySecret {
     /// Reads the stored form.
     ///
     /// # Errors
-    /// [`BundleError::Unreadable`].
+    /// [`BundleError::Unreadable`], [`BundleError::Version`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
         let mut reader = Reader::new(bytes);
         if reader.u8()? != VERSION {
-            return Err(BundleError::Unreadable);
+            return Err(BundleError::Version);
         }
         let secret = Self {
             kind: BundleKind::from_byte(reader.u8()?).ok_or(BundleError::Unreadable)?,

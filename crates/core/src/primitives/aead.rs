@@ -22,7 +22,7 @@ pub(crate) fn seal(
     associated: &[u8],
     buffer: &mut [u8],
 ) -> [u8; TAG] {
-    let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key));
+    let cipher = Aes256Gcm::new(<&Key<Aes256Gcm>>::from(key));
     cipher
         .encrypt_inout_detached(&Nonce::from(*nonce), associated, buffer.into())
         .expect("a buffer within the limit")
@@ -40,7 +40,7 @@ pub(crate) fn open(
     buffer: &mut [u8],
     tag: &[u8; TAG],
 ) -> Result<(), Forged> {
-    let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key));
+    let cipher = Aes256Gcm::new(<&Key<Aes256Gcm>>::from(key));
     cipher
         .decrypt_inout_detached(&Nonce::from(*nonce), associated, buffer.into(), &Tag::from(*tag))
         .map_err(|_| Forged)

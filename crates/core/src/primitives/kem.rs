@@ -15,6 +15,11 @@ secret! {
 }
 
 secret! {
+    /// The randomness of an encapsulation: `m` of FIPS 203.
+    struct KemMessage(32);
+}
+
+secret! {
     /// A shared secret.
     pub(crate) struct KemSecret(32);
 }
@@ -30,6 +35,14 @@ impl KemSeed {
         rng.fill_bytes(seed.expose_mut());
         seed
     }
+}
+
+/// Overwrites what an operation left on the stack: the library takes seeds and
+/// returns private keys by value, and cleans up after itself in neither.
+#[inline(never)]
+fn burn_stack() {
+    // More than any operation uses; 64 KiB take about a microsecond.
+    core::hint::black_box(&mut [0u8; 65_536]);
 }
 
 macro_rules! parameter_set {
@@ -68,10 +81,16 @@ macro_rules! parameter_set {
                     rng: &mut impl CryptoRng,
                     secret: &mut KemSecret,
                 ) -> [u8; CIPHERTEXT] {
-                    let mut message = [0; 32];
-                    rng.fill_bytes(&mut message);
-                    let (ciphertext, mut shared) = library::encapsulate(&self.0, message);
-                    message.zeroize();
+                    let mut message = KemMessage::blank();
+                    rng.fill_bytes(message.expose_mut());
+                    let ciphertext = self.run(&message, secret);
+                    burn_stack();
+                    ciphertext
+                }
+
+                #[inline(never)]
+                fn run(&self, message: &KemMessage, secret: &mut KemSecret) -> [u8; CIPHERTEXT] {
+                    let (ciphertext, mut shared) = library::encapsulate(&self.0, *message.expose());
                     secret.expose_mut().copy_from_slice(&shared);
                     shared.zeroize();
                     ciphertext.into()
@@ -80,6 +99,13 @@ macro_rules! parameter_set {
 
             /// The encapsulation key of a seed.
             pub(crate) fn encapsulation_key(seed: &KemSeed) -> EncapsulationKey {
+                let key = generate(seed);
+                burn_stack();
+                key
+            }
+
+            #[inline(never)]
+            fn generate(seed: &KemSeed) -> EncapsulationKey {
                 let (private, public) = library::generate_key_pair(*seed.expose()).into_parts();
                 wipe(private);
                 EncapsulationKey(public)
@@ -93,6 +119,12 @@ macro_rules! parameter_set {
                 ciphertext: &[u8; CIPHERTEXT],
                 secret: &mut KemSecret,
             ) {
+                recover(seed, ciphertext, secret);
+                burn_stack();
+            }
+
+            #[inline(never)]
+            fn recover(seed: &KemSeed, ciphertext: &[u8; CIPHERTEXT], secret: &mut KemSecret) {
                 let (private, _) = library::generate_key_pair(*seed.expose()).into_parts();
                 let mut shared = library::decapsulate(&private, &$Ciphertext::from(ciphertext));
                 wipe(private);

@@ -6,3 +6,5 @@ pub(crate) mod hash;
 pub(crate) mod kdf;
 pub(crate) mod kem;
 pub(crate) mod sign;
+#[cfg(test)]
+mod vectors;

@@ -13,12 +13,13 @@ secret! {
 /// Bytes of a signature.
 pub(crate) const SIGNATURE: usize = 64;
 
-/// A valid Ed25519 public key: canonical and not of low order. Holds the
+/// A valid Ed25519 public key: canonical and not of low order (a key may have
+/// a part of low order, which gains nothing against strict verification). Holds the
 /// point beside its encoding, so that it is decompressed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SignPublic(VerifyingKey);
 
-/// Rule R-104: not a canonical encoding of a point of the large group.
+/// Rule R-104: no canonical encoding of a point, or of a point of low order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InvalidKey;
 

@@ -155,7 +155,7 @@ impl Core {
         let receiving = &mut self.receiving;
         receiving.header.expose_mut().copy_from_slice(self.next_receiving.expose());
         self.root.step(&exchange, step, &mut receiving.chain, &mut self.next_receiving);
-        receiving.serial = receiving.serial.wrapping_add(1);
+        receiving.serial = receiving.serial.saturating_add(1);
         receiving.previous = header.previous;
         receiving.next = 0;
         receiving.epoch = header.epoch;
@@ -198,8 +198,10 @@ impl Sending {
 
     /// The key of the next message.
     pub(crate) fn advance(&mut self) -> Result<MessageKey, SealError> {
-        // The last number is never used, so that `next` can't wrap.
-        let next = self.next.checked_add(1).ok_or(SealError::NumberExhausted)?;
+        // A chain ends one short of what the header can say, so that its length
+        // can still be announced and nothing wraps.
+        let next = self.next.checked_add(1).filter(|next| *next < u32::MAX);
+        let next = next.ok_or(SealError::NumberExhausted)?;
         let mut key = MessageKey::blank();
         self.chain.advance(&mut key);
         self.next = next;

@@ -162,8 +162,6 @@ pub enum SealError {
     NumberExhausted,
     /// the peer's ratchet key gave all zero.
     RatchetKey,
-    /// the epoch can't rise any further.
-    EpochExhausted,
     /// the responder's session has received nothing yet.
     NothingReceived,
 }
@@ -175,7 +173,6 @@ impl SealError {
             Self::ContentTooLong => "R-705",
             Self::NumberExhausted => "R-514",
             Self::RatchetKey => "R-503",
-            Self::EpochExhausted => "R-603",
             Self::NothingReceived => "R-515",
         }
     }
@@ -187,7 +184,6 @@ impl fmt::Display for SealError {
             Self::ContentTooLong => "the content is too long for a message: send an attachment",
             Self::NumberExhausted => "too many messages without an answer",
             Self::RatchetKey => "the peer's ratchet key is not a valid key",
-            Self::EpochExhausted => "the session has run through all epochs: start a new one",
             Self::NothingReceived => "nothing was received in this session yet",
         };
         write!(f, "{text} ({})", self.code())

@@ -16,7 +16,7 @@ use super::body;
 use super::error::{OpenError, RollbackSign};
 use super::header::{Header, SEALED_HEADER, SealedHeader};
 use super::keys::{MessageKey, Step};
-use super::old::{OldChain, constants};
+use super::old::{Ended, constants};
 use super::pq::Phase;
 use super::recent::{Position, Seen};
 use super::seal::associated;
@@ -45,7 +45,7 @@ pub(crate) struct Delta {
     /// Keys that are skipped by this message.
     pub(crate) added: Vec<(Place, Box<MessageKey>)>,
     /// The chain that ends with this message.
-    pub(crate) ended: Option<OldChain>,
+    pub(crate) ended: Option<Ended>,
     /// The position of this message.
     pub(crate) position: Option<Position>,
     /// When it was opened.
@@ -53,6 +53,16 @@ pub(crate) struct Delta {
 }
 
 impl Delta {
+    /// Forgets what was prepared.
+    pub(crate) fn clear(&mut self) {
+        self.core = false;
+        self.pq = false;
+        self.taken = None;
+        self.added.clear();
+        self.ended = None;
+        self.position = None;
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             core: false,
@@ -107,6 +117,7 @@ impl Session {
     /// [`OpenError`]; the session is unchanged, to the byte.
     pub fn open(&mut self, envelope: &[u8], today: Day) -> Result<PendingOpen<'_>, OpenError> {
         let inner = &mut *self.inner;
+        inner.forget_candidates();
         inner.delta.today = today;
         let mut pending = PendingOpen { inner, body: Zeroizing::new(Vec::new()), content_len: 0 };
         // On an error the drop of the pending value wipes the candidates.
@@ -161,7 +172,9 @@ impl PendingOpen<'_> {
     /// transaction of the caller's; only then the message counts as received.
     ///
     /// # Errors
-    /// Whatever `store` returns; the session is then unchanged.
+    /// Whatever `store` returns; the session is then unchanged. Where `store`
+    /// can't tell whether its transaction reached the disk, load the session
+    /// from the store again before it is used.
     pub fn commit<E>(
         mut self,
         store: impl FnOnce(&StateView<'_>) -> Result<(), E>,
@@ -179,17 +192,7 @@ impl PendingOpen<'_> {
 impl Drop for PendingOpen<'_> {
     fn drop(&mut self) {
         // After a commit these are what the session has left behind.
-        self.inner.core.split().1.wipe();
-        if self.inner.delta.pq {
-            self.inner.pq.split().1.wipe();
-        }
-        let delta = &mut self.inner.delta;
-        delta.core = false;
-        delta.pq = false;
-        delta.taken = None;
-        delta.added.clear();
-        delta.ended = None;
-        delta.position = None;
+        self.inner.forget_candidates();
     }
 }
 
@@ -208,11 +211,12 @@ impl Inner {
         if let Some(header) = sealed.open(&core.next_receiving, &self.id) {
             return Ok((Chain::Next, header?));
         }
-        for old in self.old.newest_first().filter(|old| old.lives(self.delta.today)) {
+        for old in self.old.newest_first().filter(|old| old.facts.lives(self.delta.today)) {
             if let Some(header) = sealed.open(&old.header, &self.id) {
                 let header = header?;
-                let agrees = constants(&header) == old.constants;
-                return Ok((Chain::Old { serial: old.serial, agrees, end: old.end }, header));
+                let Ended { serial, end, .. } = old.facts;
+                let agrees = constants(&header) == old.facts.constants;
+                return Ok((Chain::Old { serial, agrees, end }, header));
             }
         }
         Err(OpenError::NotForThisSession)
@@ -273,7 +277,7 @@ impl Inner {
         if receiving.exists() {
             let skip = |number, key| added.push(((ended, number), Box::new(key)));
             next.receiving.close(header.previous, skip);
-            self.delta.ended = OldChain::of(live, header.previous, self.delta.today);
+            self.delta.ended = Ended::of(live, header.previous, self.delta.today);
         }
         let step = match &raised {
             Some(info) => Step::Epoch { secret: &pq.shared, info },
@@ -334,6 +338,11 @@ impl Inner {
 
     /// Makes what was prepared the session's state.
     fn apply(&mut self) {
+        self.expire(self.delta.today);
+        // The chain that ends is the live one, so before the candidate is.
+        let ended = self.delta.ended.take();
+        let header = &self.core.live().receiving.header;
+        let forgotten = ended.and_then(|facts| self.old.push(facts, header));
         let delta = &mut self.delta;
         if delta.core {
             self.core.flip();
@@ -341,16 +350,14 @@ impl Inner {
         if delta.pq {
             self.pq.flip();
         }
-        self.old.expire(delta.today);
-        self.skipped.expire(delta.today);
         if let Some(place) = delta.taken.take() {
             self.skipped.remove(&place);
         }
+        if let Some(serial) = forgotten {
+            self.skipped.drop_chain(serial);
+        }
         for (place, key) in delta.added.drain(..) {
             self.skipped.add(place, key, delta.today);
-        }
-        if let Some(chain) = delta.ended.take() {
-            self.old.push(chain);
         }
         if let Some(position) = delta.position.take() {
             self.recent.add(position);

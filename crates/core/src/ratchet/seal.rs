@@ -44,10 +44,11 @@ impl Session {
             return Err(SealError::ContentTooLong);
         }
         let inner = &mut *self.inner;
+        inner.forget_candidates();
         let pq_changed = match inner.prepare_sending(rng) {
             Ok(changed) => changed,
             Err(error) => {
-                inner.wipe_candidates();
+                inner.forget_candidates();
                 return Err(error);
             }
         };
@@ -83,15 +84,20 @@ impl Inner {
         if !changed && pq.has_work() {
             next_pq.copy_from(pq);
             next_pq.work(rng);
-            next.cursor = 0;
+            if pq.begins_object() {
+                next.cursor = 0;
+            }
             changed = true;
         }
         Ok(changed)
     }
 
-    pub(crate) fn wipe_candidates(&mut self) {
+    /// Wipes whatever was prepared and not committed: at the start of every
+    /// message too, since a pending value can be leaked instead of dropped.
+    pub(crate) fn forget_candidates(&mut self) {
         self.core.split().1.wipe();
         self.pq.split().1.wipe();
+        self.delta.clear();
     }
 }
 
@@ -114,11 +120,13 @@ impl PendingSeal<'_> {
         let start = self.envelope.len();
         self.envelope.resize(bucket.len(), 0);
         let part = self.envelope.get_mut(start..).unwrap_or_default();
-        if let Some((plain, tag)) = part.split_last_chunk_mut::<TAG>() {
-            core.cursor =
-                body::write(plain, content, pq.outgoing(core.epoch).as_ref(), core.cursor);
-            *tag = seal_body(key, &nonce, id.as_bytes(), &header, plain);
-        }
+        // The bucket was chosen so that all of this fits; nothing goes out
+        // unencrypted if that were ever wrong.
+        let (plain, tag) = part.split_last_chunk_mut::<TAG>().ok_or(SealError::ContentTooLong)?;
+        let pieces = pq.outgoing(core.epoch);
+        core.cursor = body::write(plain, content, pieces.as_ref(), core.cursor)
+            .ok_or(SealError::ContentTooLong)?;
+        *tag = seal_body(key, &nonce, id.as_bytes(), &header, plain);
         Ok(())
     }
 
@@ -131,7 +139,9 @@ impl PendingSeal<'_> {
     /// caller's, and only then releases the envelope.
     ///
     /// # Errors
-    /// Whatever `store` returns; the session is then unchanged.
+    /// Whatever `store` returns; the session is then unchanged. Where `store`
+    /// can't tell whether its transaction reached the disk, load the session
+    /// from the store again before it is used.
     pub fn commit<E>(
         mut self,
         store: impl FnOnce(&StateView<'_>, &[u8]) -> Result<(), E>,
@@ -148,10 +158,7 @@ impl PendingSeal<'_> {
 impl Drop for PendingSeal<'_> {
     fn drop(&mut self) {
         // After a commit this is what the session has left behind.
-        self.inner.core.split().1.wipe();
-        if self.pq_changed {
-            self.inner.pq.split().1.wipe();
-        }
+        self.inner.forget_candidates();
     }
 }
 

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::day::Day;
 use crate::envelope::Preamble;
 use crate::handshake::{SEALED_HANDSHAKE_SHORT, SessionKeys};
 use crate::primitives::dh::{DhPublic, DhSecret};
@@ -13,7 +14,7 @@ use super::old::OldChains;
 use super::open::Delta;
 use super::pq::{EpochTag, Phase, Pq};
 use super::recent::Recent;
-use super::skipped::Skipped;
+use super::skipped::{Skipped, lives};
 use super::state::StateView;
 
 /// The id of a session, 32 bytes: the handshake's final transcript hash.
@@ -50,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) old: OldChains,
     pub(crate) recent: Recent,
     pub(crate) skipped: Skipped,
+    /// The day for which expired keys were last looked for.
+    pub(crate) expired_on: Option<Day>,
     /// What the message that is being opened will change beside core and pq.
     pub(crate) delta: Delta,
 }
@@ -91,8 +94,18 @@ impl Inner {
             old: OldChains::new(),
             recent: Recent::new(),
             skipped: Skipped::new(),
+            expired_on: None,
             delta: Delta::new(),
         })
+    }
+
+    /// Drops what may not be kept on `today`. Looked for once a day.
+    pub(crate) fn expire(&mut self, today: Day) {
+        if self.expired_on != Some(today) {
+            self.old.expire(today);
+            self.skipped.expire(today);
+            self.expired_on = Some(today);
+        }
     }
 
     pub(crate) fn preamble_kind(&self) -> Preamble {
@@ -164,6 +177,38 @@ impl Session {
     /// Keys that wait for messages which have not arrived.
     pub fn skipped_keys(&self) -> usize {
         self.inner.skipped.len()
+    }
+
+    /// Header keys that an envelope may have to be tried with: at most ten.
+    /// The caller adds them up over the sessions of a mailbox and stops at
+    /// [`MAX_HEADER_TRIALS`](crate::bounds::MAX_HEADER_TRIALS).
+    pub fn header_keys(&self) -> usize {
+        1 + usize::from(self.inner.core.live().receiving.exists()) + self.inner.old.iter().count()
+    }
+
+    /// Whether keys of lost messages and past chains are held that may not be
+    /// kept on `today`. Opening a message drops them; a session in which
+    /// nothing comes in needs [`expire`](Self::expire) once a day.
+    pub fn has_expired(&self, today: Day) -> bool {
+        self.inner.old.iter().any(|chain| !chain.facts.lives(today))
+            || self.inner.skipped.iter().any(|(_, _, day)| !lives(day, today))
+    }
+
+    /// Drops what may not be kept on `today`, once `store` has the state
+    /// without it.
+    ///
+    /// # Errors
+    /// Whatever `store` returns; the session is then unchanged.
+    pub fn expire<E>(
+        &mut self,
+        today: Day,
+        store: impl FnOnce(&StateView<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.inner.forget_candidates();
+        self.inner.delta.today = today;
+        store(&StateView::expired(&self.inner))?;
+        self.inner.expire(today);
+        Ok(())
     }
 
     /// The state as it is, to be stored.

@@ -52,12 +52,7 @@ impl Skipped {
 
     pub(crate) fn remove(&mut self, place: &Place) {
         self.keys.remove(place);
-        if self.order.len() > 2 * self.keys.len() + 64 {
-            let keys = &self.keys;
-            self.order.retain(|(insertion, place)| {
-                keys.get(place).is_some_and(|waiting| waiting.insertion == *insertion)
-            });
-        }
+        self.sweep();
     }
 
     /// Adds a key; the oldest goes where there are too many.
@@ -71,15 +66,26 @@ impl Skipped {
         }
     }
 
+    /// Drops what may not be kept on `today`, wherever it stands: a clock that
+    /// went back leaves days out of order.
     pub(crate) fn expire(&mut self, today: Day) {
-        while let Some((insertion, place)) = self.order.front() {
-            let alive = self.keys.get(place).is_some_and(|waiting| {
-                waiting.insertion == *insertion && lives(waiting.day, today)
+        self.keys.retain(|_, waiting| lives(waiting.day, today));
+        self.sweep();
+    }
+
+    /// Drops the keys of a chain that can't be recognised any more.
+    pub(crate) fn drop_chain(&mut self, serial: u32) {
+        self.keys.retain(|place, _| place.0 != serial);
+        self.sweep();
+    }
+
+    /// Shortens the queue where most of it is stale.
+    fn sweep(&mut self) {
+        if self.order.len() > 2 * self.keys.len() + 64 {
+            let keys = &self.keys;
+            self.order.retain(|(insertion, place)| {
+                keys.get(place).is_some_and(|waiting| waiting.insertion == *insertion)
             });
-            if alive {
-                return;
-            }
-            self.drop_front();
         }
     }
 

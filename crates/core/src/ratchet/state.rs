@@ -13,9 +13,9 @@ use crate::primitives::dh::DhPublic;
 use super::core::{Core, Receiving, Sending};
 use super::error::StateError;
 use super::keys::{HeaderKey, MessageKey};
-use super::old::OldChain;
+use super::old::Ended;
 use super::open::Delta;
-use super::pq::{Assembly, EpochTag, Phase, Pq, RemoteKey, answering, keyed, offering};
+use super::pq::{Assembly, EpochTag, Phase, Pq, RemoteKey, answering, keyed};
 use super::recent::Position;
 use super::session::{Inner, Role, Session, SessionId};
 
@@ -32,16 +32,23 @@ pub struct StateView<'a> {
     core: &'a Core,
     pq: &'a Pq,
     opened: Option<&'a Delta>,
+    /// Without what may not be kept on this day.
+    today: Option<Day>,
 }
 
 impl<'a> StateView<'a> {
     pub(crate) fn live(inner: &'a Inner) -> Self {
-        Self { inner, core: inner.core.live(), pq: inner.pq.live(), opened: None }
+        Self { inner, core: inner.core.live(), pq: inner.pq.live(), opened: None, today: None }
     }
 
     pub(crate) fn sealed(inner: &'a Inner, pq_changed: bool) -> Self {
         let pq = if pq_changed { inner.pq.next() } else { inner.pq.live() };
-        Self { inner, core: inner.core.next(), pq, opened: None }
+        Self { inner, core: inner.core.next(), pq, opened: None, today: None }
+    }
+
+    /// The live state without what has expired on the delta's day.
+    pub(crate) fn expired(inner: &'a Inner) -> Self {
+        Self { today: Some(inner.delta.today), ..Self::live(inner) }
     }
 
     pub(crate) fn opened(inner: &'a Inner) -> Self {
@@ -51,6 +58,7 @@ impl<'a> StateView<'a> {
             core: if delta.core { inner.core.next() } else { inner.core.live() },
             pq: if delta.pq { inner.pq.next() } else { inner.pq.live() },
             opened: Some(delta),
+            today: Some(delta.today),
         }
     }
 
@@ -90,16 +98,29 @@ impl<'a> StateView<'a> {
         out.extend_from_slice(preamble.unwrap_or_default());
     }
 
+    /// The chains that are kept, oldest first, before the bound is applied.
+    fn old(&self) -> impl Iterator<Item = (Ended, &'a HeaderKey)> + use<'a> {
+        let today = self.today;
+        let inner = self.inner;
+        let ended = self.opened.and_then(|delta| delta.ended);
+        let ended = ended.map(|facts| (facts, &inner.core.live().receiving.header));
+        let all = inner.old.iter().map(|chain| (chain.facts, &chain.header));
+        all.filter(move |(facts, _)| today.is_none_or(|today| facts.lives(today))).chain(ended)
+    }
+
+    /// The chain that the one that ends pushes out.
+    fn forgotten(&self) -> Option<u32> {
+        let over = self.old().count() > MAX_OLD_CHAINS;
+        self.old().next().filter(|_| over).map(|(facts, _)| facts.serial)
+    }
+
     fn put_old(&self, out: &mut Vec<u8>) {
-        let lives = |chain: &OldChain| self.opened.is_none_or(|delta| chain.lives(delta.today));
-        let ended = self.opened.and_then(|delta| delta.ended.as_ref());
-        let all = || self.inner.old.iter().skip_while(|chain| !lives(chain)).chain(ended);
-        let over = all().count().saturating_sub(MAX_OLD_CHAINS);
-        put_count(out, all().skip(over).count());
-        for OldChain { serial, header, constants, end, day } in all().skip(over) {
+        let over = self.old().count().saturating_sub(MAX_OLD_CHAINS);
+        put_count(out, self.old().count() - over);
+        for (Ended { serial, constants, end, day }, header) in self.old().skip(over) {
             out.extend_from_slice(&serial.to_be_bytes());
             out.extend_from_slice(header.expose());
-            out.extend_from_slice(constants);
+            out.extend_from_slice(&constants);
             out.extend_from_slice(&end.to_be_bytes());
             out.extend_from_slice(&day.get().to_be_bytes());
         }
@@ -118,20 +139,18 @@ impl<'a> StateView<'a> {
     }
 
     fn put_skipped(&self, out: &mut Vec<u8>) {
-        let lives =
-            |day: Day| self.opened.is_none_or(|delta| super::skipped::lives(day, delta.today));
         let taken = self.opened.and_then(|delta| delta.taken);
+        let forgotten = self.forgotten();
         let (added, today) =
             self.opened.map_or((&[][..], Day::new(0)), |delta| (&delta.added, delta.today));
+        let lives = |day| self.today.is_none_or(|today| super::skipped::lives(day, today));
         let kept = || {
-            self.inner
-                .skipped
-                .iter()
-                .skip_while(|(_, _, day)| !lives(*day))
-                .filter(|(place, _, _)| Some(*place) != taken)
+            self.inner.skipped.iter().filter(|(place, _, day)| {
+                lives(*day) && Some(*place) != taken && Some(place.0) != forgotten
+            })
         };
         let all = || kept().chain(added.iter().map(|(place, key)| (*place, &**key, today)));
-        let total = if self.opened.is_none() { self.inner.skipped.len() } else { all().count() };
+        let total = if self.today.is_none() { self.inner.skipped.len() } else { all().count() };
         let over = total.saturating_sub(MAX_SKIPPED_KEYS);
         put_count(out, total - over);
         for ((serial, number), key, day) in all().skip(over) {
@@ -244,6 +263,9 @@ fn read_core(reader: &mut Reader<'_>, core: &mut Core) -> Result<(), StateError>
     core.own.expose_mut().copy_from_slice(reader.take(32)?);
     let has_remote = reader.flag()?;
     let remote = DhPublic::from_bytes(reader.array()?).map_err(|_| StateError::Key)?;
+    if !has_remote && *remote.as_bytes() != [0; 32] {
+        return Err(StateError::Unreadable);
+    }
     core.remote = has_remote.then_some(remote);
     core.next_sending.expose_mut().copy_from_slice(reader.take(32)?);
     core.next_receiving.expose_mut().copy_from_slice(reader.take(32)?);
@@ -270,10 +292,11 @@ fn put_pq(out: &mut Vec<u8>, pq: &Pq) {
     let Pq { phase, seed, shared } = pq;
     match phase {
         Phase::Idle => out.push(0),
-        // The key is computed from the seed again.
-        Phase::Offering { key: _, key_hash: _, peer_has_key, incoming } => {
+        // The key itself is computed from the seed again when it goes out.
+        Phase::Offering { key: _, key_hash, peer_has_key, incoming } => {
             out.push(1);
             out.extend_from_slice(seed.expose());
+            out.extend_from_slice(key_hash);
             out.push(u8::from(*peer_has_key));
             put_assembly(out, incoming.as_ref());
         }
@@ -306,9 +329,9 @@ fn read_pq(reader: &mut Reader<'_>, pq: &mut Pq) -> Result<(), StateError> {
         0 => Phase::Idle,
         1 => {
             pq.seed.expose_mut().copy_from_slice(reader.take(64)?);
-            let has_key = reader.flag()?;
-            let parts = read_assembly(reader)?;
-            offering(&pq.seed, has_key, parts)
+            let key_hash = *reader.array()?;
+            let peer_has_key = reader.flag()?;
+            Phase::Offering { key: None, key_hash, peer_has_key, incoming: read_assembly(reader)? }
         }
         2 => {
             pq.shared.expose_mut().copy_from_slice(reader.take(32)?);
@@ -364,13 +387,11 @@ fn read_assembly<const SIZE: usize>(
 
 fn read_old(reader: &mut Reader<'_>, inner: &mut Inner) -> Result<(), StateError> {
     for _ in 0..read_count(reader, MAX_OLD_CHAINS)? {
-        inner.old.push(OldChain {
-            serial: reader.u32()?,
-            header: HeaderKey::from_array(reader.array()?),
-            constants: *reader.array()?,
-            end: reader.u32()?,
-            day: Day::new(reader.u32()?),
-        });
+        let serial = reader.u32()?;
+        let header = HeaderKey::from_array(reader.array()?);
+        let constants = *reader.array()?;
+        let (end, day) = (reader.u32()?, Day::new(reader.u32()?));
+        inner.old.push(Ended { serial, constants, end, day }, &header);
     }
     Ok(())
 }

@@ -146,7 +146,7 @@ pub fn accept(
 ) -> Result<(Session, Vec<u8>), HandshakeError> {
     let greeting = Greeting::open(&contact.link.hello_key(), envelope)?;
     let pending = greeting
-        .accept(&contact.bob.device, &contact.prekey, &contact.link, TODAY)?
+        .accept(&contact.bob.device, &contact.prekey, &contact.link, TODAY, |_| false)?
         .open(None, TODAY)?;
     let content = pending.content().to_vec();
     let session = pending.commit(|_| Ok::<_, Infallible>(())).unwrap();

@@ -23,5 +23,5 @@ mod piece;
 
 pub(crate) use assembly::Assembly;
 pub(crate) use epoch::{EpochInfo, EpochTag};
-pub(crate) use phase::{Phase, Pq, RemoteKey, answering, keyed, offering};
+pub(crate) use phase::{Phase, Pq, RemoteKey, answering, keyed};
 pub(crate) use piece::{Outgoing, Run, read as read_run};

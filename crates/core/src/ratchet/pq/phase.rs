@@ -31,8 +31,10 @@ pub(crate) enum Phase {
     /// Offering; no key pair yet.
     Idle,
     /// Offering; the key goes out until pieces of a ciphertext come in.
+    /// `key` is `None` in a state that was stored and read: it is computed
+    /// from the seed when it is needed.
     Offering {
-        key: [u8; mlkem768::KEY],
+        key: Option<[u8; mlkem768::KEY]>,
         key_hash: [u8; 32],
         peer_has_key: bool,
         incoming: Option<CiphertextParts>,
@@ -84,6 +86,15 @@ impl Pq {
 
     /// Whether the next send has something to make first.
     pub(crate) fn has_work(&self) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Keyed(_) => true,
+            Phase::Offering { key: None, peer_has_key, .. } => !peer_has_key,
+            _ => false,
+        }
+    }
+
+    /// Whether that work begins an object, so that its first block is next.
+    pub(crate) fn begins_object(&self) -> bool {
         matches!(self.phase, Phase::Idle | Phase::Keyed(_))
     }
 
@@ -92,7 +103,13 @@ impl Pq {
         self.phase = match self.phase {
             Phase::Idle => {
                 rng.fill_bytes(self.seed.expose_mut());
-                offering(&self.seed, false, None)
+                let key = *mlkem768::encapsulation_key(&self.seed).as_bytes();
+                let key_hash = key_hash(&key);
+                Phase::Offering { key: Some(key), key_hash, peer_has_key: false, incoming: None }
+            }
+            Phase::Offering { key: None, key_hash, peer_has_key, incoming } => {
+                let key = *mlkem768::encapsulation_key(&self.seed).as_bytes();
+                Phase::Offering { key: Some(key), key_hash, peer_has_key, incoming }
             }
             Phase::Keyed(remote) => answer(&remote, rng, &mut self.shared),
             other => other,
@@ -103,7 +120,7 @@ impl Pq {
     pub(crate) fn outgoing(&self, epoch: u32) -> Option<Outgoing<'_>> {
         let epoch = epoch.checked_add(1)?;
         match &self.phase {
-            Phase::Offering { key, key_hash, peer_has_key: false, .. } => {
+            Phase::Offering { key: Some(key), key_hash, peer_has_key: false, .. } => {
                 Some(Outgoing { kind: Kind::Key, epoch, tag: truncate(key_hash), object: key })
             }
             Phase::Answering { ciphertext, ciphertext_hash, .. } => Some(Outgoing {
@@ -142,11 +159,12 @@ impl Pq {
     /// the next epoch, `stepped` whether it began a new chain.
     pub(crate) fn is_changed_by(&self, run: Option<&Run<'_>>, stepped: bool) -> bool {
         match (&self.phase, run) {
-            (Phase::Offering { peer_has_key, incoming, .. }, Some(run)) => {
-                run.kind == Kind::Ciphertext
-                    && (!peer_has_key || CiphertextParts::lacks(incoming.as_ref(), run))
+            (Phase::Offering { peer_has_key, incoming, .. }, run) => {
+                match run.filter(|run| run.kind == Kind::Ciphertext) {
+                    Some(run) => !peer_has_key || CiphertextParts::lacks(incoming.as_ref(), run),
+                    None => stepped && *peer_has_key,
+                }
             }
-            (Phase::Offering { peer_has_key, .. }, None) => stepped && *peer_has_key,
             (Phase::Waiting { incoming }, Some(run)) => {
                 run.kind == Kind::Key && KeyParts::lacks(incoming.as_ref(), run)
             }
@@ -200,7 +218,7 @@ impl Pq {
 
     fn take_ciphertext(
         &mut self,
-        key: [u8; mlkem768::KEY],
+        key: Option<[u8; mlkem768::KEY]>,
         key_hash: [u8; 32],
         parts: CiphertextParts,
     ) -> Phase {
@@ -223,17 +241,6 @@ impl Pq {
 /// A run of an encapsulation key that is not the one we know.
 fn is_other_key(run: &Run<'_>, key_hash: &[u8; 32]) -> bool {
     run.kind == Kind::Key && run.tag != truncate::<TAG>(key_hash)
-}
-
-/// The phase in which the key of `seed` goes out.
-pub(crate) fn offering(
-    seed: &KemSeed,
-    peer_has_key: bool,
-    incoming: Option<CiphertextParts>,
-) -> Phase {
-    let key = *mlkem768::encapsulation_key(seed).as_bytes();
-    let key_hash = key_hash(&key);
-    Phase::Offering { key, key_hash, peer_has_key, incoming }
 }
 
 /// A peer's key, if it passes the modulus check.
