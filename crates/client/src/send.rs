@@ -31,8 +31,8 @@ impl Shared {
     async fn make_mailboxes(&self) -> Result<(), Error> {
         for plan in self.core.ask(|e| e.pending_mailboxes()).await? {
             self.make_mailbox(&plan).await?;
-            let (mailbox, now) = (plan.secret.mailbox(), self.core.now());
-            self.core.change(move |e| e.mailbox_created(&mailbox, now)).await?;
+            let mailbox = plan.secret.mailbox();
+            self.core.change(move |e| e.mailbox_created(&mailbox)).await?;
             self.resubscribe.notify_one();
         }
         Ok(())

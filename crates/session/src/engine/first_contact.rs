@@ -204,6 +204,7 @@ pub(super) fn add_contact(
         list_record: peer.list.record().to_bytes().to_vec(),
         verified: false,
         rolled_back: false,
+        moved: false,
         needs_reset: false,
         mailbox,
         devices: Vec::new(),

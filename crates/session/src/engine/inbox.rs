@@ -215,6 +215,9 @@ impl<R: CryptoRng> Inbox<'_, R> {
             match self.open_in(tx, &session, envelope)? {
                 Outcome::Foreign => {}
                 Outcome::Opened(message) => {
+                    if let Purpose::Contact(contact) = row.purpose {
+                        has_moved(tx, ContactId::new(contact))?;
+                    }
                     self.retry_parked(tx, mailbox, &session)?;
                     return Ok(Outcome::Opened(message));
                 }
@@ -349,15 +352,16 @@ impl<R: CryptoRng> Inbox<'_, R> {
         save_session(tx, contact, &session)?;
         let session = SessionRef { id: *id.as_bytes(), peer_has: true };
         add_session(tx, contact, peer, session)?;
-        match known {
-            None => greet(tx, self.rng, contact, self.name, self.now)?,
-            // They have the link's address again; ours is better.
-            Some(contact) => tell_mailbox(tx, self.rng, contact, self.now)?,
+        // Before anything else, so that whoever has read a reply of ours writes to where no other
+        // contact does.
+        tell_mailbox(tx, self.rng, contact, self.now)?;
+        if known.is_none() {
+            greet(tx, self.rng, contact, self.name, self.now)?;
         }
         handle(tx, contact, &content)
     }
 
-    /// A new contact gets a mailbox of its own; they are told of it once the relay has it.
+    /// A new contact gets a mailbox of its own.
     fn welcome(
         &mut self,
         tx: &mut dyn Transaction,
@@ -376,14 +380,16 @@ fn prekey_key(link: u64, bundle: BundleId) -> Vec<u8> {
     key2(&key1(link), bundle.as_bytes())
 }
 
-/// Sessions that may write into this mailbox, newest first: a contact's into its own, and any into
-/// a link's, where contacts write until they have heard of their own.
+/// Sessions that may write into this mailbox: a contact's into its own, and any into a link's,
+/// where contacts write until they have heard of their own; those that have not used their own
+/// yet come first, the newest of them at the head.
 fn candidates(tx: &dyn Transaction, row: &MailboxRow) -> Result<Vec<[u8; 32]>, EngineError> {
     let contacts = match row.purpose {
         Purpose::Contact(contact) => vec![load_contact(tx, ContactId::new(contact))?],
         Purpose::Link(_) => {
             let mut all: Vec<_> = all_contacts(tx)?.into_iter().map(|(_, row)| row).collect();
             all.reverse();
+            all.sort_by_key(|row| row.moved);
             all
         }
         Purpose::Adding => Vec::new(),
@@ -391,6 +397,16 @@ fn candidates(tx: &dyn Transaction, row: &MailboxRow) -> Result<Vec<[u8; 32]>, E
     let devices = contacts.iter().flat_map(|contact| &contact.devices);
     let sessions = devices.flat_map(|device| device.sessions.iter().rev());
     Ok(sessions.map(|session| session.id).take(MAX_SESSIONS_TRIED).collect())
+}
+
+/// Notes that a contact writes into their own mailbox.
+fn has_moved(tx: &mut dyn Transaction, contact: ContactId) -> Result<(), EngineError> {
+    let mut row = load_contact(tx, contact)?;
+    if !row.moved {
+        row.moved = true;
+        save_contact(tx, contact, &row)?;
+    }
+    Ok(())
 }
 
 /// A session did not open an envelope.

@@ -73,7 +73,8 @@ pub(super) fn new_mailbox(
     Ok((id, Routing { relay, capability }))
 }
 
-/// Tells a contact to write into their own mailbox from now on, if it exists.
+/// Tells a contact to write into their own mailbox from now on. Nothing goes out to a contact
+/// before their mailbox exists.
 pub(super) fn tell_mailbox(
     tx: &mut dyn Transaction,
     rng: &mut impl CryptoRng,
@@ -82,9 +83,6 @@ pub(super) fn tell_mailbox(
 ) -> Result<(), EngineError> {
     let mailbox = load_contact(tx, contact)?.mailbox;
     let row: MailboxRow = must(tx, Table::Mailboxes, &mailbox)?;
-    if !row.live {
-        return Ok(());
-    }
     let content = Content {
         id: MessageId::from_bytes(random(rng)),
         sent_at: now,
@@ -132,27 +130,16 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         Ok(plans?)
     }
 
-    /// The relay has made a mailbox. If it is a contact's, they are told to write there.
+    /// The relay has made a mailbox: what waits for its contact may go out, first of all the word
+    /// to write there.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn mailbox_created(
-        &mut self,
-        mailbox: &MailboxId,
-        now: UnixMillis,
-    ) -> Result<(), EngineError> {
-        let rng = &mut self.rng;
+    pub fn mailbox_created(&mut self, mailbox: &MailboxId) -> Result<(), EngineError> {
         self.store.transaction(|tx| {
             let mut row: MailboxRow = must(tx, Table::Mailboxes, mailbox.as_bytes())?;
-            if row.live {
-                return Ok(());
-            }
             row.live = true;
-            save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?;
-            match row.purpose {
-                Purpose::Contact(contact) => tell_mailbox(tx, rng, ContactId::new(contact), now),
-                Purpose::Link(_) | Purpose::Adding => Ok(()),
-            }
+            Ok(save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?)
         })
     }
 

@@ -9,8 +9,8 @@ use undertone_wire::{RelayAddress, WriteCapability};
 use super::contacts::{all_contacts, load_contact};
 use super::events::emit;
 use super::rows::{
-    ContactRow, DeviceRow, OutRow, OutState, Secret, SentRow, SessionRow, corrupt, decode, key1,
-    key2, load, must, next_number, number, outgoing_key, save,
+    ContactRow, DeviceRow, MailboxRow, OutRow, OutState, Secret, SentRow, SessionRow, corrupt,
+    decode, key1, key2, load, must, next_number, number, outgoing_key, save,
 };
 use super::{Engine, EngineError, day, random};
 use crate::content::{Body, Content, MAX_IDS, MAX_TEXT};
@@ -326,6 +326,10 @@ fn next_delivery(
     contact: ContactId,
 ) -> Result<Option<Delivery>, EngineError> {
     let contact_row = load_contact(tx, contact)?;
+    let mailbox: MailboxRow = must(tx, Table::Mailboxes, &contact_row.mailbox)?;
+    if !mailbox.live {
+        return Ok(None);
+    }
     let first = tx.scan(Table::Outbox, &key1(contact.get()), None, Order::Ascending, 1)?;
     let Some(first) = first.first() else {
         return Ok(None);

@@ -76,6 +76,8 @@ pub(super) struct ContactRow {
     pub(super) rolled_back: bool,
     /// A session showed that it has to start anew, and the person was told.
     pub(super) needs_reset: bool,
+    /// They have written into their own mailbox.
+    pub(super) moved: bool,
     /// The mailbox here that is theirs to write into.
     pub(super) mailbox: [u8; 32],
     /// Their devices; one in this version.

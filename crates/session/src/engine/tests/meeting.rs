@@ -219,3 +219,27 @@ fn a_link_that_was_being_made_when_the_program_ended_is_gone() {
         .unwrap();
     assert!(left.is_empty());
 }
+
+/// Whoever has read anything from us knows where to write.
+#[test]
+fn the_first_reply_tells_the_contact_its_own_mailbox_and_waits_until_that_exists() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::SingleUse);
+    let at_alice = relay.add(&mut alice, &link);
+    relay.send(&mut alice);
+    relay.push(&mut bob);
+    let at_bob = only(&mut bob);
+    // The mailbox is not made yet: nothing goes out, not even the acknowledgement that is owed.
+    assert!(bob.next_delivery(at_bob).unwrap().is_none());
+    for plan in bob.pending_mailboxes().unwrap() {
+        relay.make(plan.secret.mailbox(), &plan.capabilities);
+        bob.mailbox_created(&plan.secret.mailbox()).unwrap();
+    }
+    let first = bob.next_delivery(at_bob).unwrap().unwrap();
+    relay.deliver(&first);
+    relay.push(&mut alice);
+    alice.queue_text(at_alice, "to your own", NOW).unwrap();
+    let delivery = alice.next_delivery(at_alice).unwrap().unwrap();
+    let mailbox = relay.capabilities[&delivery.capability.hash()];
+    assert_eq!(mailbox, bob.mailbox_of(at_bob).unwrap().unwrap().secret.mailbox());
+}

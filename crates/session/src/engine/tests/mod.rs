@@ -176,7 +176,7 @@ impl Relay {
     fn send(&mut self, from: &mut Person) -> u64 {
         for plan in again(|| from.pending_mailboxes()) {
             self.make(plan.secret.mailbox(), &plan.capabilities);
-            again(|| from.mailbox_created(&plan.secret.mailbox(), NOW));
+            again(|| from.mailbox_created(&plan.secret.mailbox()));
         }
         let mut sent = 0;
         for contact in again(|| from.contacts_to_send_to()) {
