@@ -405,3 +405,43 @@ async fn a_pass_of_a_started_client_says_that_the_relay_is_away() {
     bob.close().await;
     stage.end().await;
 }
+
+/// Every file below a directory.
+fn walk(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { walk(&path, found) } else { found.push(path) }
+    }
+}
+
+/// At rest a profile is ciphertext, but for the files that were received: they are the person's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_at_rest_in_a_profile_is_ciphertext() {
+    let stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    let source = stage.dir("plan.txt");
+    fs::write(&source, "the canary in the file").unwrap();
+    ada.send_text(to_bob, "the canary in the text").await.unwrap();
+    ada.send_file(to_bob, &source).await.unwrap();
+    let label = Some("the canary on the link".to_owned());
+    let link = ada.invite(LinkKind::Reusable, label).await.unwrap().link;
+    let secret = *link.secret();
+    // Both while it is open (with its log not folded back) and when it is closed.
+    for closed in [false, true] {
+        if closed {
+            ada.clone().close().await;
+        }
+        let mut files = Vec::new();
+        walk(&stage.dir("Ada"), &mut files);
+        assert!(files.len() >= 4, "{files:?}");
+        for path in files {
+            let bytes = fs::read(&path).unwrap();
+            let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
+            assert!(!holds(b"canary") && !holds(b"plan.txt"), "{}", path.display());
+            assert!(!holds(&secret) && !holds(b"SQLite format"), "{}", path.display());
+        }
+    }
+    bob.close().await;
+    stage.end().await;
+}
