@@ -301,7 +301,7 @@ impl From<StoreError> for Error {
     }
 }
 
-/// Without what the caller knows beside (directory, query); see [`Error::for_contact`].
+/// Without what the caller knows beside (directory, query); `asked_for` fills it in.
 impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         match error {

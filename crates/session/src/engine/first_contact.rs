@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{
-    AccountFingerprint, Bundle, DeviceList, IdentityError, LinkSecret, ListRecord,
-    Routing as CoreRouting, Session, initiate,
+    AccountFingerprint, Bundle, DeviceList, LinkSecret, ListRecord, Routing as CoreRouting,
+    Session, initiate,
 };
 use undertone_wire::{FetchCapability, RelayAddress, TakeId};
 
@@ -108,7 +108,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let mut peer = Peer {
                 list: bundle.list().clone(),
                 account: *bundle.list().account().as_bytes(),
-                device: first_device(bundle.list())?,
+                device: bundle.device().to_bytes().to_vec(),
                 route: Secret::new(bundle.reply().as_bytes()),
                 name,
                 by_them: false,
@@ -164,12 +164,6 @@ pub(super) struct Peer {
     pub(super) route: Secret,
     pub(super) name: Option<String>,
     pub(super) by_them: bool,
-}
-
-/// The device that made the bundle: accounts have one in this version.
-fn first_device(list: &DeviceList) -> Result<Vec<u8>, EngineError> {
-    let device = list.devices().first().ok_or(IdentityError::NotListed)?;
-    Ok(device.keys().to_bytes().to_vec())
 }
 
 /// What is known of a contact's device list.
