@@ -455,3 +455,44 @@ async fn expiry_has_a_floor_of_its_own() -> Test {
     relay.shutdown().await.unwrap();
     Ok(())
 }
+
+/// Many requests on one connection at once: each is answered, each envelope comes once, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_requests_in_flight_are_all_answered() -> Test {
+    const ENVELOPES: u32 = 4096;
+    const IN_FLIGHT: u32 = 256;
+    let directory = tempfile::tempdir()?;
+    let relay = start(directory.path()).await;
+    let alice = mailbox(1);
+    let (sender, owner) = (connect(relay.address()).await, connect(relay.address()).await);
+    owner.owner(create(&alice, &token(&relay), &[10]), &[&alice]).await?;
+    let mut senders = tokio::task::JoinSet::new();
+    for first in 0..IN_FLIGHT {
+        let sender = sender.clone();
+        senders.spawn(async move {
+            for number in (first..ENVELOPES).step_by(IN_FLIGHT as usize) {
+                sender.deliver(&capability(10), envelope(number)).await?;
+            }
+            Ok::<_, ClientError>(())
+        });
+    }
+    while let Some(sent) = senders.join_next().await {
+        sent??;
+    }
+    let mut pushes = owner.pushes().unwrap();
+    let state0 = owner.mailboxes(subscribe(&alice, 512), &[&alice]).await?[0].unwrap();
+    assert_eq!(state0.head.get(), u64::from(ENVELOPES));
+    let mut seen = std::collections::BTreeSet::new();
+    for expected in 1..=u64::from(ENVELOPES) {
+        let (seq, number) = next_envelope(&mut pushes, &alice).await;
+        assert_eq!(seq, expected);
+        assert!(seen.insert(number), "{number} came twice");
+        if seq % 256 == 0 {
+            owner.acknowledge(ack(&alice, &state0, seq)).await?;
+        }
+    }
+    let after = state(&owner, &alice).await.unwrap();
+    assert_eq!((after.acknowledged.get(), after.bytes), (u64::from(ENVELOPES), 0));
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
