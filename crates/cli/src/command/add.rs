@@ -21,7 +21,14 @@ pub(super) async fn run(add: Add, client: &Client, output: &Output) -> Written {
                 contact.id
             )
         },
-        || json::contact(&contact),
+        || {
+            let mut value = json::contact(&contact);
+            if let Some(object) = value.as_object_mut() {
+                let why_queued = greeted.as_ref().err().map(undertone::Error::code);
+                object.insert("greeting_queued".into(), why_queued.into());
+            }
+            value
+        },
     )?;
     if let Err(error) = greeted {
         output.remark(&format!("The greeting is queued: {}", safe_text::line(&error.to_string())));

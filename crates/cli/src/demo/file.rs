@@ -13,7 +13,7 @@ use crate::args;
 use crate::failure::Failure;
 
 /// What is sent if nothing else is named.
-const README: &[u8] = include_bytes!("../../README.md");
+const README: &[u8] = include_bytes!("../../../../README.md");
 
 /// Bytes of the file in one needle.
 const PIECE: usize = 48;

@@ -35,10 +35,7 @@ use story::Story;
 
 /// Runs the demonstration in a fresh directory, which goes unless it is kept or something failed.
 pub(crate) async fn run(demo: Demo, output: &Output) -> Written {
-    let root = tempfile::Builder::new()
-        .prefix("undertone-demo-")
-        .tempdir()
-        .map_err(|error| failed(format!("no directory can be made ({error})")))?;
+    let root = fresh_directory()?;
     let result = tokio::select! {
         result = perform(&demo, root.path(), output) => result,
         _ = tokio::signal::ctrl_c() => return Err(failed("interrupted".into())),
@@ -56,6 +53,15 @@ pub(crate) async fn run(demo: Demo, output: &Output) -> Written {
             )))
         }
     }
+}
+
+/// A directory that only this person can look into: profiles are in it, and the frames.
+fn fresh_directory() -> Result<TempDir, Failure> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("undertone-demo-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir().map_err(|error| failed(format!("no directory can be made ({error})")))
 }
 
 /// Plays, checks, searches and reports. The relay that is given back holds the same store.
