@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use getrandom::SysRng;
 use sha2::{Digest, Sha256};
 use undertone_core::bounds::FILE_CHUNK;
+use undertone_core::rand_core::UnwrapErr;
 use undertone_core::{FileKey, FileOpener, FileSealer, blob_len};
 use undertone_session::content::{Attachment, BlobKeyBytes, MAX_FILE_NAME};
 use undertone_session::engine::{Download, OutgoingFile, Upload};
@@ -57,16 +59,18 @@ pub(crate) fn safe_name(name: &str) -> String {
     if safe.is_empty() { "file".to_owned() } else { safe.to_owned() }
 }
 
-/// Reads a file as a stream into `aside`, encrypted. Returns the commitment and the blob's hash.
-fn encrypt(
-    source: &Path,
-    aside: &Path,
-    key: &BlobKeyBytes,
-    size: u64,
-) -> Result<([u8; 32], [u8; 32]), Error> {
+/// A blob that was made: its key, its first bytes and its hash.
+struct Encrypted {
+    key: BlobKeyBytes,
+    commitment: [u8; 32],
+    sha256: [u8; 32],
+}
+
+/// Reads a file as a stream into `aside`, encrypted under a key of its own.
+fn encrypt(source: &Path, aside: &Path, size: u64) -> Result<Encrypted, Error> {
     let unreadable = |reason: String| Error::FileUnreadable { path: source.to_path_buf(), reason };
     let mut input = File::open(source).map_err(|e| unreadable(e.to_string()))?;
-    let mut sealer = FileSealer::new(&FileKey::from_bytes(key.as_bytes()), size)
+    let (mut sealer, key) = FileSealer::new(size, &mut UnwrapErr(SysRng))
         .map_err(|_| Error::FileTooLarge { size, max: MAX_BLOB })?;
     let mut output = File::create(aside).map_err(|e| disk(aside, &e))?;
     let mut hash = Sha256::new();
@@ -96,7 +100,8 @@ fn encrypt(
         return Err(unreadable("it became longer while it was read".into()));
     }
     output.sync_all().map_err(|e| disk(aside, &e))?;
-    Ok((commitment, hash.finalize().into()))
+    let key = BlobKeyBytes::new(*key.as_bytes());
+    Ok(Encrypted { key, commitment, sha256: hash.finalize().into() })
 }
 
 /// What is to be sent: a file, readable, small enough.
@@ -134,17 +139,17 @@ impl Shared {
         contact: ContactId,
         source: PathBuf,
     ) -> Result<MessageId, Error> {
-        let (blob, key) = self.core.ask(move |e| e.contact(contact).map(|_| e.new_file())).await?;
+        let blob = self.core.ask(move |e| e.contact(contact).map(|_| e.new_file())).await?;
         let blobs = profile::blobs(&self.dir);
         let file = blocking(move || {
             let info = inspect(&source)?;
             let place = blobs.join(name_of(&blob));
             let aside = place.with_extension("part");
-            let made = encrypt(&source, &aside, &key, info.size);
+            let made = encrypt(&source, &aside, info.size);
             if made.is_err() {
                 let _ = fs::remove_file(&aside);
             }
-            let (commitment, sha256) = made?;
+            let Encrypted { key, commitment, sha256 } = made?;
             fs::rename(&aside, &place).map_err(|e| disk(&place, &e))?;
             keyslot::sync_dir(&blobs)?;
             Ok(OutgoingFile { blob, key, commitment, sha256, info })

@@ -310,7 +310,7 @@ fn secrets_do_not_print() {
         format!("{:?}", contact.prekey),
         format!("{:?}", contact.bob.device),
         format!("{:?}", contact.session),
-        format!("{:?}", FileKey::generate(rng)),
+        format!("{:?}", FileSealer::new(1, rng).unwrap().1),
     ];
     let secret = contact.link.as_bytes();
     for text in texts {

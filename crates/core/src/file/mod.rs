@@ -32,8 +32,7 @@ secret! {
 const COMMITMENT: usize = 32;
 
 impl FileKey {
-    /// A new key.
-    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+    fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut key = Self::blank();
         rng.fill_bytes(key.expose_mut());
         key

@@ -81,8 +81,8 @@ mod tests {
     use crate::testing::TestRng;
 
     fn sealed(content: &[u8]) -> (FileKey, [u8; 32], Vec<Vec<u8>>) {
-        let key = FileKey::generate(&mut TestRng::new(5));
-        let mut sealer = FileSealer::new(&key, content.len() as u64).unwrap();
+        let rng = &mut TestRng::new(5);
+        let (mut sealer, key) = FileSealer::new(content.len() as u64, rng).unwrap();
         let mut rest = content;
         let mut chunks = Vec::new();
         while sealer.remaining_chunks() > 0 {
@@ -142,11 +142,11 @@ mod tests {
 
     #[test]
     fn r_807_r_801_lengths() {
-        let key = FileKey::from_bytes(&[1; 32]);
-        let mut sealer = FileSealer::new(&key, 10).unwrap();
+        let rng = &mut TestRng::new(6);
+        let (mut sealer, _) = FileSealer::new(10, rng).unwrap();
         assert_eq!(sealer.seal_next(&[0; 9]), Err(FileError::ContentLength));
         assert_eq!(sealer.seal_next(&[0; 11]), Err(FileError::ContentLength));
         assert!(sealer.seal_next(&[0; 10]).is_ok());
-        assert_eq!(FileSealer::new(&key, u64::MAX).err(), Some(FileError::TooLong));
+        assert_eq!(FileSealer::new(u64::MAX, rng).err(), Some(FileError::TooLong));
     }
 }

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use rand_core::CryptoRng;
+
 use super::{FileError, FileKey, Layout, StreamKey, nonce};
 use crate::primitives::aead::{self, TAG};
 
@@ -18,18 +20,17 @@ pub struct FileSealer {
 }
 
 impl FileSealer {
-    /// Starts a blob for exactly `content_len` bytes. A key must serve for
-    /// one file only.
+    /// Starts a blob for exactly `content_len` bytes, under a fresh key. There
+    /// is no other way: the nonces are counters, so a key that sealed a second
+    /// content would give both away. What was interrupted is begun anew.
     ///
     /// # Errors
     /// [`FileError::TooLong`].
-    pub fn new(key: &FileKey, content_len: u64) -> Result<Self, FileError> {
-        Ok(Self {
-            key: key.stream_key(),
-            commitment: key.commitment(),
-            layout: Layout::of(content_len)?,
-            next: 0,
-        })
+    pub fn new(content_len: u64, rng: &mut impl CryptoRng) -> Result<(Self, FileKey), FileError> {
+        let layout = Layout::of(content_len)?;
+        let key = FileKey::generate(rng);
+        let (stream, commitment) = (key.stream_key(), key.commitment());
+        Ok((Self { key: stream, commitment, layout, next: 0 }, key))
     }
 
     /// The first 32 bytes of the blob.

@@ -1,6 +1,7 @@
 //! The inbox. An envelope is opened, its message stored and the ratchet advanced in one
 //! transaction, with the mailbox's floor; only then is the relay told that it may forget it.
 
+use undertone_core::bounds::MAX_HEADER_TRIALS;
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{
     BundleId, Day, Greeting, HandshakeError, OpenError, PendingAccept, PrekeySecret, Session,
@@ -29,8 +30,8 @@ use crate::store::{Order, Store, StoreError, Table, Transaction};
 /// A sender of junk can fill no more than this.
 const MAX_PARKED: usize = 256;
 
-/// Sessions whose header keys are tried for one envelope. A session has at most ten keys, nearly
-/// always two; the design's bound is 64 trials.
+/// Sessions that are loaded for one envelope. A session has at most ten header keys and at least
+/// one; the bound on the trials themselves is [`MAX_HEADER_TRIALS`].
 const MAX_SESSIONS_TRIED: usize = 32;
 
 /// What became of a push.
@@ -211,8 +212,9 @@ impl<R: CryptoRng> Inbox<'_, R> {
         row: &MailboxRow,
         envelope: &[u8],
     ) -> Result<Outcome, EngineError> {
+        let mut trials = MAX_HEADER_TRIALS;
         for session in candidates(tx, row)? {
-            match self.open_in(tx, &session, envelope)? {
+            match self.open_in(tx, &session, envelope, &mut trials)? {
                 Outcome::Foreign => {}
                 Outcome::Opened(message) => {
                     if let Purpose::Contact(contact) = row.purpose {
@@ -238,24 +240,36 @@ impl<R: CryptoRng> Inbox<'_, R> {
             tx.scan(Table::Parked, mailbox.as_bytes(), None, Order::Ascending, MAX_PARKED)?;
         for row in rows {
             let parked: ParkedRow = decode(Table::Parked, &row.value)?;
-            if self.open_in(tx, session, &parked.envelope)? != Outcome::Foreign {
+            let mut trials = MAX_HEADER_TRIALS;
+            if self.open_in(tx, session, &parked.envelope, &mut trials)? != Outcome::Foreign {
                 tx.delete(Table::Parked, &row.key)?;
             }
         }
         Ok(())
     }
 
-    /// Opens in one session, if it is for it.
+    /// Opens in one session, if it is for it and its header keys are within the `trials` left.
     fn open_in(
         &mut self,
         tx: &mut dyn Transaction,
         id: &[u8; 32],
         envelope: &[u8],
+        trials: &mut usize,
     ) -> Result<Outcome, EngineError> {
+        if *trials == 0 {
+            return Ok(Outcome::Foreign);
+        }
         let mut row: SessionRow = must(tx, Table::Sessions, id)?;
         let contact = ContactId::new(row.contact);
         let mut session =
             Session::from_bytes(row.state.bytes()).map_err(|_| corrupt("a session's state"))?;
+        match trials.checked_sub(session.header_keys()) {
+            Some(left) => *trials = left,
+            None => {
+                *trials = 0;
+                return Ok(Outcome::Foreign);
+            }
+        }
         let pending = match session.open(envelope, self.today) {
             Ok(pending) => pending,
             Err(error) => return refused(tx, contact, error),
@@ -285,7 +299,8 @@ impl<R: CryptoRng> Inbox<'_, R> {
         let digest = undertone_core::BundleDigest::from_bytes(prekey.digest);
         let id = greeting.session_id(&digest);
         if tx.get(Table::Sessions, id.as_bytes())?.is_some() {
-            let outcome = self.open_in(tx, id.as_bytes(), greeting.envelope())?;
+            let mut trials = MAX_HEADER_TRIALS;
+            let outcome = self.open_in(tx, id.as_bytes(), greeting.envelope(), &mut trials)?;
             if matches!(outcome, Outcome::Opened(_)) {
                 self.retry_parked(tx, mailbox, id.as_bytes())?;
             }

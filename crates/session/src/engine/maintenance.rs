@@ -2,11 +2,15 @@
 
 use undertone_core::bounds::RETENTION_DAYS;
 use undertone_core::rand_core::CryptoRng;
+use undertone_core::{Day, Session};
 
 use super::contacts::for_each;
 use super::links::{load_link, remove_link};
 use super::outbox::advance;
-use super::rows::{LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, SentRow, decode, number};
+use super::rows::{
+    LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, Secret, SentRow, SessionRow, corrupt,
+    decode, must, number, save,
+};
 use super::{Engine, EngineError, day};
 use crate::ids::UnixMillis;
 use crate::message::MessageState;
@@ -65,9 +69,27 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             for message in expired {
                 advance(tx, message, MessageState::Expired)?;
             }
-            Ok(())
+            expire_sessions(tx, day(now))
         })
     }
+}
+
+/// Drops message and header keys that nothing can still arrive for, in sessions that are quiet.
+fn expire_sessions(tx: &mut dyn Transaction, today: Day) -> Result<(), EngineError> {
+    for id in matching(tx, Table::Sessions, |value| {
+        let row: SessionRow = decode(Table::Sessions, value)?;
+        let session = Session::from_bytes(row.state.bytes());
+        Ok(session.map_err(|_| corrupt("a session's state"))?.has_expired(today))
+    })? {
+        let mut row: SessionRow = must(tx, Table::Sessions, &id)?;
+        let mut session =
+            Session::from_bytes(row.state.bytes()).map_err(|_| corrupt("a session's state"))?;
+        session.expire(today, |state| {
+            row.state = Secret::new(&state.to_bytes());
+            save(tx, Table::Sessions, &id, &row)
+        })?;
+    }
+    Ok(())
 }
 
 fn matching(

@@ -76,9 +76,9 @@ pub struct Download {
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
-    /// A random id and key for a file that is about to be encrypted.
-    pub fn new_file(&mut self) -> ([u8; 32], BlobKeyBytes) {
-        (random(&mut self.rng), BlobKeyBytes::new(random(&mut self.rng)))
+    /// A random id for a file that is about to be encrypted.
+    pub fn new_file(&mut self) -> [u8; 32] {
+        random(&mut self.rng)
     }
 
     /// Queues a file whose ciphertext is on stable storage.
