@@ -65,3 +65,23 @@ impl core::fmt::Display for RoutingTooLong {
 }
 
 impl core::error::Error for RoutingTooLong {}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A route of any length, past the check.
+    pub(crate) fn unchecked(len: usize) -> Routing {
+        Routing(zeroize::Zeroizing::new(alloc::vec![7; len]))
+    }
+
+    #[test]
+    fn r_110_a_route_over_the_bound() {
+        let bytes = [7; MAX_ROUTING + 1];
+        assert_eq!(Routing::new(&bytes[1..]).map(|route| route.as_bytes().len()), Ok(MAX_ROUTING));
+        assert!(Routing::new(&[]).is_ok());
+        let refused = Routing::new(&bytes);
+        assert_eq!(refused.as_ref().err(), Some(&RoutingTooLong));
+        assert_eq!(refused.map_err(RoutingTooLong::code).err(), Some("R-110"));
+    }
+}

@@ -5,6 +5,30 @@ use core::convert::Infallible;
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 
+use crate::day::Day;
+use crate::identity::{AccountSecret, DeviceList, DeviceSecret, LocalDevice};
+
+/// The day on which everything happens.
+pub(crate) const TODAY: Day = Day::new(20_000);
+
+/// An account with one device, and copies of that device's keys: what
+/// somebody needs who signs what the public functions would not.
+pub(crate) struct Person {
+    pub(crate) account: AccountSecret,
+    pub(crate) secret: DeviceSecret,
+    pub(crate) device: LocalDevice,
+}
+
+impl Person {
+    pub(crate) fn new(rng: &mut TestRng) -> Self {
+        let account = AccountSecret::generate(rng);
+        let secret = DeviceSecret::generate(rng);
+        let list = DeviceList::issue(&account, None, 1_000, &[secret.public()]).unwrap();
+        let copy = DeviceSecret::from_bytes(&secret.to_bytes());
+        Self { account, secret, device: LocalDevice::new(copy, list).unwrap() }
+    }
+}
+
 /// A reproducible generator: SHA-256 over seed and counter.
 pub(crate) struct TestRng {
     seed: u64,

@@ -6,6 +6,8 @@ mod greeting;
 mod identity_block;
 mod initiate;
 mod schedule;
+#[cfg(test)]
+mod tests;
 mod transcript;
 
 pub use error::HandshakeError;

@@ -6,6 +6,8 @@ mod device;
 mod error;
 mod list;
 mod safety_number;
+#[cfg(test)]
+mod tests;
 
 pub use account::{AccountFingerprint, AccountKey, AccountSecret};
 pub use device::{DeviceKeys, DeviceSecret, LocalDevice};

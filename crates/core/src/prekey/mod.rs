@@ -4,6 +4,8 @@
 mod bundle;
 mod error;
 mod secret;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use bundle::{Bundle, BundleDigest, BundleId, BundleKind, CheckedBundle};
 pub use error::BundleError;

@@ -189,5 +189,20 @@ mod tests {
         bytes[0] = 0xff;
         bytes[1] |= 0x0f;
         assert_eq!(mlkem768::EncapsulationKey::from_bytes(&bytes).err(), Some(InvalidKey));
+
+        let key = mlkem1024::encapsulation_key(&KemSeed::from_array(&[3; 64]));
+        let mut bytes = *key.as_bytes();
+        assert!(mlkem1024::EncapsulationKey::from_bytes(&bytes).is_ok());
+        // The last coefficient before the seed becomes 3,329, the least that
+        // is refused; 3,328 is not.
+        let last = mlkem1024::KEY - 32 - 2;
+        for (value, accepted) in [(3_328u16, true), (3_329, false)] {
+            let [high, low] = (value << 4).to_be_bytes();
+            bytes[last] = bytes[last] & 0x0f | low;
+            bytes[last + 1] = high;
+            let read = mlkem1024::EncapsulationKey::from_bytes(&bytes);
+            assert_eq!(read.err(), (!accepted).then_some(InvalidKey), "{value}");
+            bytes[last] &= 0x0f;
+        }
     }
 }
