@@ -35,6 +35,9 @@ mod session;
 mod simulation;
 mod skipped;
 mod state;
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "a test may panic")]
+mod tests;
 
 pub use error::{OpenError, RollbackSign, SealError, StateError};
 pub use open::PendingOpen;
