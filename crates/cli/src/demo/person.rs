@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use data_encoding::{BASE64_NOPAD, HEXLOWER, HEXUPPER};
 use undertone::{
@@ -15,6 +16,10 @@ use crate::failure::Failure;
 
 /// The cursor with which events are counted.
 const CURSOR: &str = "demo";
+
+/// Loopback answers in milliseconds. This is how long a client that was connected when the relay
+/// was killed takes to notice.
+const NETWORK: Duration = Duration::from_secs(3);
 
 /// More than the demonstration ever says.
 const ALL_MESSAGES: usize = 1000;
@@ -56,8 +61,9 @@ impl Person {
     }
 
     fn builder(&self) -> undertone::Builder {
-        let builder =
-            Client::builder(&self.directory).secret(Secret::Passphrase(self.passphrase.clone()));
+        let builder = Client::builder(&self.directory)
+            .secret(Secret::Passphrase(self.passphrase.clone()))
+            .timeout(NETWORK);
         match self.address {
             Some(address) => builder.bind(address),
             None => builder,
@@ -181,7 +187,7 @@ impl Person {
             needles.extend(address_needles(self.who, address));
         }
         needles.extend(self.identity_needles().await?);
-        // AUDIT
+        // The SDK does not list its keys yet; until it does, the check `search-covers-all` fails.
         Ok(needles)
     }
 }
