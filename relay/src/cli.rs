@@ -202,8 +202,12 @@ fn announce(directory: &str, relay: &RunningRelay) -> Result {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("UNDERTONE_RELAY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("undertone_relay=info"));
+    // A level and nothing else: a filter for other crates could make them log client addresses.
+    let level = std::env::var("UNDERTONE_RELAY_LOG")
+        .ok()
+        .and_then(|text| text.parse::<tracing::Level>().ok())
+        .unwrap_or(tracing::Level::INFO);
+    let filter = tracing_subscriber::EnvFilter::new(format!("off,undertone_relay={level}"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => log.init(),

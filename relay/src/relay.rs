@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn_proto::HashedConnectionIdGenerator;
 use tokio::task::JoinHandle;
 use undertone_wire::transport::{QuicLimits, server_config};
 use undertone_wire::{JoinAddress, RelayAddress};
@@ -93,7 +94,7 @@ impl Relay {
         let first_token = first_token(&mut store, &config)?;
         let blobs = BlobDirectory::open(&layout.blobs())?;
 
-        let endpoint = endpoint(&config, leaf.clone()).await?;
+        let endpoint = endpoint(&config, &identity, leaf.clone()).await?;
         let address = public_address(&config, &identity, endpoint.local_addr()?)?;
         write_private(&layout.address(), address.to_string().as_bytes())?;
 
@@ -160,7 +161,11 @@ fn first_token(
     Ok(Some(token))
 }
 
-async fn endpoint(config: &Config, leaf: Arc<Leaf>) -> Result<Endpoint, StartError> {
+async fn endpoint(
+    config: &Config,
+    identity: &Identity,
+    leaf: Arc<Leaf>,
+) -> Result<Endpoint, StartError> {
     let server = server_config(leaf, QuicLimits::default()).map_err(|_| StartError::Tls)?;
     let mut tries = 0;
     let socket = loop {
@@ -173,7 +178,10 @@ async fn endpoint(config: &Config, leaf: Arc<Leaf>) -> Result<Endpoint, StartErr
             Err(error) => return Err(StartError::Listen(config.listen, error)),
         }
     };
-    Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime))
+    let keys = identity.connection_keys();
+    let mut endpoint = EndpointConfig::new(Arc::new(keys.reset));
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(keys.ids)));
+    Endpoint::new(endpoint, Some(server), socket, Arc::new(TokioRuntime))
         .map_err(|error| StartError::Listen(config.listen, error))
 }
 

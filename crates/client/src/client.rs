@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Notify};
 use undertone_session::contact::{AccountId, Contact, SafetyNumberView};
+use undertone_session::engine::AuditSecret;
 use undertone_session::ids::{ContactId, MessageId};
 use undertone_session::link::{Link, LinkKind};
 use undertone_session::message::{Hold, Message, MessageState};
@@ -316,6 +317,17 @@ impl Client {
     ) -> Result<Vec<Message>, Error> {
         let history = self.core().ask(move |e| e.history(contact, before, limit)).await;
         history.map_err(|error| error.asked_for(&contact.to_string()))
+    }
+
+    /// Every key, capability, identity and name that this profile holds now.
+    ///
+    /// Only for tests and demonstrations that search a relay for what must not be there: what this
+    /// returns opens everything.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn dangerous_audit_secrets(&self) -> Result<Vec<AuditSecret>, Error> {
+        self.core().ask(|e| e.dangerous_audit_secrets()).await
     }
 
     /// What to compare with a contact.

@@ -59,6 +59,7 @@ pub use error::Error;
 pub use events::Events;
 
 pub use undertone_session::contact::{AccountId, Contact, ContactState, SafetyNumberView};
+pub use undertone_session::engine::{AuditClass, AuditSecret};
 pub use undertone_session::event::{Event, EventKind, ResetCause};
 pub use undertone_session::ids::{ContactId, EventSeq, MessageId, UnixMillis};
 pub use undertone_session::link::{Link, LinkError, LinkKind};

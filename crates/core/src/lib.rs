@@ -118,8 +118,8 @@ pub use prekey::{
 };
 pub use rand_core;
 pub use ratchet::{
-    OpenError, PendingOpen, PendingSeal, Role, RollbackSign, SealError, Session, SessionId,
-    StateError, StateView,
+    NamedSecret, OpenError, PendingOpen, PendingSeal, Role, RollbackSign, SealError, Session,
+    SessionId, StateError, StateView,
 };
 pub use routing::{Routing, RoutingTooLong};
 pub use zeroize;

@@ -1,7 +1,10 @@
 //! The link secret and what comes from it
 //! (`protocol-spec/03-prekeys.md`).
 
+use alloc::vec::Vec;
+
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use crate::label;
 use crate::primitives::kdf;
@@ -72,6 +75,19 @@ impl LinkSecret {
         let mut key = HelloKey::blank();
         self.derive(label::LINK_HELLO, key.expose_mut());
         key
+    }
+
+    /// The link's keys that no relay may ever see, with their names. Only for
+    /// tests and demonstrations that search other people's systems for what
+    /// must not be there.
+    pub fn dangerous_secrets(&self) -> [(&'static str, Zeroizing<Vec<u8>>); 4] {
+        let copy = |key: &[u8; 32]| Zeroizing::new(key.to_vec());
+        [
+            ("link secret", copy(self.expose())),
+            ("card key", copy(self.card_key().expose())),
+            ("hello key", copy(self.hello_key().expose())),
+            ("link's share of the handshake", copy(self.psk().expose())),
+        ]
     }
 
     pub(crate) fn psk(&self) -> LinkPsk {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ED25519, date_time_ymd,
@@ -33,6 +34,14 @@ const DAY: u64 = 86_400;
 pub(crate) struct Identity {
     root: KeyPair,
     fingerprint: RootFingerprint,
+}
+
+/// What QUIC needs beside certificates.
+pub(crate) struct ConnectionKeys {
+    /// Makes the tokens of stateless resets.
+    pub(crate) reset: hmac::Key,
+    /// Marks connection ids as this relay's, so that junk is dropped without an answer.
+    pub(crate) ids: u64,
 }
 
 fn damaged<E>(_: E) -> StoreFailure {
@@ -63,6 +72,17 @@ impl Identity {
     /// What clients pin.
     pub(crate) const fn fingerprint(&self) -> RootFingerprint {
         self.fingerprint
+    }
+
+    /// Keys for the transport that are the same after a restart: a client that was connected
+    /// learns within one round trip that its connection is gone (RFC 9000, section 10.3), and does
+    /// not wait for a timeout.
+    pub(crate) fn connection_keys(&self) -> ConnectionKeys {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, self.root.serialized_der());
+        let reset = hmac::sign(&root, b"undertone/1 stateless reset");
+        let ids = hmac::sign(&root, b"undertone/1 connection ids");
+        let ids = ids.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        ConnectionKeys { reset: hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref()), ids }
     }
 
     /// A fresh leaf key with its certificate, and the root's certificate behind it.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use data_encoding::{BASE64_NOPAD, HEXLOWER, HEXUPPER};
 use undertone::{
-    Client, Contact, EventKind, JoinAddress, Message, MessageId, NewProfile, Secret, SyncReport,
+    AuditClass, Client, Contact, EventKind, JoinAddress, Message, MessageId, NewProfile, Secret,
+    SyncReport,
 };
 use zeroize::Zeroizing;
 
@@ -187,7 +188,20 @@ impl Person {
             needles.extend(address_needles(self.who, address));
         }
         needles.extend(self.identity_needles().await?);
-        // The SDK does not list its keys yet; until it does, the check `search-covers-all` fails.
+        let client = self.client()?;
+        for held in bounded("listing keys", client.dangerous_audit_secrets()).await? {
+            let class = match held.class {
+                AuditClass::Secret => Class::Secret,
+                AuditClass::Capability => Class::Capability,
+                AuditClass::Identity => Class::Identity,
+                AuditClass::Name => Class::Name,
+            };
+            needles.push(Needle::new(
+                format!("{}: {}", self.who, held.label),
+                class,
+                held.bytes.as_slice(),
+            ));
+        }
         Ok(needles)
     }
 }

@@ -91,6 +91,15 @@ impl PrekeySecret {
         Ok(secret)
     }
 
+    /// The private keys, with their names. Only for tests and demonstrations
+    /// that search other people's systems for what must not be there.
+    pub fn dangerous_secrets(&self) -> [(&'static str, Zeroizing<Vec<u8>>); 2] {
+        [
+            ("X25519 prekey", Zeroizing::new(self.dh.expose().to_vec())),
+            ("ML-KEM seed of a prekey", Zeroizing::new(self.kem.expose().to_vec())),
+        ]
+    }
+
     /// The bundle's random name.
     pub fn id(&self) -> BundleId {
         self.id

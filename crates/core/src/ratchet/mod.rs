@@ -11,6 +11,7 @@
 //! | `body` | content, pieces and padding |
 //! | `seal`, `open` | one message out, one message in |
 //! | `state` | the stored form |
+//! | `secrets` | a list of what is secret, for searches |
 
 mod body;
 mod core;
@@ -23,6 +24,7 @@ mod open;
 mod pq;
 mod recent;
 mod seal;
+mod secrets;
 mod session;
 #[cfg(test)]
 #[allow(
@@ -42,6 +44,7 @@ mod tests;
 pub use error::{OpenError, RollbackSign, SealError, StateError};
 pub use open::PendingOpen;
 pub use seal::PendingSeal;
+pub use secrets::NamedSecret;
 pub use session::{Role, Session, SessionId};
 pub use state::StateView;
 

@@ -5,6 +5,7 @@
 //! as plain values ([`MailboxPlan`], [`Delivery`], …); their answers come back through the methods
 //! named beside them.
 
+mod audit;
 mod contacts;
 mod error;
 mod events;
@@ -21,6 +22,7 @@ mod transfers;
 #[cfg(test)]
 mod tests;
 
+pub use audit::{AuditClass, AuditSecret};
 pub use error::EngineError;
 pub use first_contact::AddPlan;
 pub use inbox::Received;
