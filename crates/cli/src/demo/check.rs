@@ -140,8 +140,8 @@ pub(super) fn coverage(search: &Search, own_addresses: bool) -> Check {
     Check::new("search-covers-all", missing.is_empty(), detail)
 }
 
-/// How much there must be of a class: two profiles with a session each, whose keys are listed
-/// after every exchange, have far more secrets than 50.
+/// How much there must be of a class. A run lists about 70 different secrets: two profiles with a
+/// session each, asked after every exchange. Far fewer would mean that the list broke.
 const fn fewest(class: Class) -> usize {
     match class {
         Class::Secret => 50,
