@@ -224,3 +224,46 @@ fn every_rule_has_a_test_that_exists() {
         }
     }
 }
+
+/// The row of a table that begins with this code span.
+fn row_of<'t>(text: &'t str, name: &str) -> &'t str {
+    let start = format!("| `{name}` |");
+    let mut rows = text.lines().filter(|line| line.starts_with(&start));
+    let row = rows.next().unwrap_or_else(|| panic!("01-primitives.md has no {name}"));
+    assert_eq!(rows.next(), None, "{name} stands there twice");
+    row
+}
+
+#[test]
+fn the_specification_has_every_label() {
+    let text = specification("01-primitives.md");
+    let source = read(&crate_root().join("src/label.rs"));
+    let labels: Vec<_> =
+        source.lines().filter_map(|line| line.trim().split_once(" = \"")).collect();
+    assert!(labels.len() > 20);
+    assert_eq!(text.matches("\n| `LABEL_").count(), labels.len());
+    for (name, rest) in labels {
+        let label = rest.trim_end_matches("\";");
+        assert_eq!(code_spans(row_of(&text, &format!("LABEL_{name}")))[1], label);
+    }
+}
+
+#[test]
+fn the_specification_has_every_bound() {
+    let text = specification("01-primitives.md");
+    let source = read(&crate_root().join("src/bounds.rs"));
+    let (mut named, mut compared) = (0, 0);
+    for line in source.lines().filter_map(|line| line.strip_prefix("pub const ")) {
+        let (name, rest) = line.split_once(':').unwrap();
+        let row = row_of(&text, name);
+        named += 1;
+        // A number; what is computed from others is compared by its name alone.
+        let value = rest.split_once(" = ").map_or("", |(_, value)| value.trim_end_matches(';'));
+        if let Ok(value) = value.replace('_', "").parse::<u64>() {
+            let cell = row.split('|').nth(2).unwrap().trim().replace(',', "");
+            assert_eq!(cell.parse(), Ok(value), "{name}");
+            compared += 1;
+        }
+    }
+    assert!(named > 20 && compared > 18);
+}

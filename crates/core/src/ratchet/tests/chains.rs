@@ -1,7 +1,7 @@
 //! Headers that no honest peer sends.
 
 use super::*;
-use crate::bounds::{MAX_SKIP, REMEMBERED_POSITIONS};
+use crate::bounds::{MAX_SKIP, REMEMBERED_POSITIONS, RETENTION_DAYS};
 use crate::ratchet::pq::Phase;
 
 #[test]
@@ -239,6 +239,26 @@ fn r_511_r_512_a_repeat_is_known_for_a_while() {
     pass(&mut bob, &mut alice, rng);
     pass(&mut alice, &mut bob, rng);
     refused(&mut bob, &first, "R-512");
+}
+
+#[test]
+fn r_512_r_501_what_expired_opens_nothing() {
+    let rng = &mut TestRng::new(1);
+    let (mut alice, mut bob) = talking(rng);
+    let last = TODAY.plus(RETENTION_DAYS);
+    // Of the current chain: the key goes; nothing else was opened meanwhile
+    // that would have dropped it.
+    let late = seal(&mut alice, b"late", rng);
+    pass(&mut alice, &mut bob, rng);
+    refused_on(last.plus(1), &mut bob, &late, "R-512");
+    // Of an old chain: its header key goes too.
+    pass(&mut bob, &mut alice, rng);
+    pass(&mut alice, &mut bob, rng);
+    refused_on(last.plus(1), &mut bob, &late, "R-501");
+    assert_eq!(bob.skipped_keys(), 1);
+    // Neither on the last day.
+    let pending = bob.open(&late, last).unwrap();
+    assert_eq!(pending.content(), b"late");
 }
 
 #[test]

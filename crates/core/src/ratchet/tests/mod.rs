@@ -16,6 +16,7 @@ use super::keys::{ChainKey, HeaderKey, MessageKey};
 use super::pq::EpochTag;
 use super::seal::associated;
 use super::{OpenError, SealError, Session, SessionId};
+use crate::day::Day;
 use crate::envelope::OVERHEAD;
 use crate::handshake::SessionKeys;
 use crate::primitives::aead::{self, ZERO_NONCE};
@@ -72,10 +73,29 @@ fn open(session: &mut Session, envelope: &[u8]) -> Result<Vec<u8>, OpenError> {
 /// Demands that an envelope is refused by this rule and changes nothing.
 #[track_caller]
 fn refused(session: &mut Session, envelope: &[u8], rule: &str) {
+    refused_on(TODAY, session, envelope, rule);
+}
+
+#[track_caller]
+fn refused_on(today: Day, session: &mut Session, envelope: &[u8], rule: &str) {
     let before = session.to_bytes();
-    let refused = session.open(envelope, TODAY).map(drop).map_err(OpenError::code);
+    let refused = session.open(envelope, today).map(drop).map_err(OpenError::code);
     assert_eq!(refused, Err(rule));
     assert_eq!(session.to_bytes(), before, "{rule} changed the state");
+    assert_no_candidate(session);
+}
+
+/// Demands that what was prepared and refused is wiped.
+#[track_caller]
+fn assert_no_candidate(session: &Session) {
+    let (core, pq) = (session.inner.core.next(), session.inner.pq.next());
+    for key in [core.root.expose(), core.own.expose(), core.sending.chain.expose()] {
+        assert_eq!(*key, [0; 32]);
+    }
+    assert_eq!(*core.receiving.chain.expose(), [0; 32]);
+    assert_eq!((*pq.seed.expose(), *pq.shared.expose()), ([0; 64], [0; 32]));
+    let delta = &session.inner.delta;
+    assert!(delta.added.is_empty() && delta.ended.is_none() && delta.taken.is_none());
 }
 
 /// Demands that nothing can be sealed, by this rule, and that nothing changes.
@@ -85,6 +105,7 @@ fn refuses_to_seal(session: &mut Session, rule: &str, rng: &mut TestRng) {
     let refused = session.seal(b"text", rng).map(drop).map_err(SealError::code);
     assert_eq!(refused, Err(rule));
     assert_eq!(session.to_bytes(), before, "{rule} changed the state");
+    assert_no_candidate(session);
 }
 
 /// The keys under which one message goes out, and its header.

@@ -148,6 +148,10 @@ fn r_1002_bitmaps_of_an_assembly() {
             code(&[&stored[..at], &new, &stored[end..]].concat())
         };
         assert_eq!(holding(full >> 1), Ok(()));
+        // The largest phase: a ciphertext, and all blocks of a key but one.
+        let largest = at + 17 + 32 * (full.count_ones() as usize - 1) - PHASE;
+        assert!(largest <= 2_322, "{largest}");
+        assert_eq!(largest == 2_322, stored[PHASE] == 5);
         assert_eq!(holding(0), Ok(()));
         assert_eq!(holding(full), Err("R-1002"));
         assert_eq!(holding(full + 1), Err("R-1002"));
