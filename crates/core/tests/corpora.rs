@@ -6,6 +6,8 @@
 //! same replay runs on a core without encryption.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::assertions_on_constants,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::panic,
