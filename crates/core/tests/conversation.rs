@@ -339,3 +339,61 @@ fn content_of_every_length_up_to_the_largest() {
     assert_eq!(alice.seal(&too_long, rng).err(), Some(SealError::ContentTooLong));
     let _ = Ok::<(), Infallible>(());
 }
+
+/// Both start at once: each has two sessions then, receives on both, and sends
+/// on the one with the smaller id.
+#[test]
+fn simultaneous_start() {
+    for seed in 100..110 {
+        let rng = &mut TestRng::new(seed);
+        let mut to_bob = first_contact(rng, BundleKind::OneTime);
+        let mut to_alice = first_contact(rng, BundleKind::OneTime);
+        // The same two people: Bob uses a link of Alice's.
+        let link = LinkSecret::generate(rng);
+        let reply = Routing::new(b"alice's mailbox").unwrap();
+        let alice = &to_bob.alice.device;
+        let (prekey, bundle) =
+            generate_prekey(BundleKind::OneTime, alice, TODAY.plus(30), &reply, rng);
+        let sealed = bundle.seal(&link.card_key(), rng);
+        let bobs = start(&to_bob.bob, &to_bob.alice, &link, &sealed, rng);
+        to_alice.bob = std::mem::replace(&mut to_bob.alice, Person::new(rng));
+        (to_alice.link, to_alice.prekey, to_alice.session) = (link, prekey, bobs);
+
+        // The hellos cross.
+        let hello = seal(&mut to_bob.session, b"hello from alice", rng);
+        let other = seal(&mut to_alice.session, b"hello from bob", rng);
+        let (bobs_second, text) = accept(&to_bob, &hello).unwrap();
+        assert_eq!(text, b"hello from alice");
+        let (alices_second, text) = accept(&to_alice, &other).unwrap();
+        assert_eq!(text, b"hello from bob");
+
+        let mut alices = [to_bob.session, alices_second];
+        let mut bobs = [to_alice.session, bobs_second];
+        alices.sort_by_key(Session::id);
+        bobs.sort_by_key(Session::id);
+        assert_eq!(alices[0].id(), bobs[0].id());
+        assert_eq!(alices[1].id(), bobs[1].id());
+        for round in 0..20u8 {
+            let envelope = seal(&mut alices[0], &[round], rng);
+            receive(&mut bobs, &envelope, &[round]);
+            let envelope = seal(&mut bobs[0], &[round, 1], rng);
+            receive(&mut alices, &envelope, &[round, 1]);
+        }
+        assert!(alices[0].confirmed() && bobs[0].confirmed());
+        assert!(alices[0].epoch() > 2);
+    }
+}
+
+/// Opens on whichever session it is for.
+fn receive(sessions: &mut [Session; 2], envelope: &[u8], expected: &[u8]) {
+    let opened: Vec<_> = sessions
+        .iter_mut()
+        .filter_map(|session| {
+            // An unconfirmed session's envelopes still carry the handshake.
+            let behind =
+                envelope.len().checked_sub(2428).map(|len| &envelope[envelope.len() - len..]);
+            open(session, envelope).or_else(|_| open(session, behind.unwrap_or(envelope))).ok()
+        })
+        .collect();
+    assert_eq!(opened, [expected]);
+}
