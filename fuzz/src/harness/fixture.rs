@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use undertone_core::{
-    AccountSecret, BundleKind, DeviceList, DeviceSecret, FileSealer, LinkSecret, LocalDevice,
-    PrekeySecret, Session,
+    AccountSecret, BundleKind, DeviceList, DeviceSecret, FileSealer, Greeting, LinkSecret,
+    LocalDevice, PrekeySecret, Session,
 };
 
 use crate::common::{FirstContact, TestRng, accept, first_contact, open, seal};
@@ -20,6 +20,8 @@ pub struct Fixture {
     /// Alice's session after her first message, and the envelope.
     pub greeted: Vec<u8>,
     pub hello: Vec<u8>,
+    /// Bytes of handshake in front of it.
+    pub handshake: usize,
     /// Bob's session after that.
     pub accepted: Vec<u8>,
     pub states: Vec<Sample>,
@@ -108,6 +110,7 @@ fn make() -> Fixture {
         prekey: contact.prekey.to_bytes().to_vec(),
         sealed_bundle: contact.sealed.clone(),
         greeted: contact.session.to_bytes().to_vec(),
+        handshake: handshake(&contact, &hello),
         hello,
         accepted: bob.to_bytes().to_vec(),
         states: samples(contact, bob, rng),
@@ -116,6 +119,11 @@ fn make() -> Fixture {
         file_content: content,
         file_chunks: chunks,
     }
+}
+
+fn handshake(contact: &FirstContact, hello: &[u8]) -> usize {
+    let greeting = Greeting::open(&contact.link.hello_key(), hello).unwrap();
+    hello.len() - greeting.envelope().len()
 }
 
 fn device_secrets() -> [[u8; 64]; 2] {

@@ -23,6 +23,7 @@ fn parsers() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         // The counter's last byte, signed again.
         ("device_list", "higher-counter", vec![1, EDITED, 1, 0, 39, 7]),
         ("device_list", "six-devices", vec![1, EDITED, 0, 0, 40, 1, 6]),
+        ("device_list", "unsigned-counter", vec![0, EDITED, 1, 0, 39, 7]),
         ("device_list", "cut", vec![0, EDITED, 2, 0, 100]),
         ("prekey_state", "real", raw(&[], &fixture.prekey)),
         ("prekey_state", "other-key", vec![EDITED, 1, 0, 60, 3]),
@@ -74,8 +75,38 @@ fn conversations() -> Vec<(&'static str, Vec<u8>)> {
             "chains-forgotten",
             vec![1, SEND, 1, SEND, 1, BOB | NEWEST, BOB | EXCHANGE, 24, 1, BOB | OLDEST],
         ),
-        ("gap", vec![1, BURST, 251, BOB | NEWEST, BOB | OLDEST]),
-        ("expiry", vec![1, BURST, 1, BOB | NEWEST, DAYS, 31, BOB | OLDEST, BOB | EXPIRE, 0]),
+        // One message more than may be missing, then exactly as many.
+        (
+            "gap",
+            vec![1, BURST, 250, SEND, 1, BOB | NEWEST, BOB | NEWEST, BOB | OLDEST, BOB | SEND, 1],
+        ),
+        // The last day of a key, and the day after.
+        (
+            "expiry",
+            vec![
+                1,
+                BURST,
+                1,
+                BOB | NEWEST,
+                DAYS,
+                30,
+                BOB | OLDEST,
+                DAYS,
+                1,
+                BOB | OLDEST,
+                ANY,
+                0,
+                4,
+            ],
+        ),
+        (
+            "expiry-on-receipt",
+            vec![1, BURST, 1, BOB | NEWEST, DAYS, 31, SEND, 1, BOB | NEWEST, BOB | EXPIRE, 0],
+        ),
+        (
+            "expiry-alone",
+            vec![1, BURST, 1, BOB | NEWEST, DAYS, 31, BOB | EXPIRE, 1, BOB | EXPIRE, 0],
+        ),
         (
             "clock-back",
             vec![
