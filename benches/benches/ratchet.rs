@@ -68,7 +68,7 @@ impl Contact {
     fn accept(&self, envelope: &[u8]) -> Session {
         Greeting::open(&self.link.hello_key(), envelope)
             .unwrap()
-            .accept(&self.bob.device, &self.prekey, &self.link, TODAY)
+            .accept(&self.bob.device, &self.prekey, &self.link, TODAY, |_| false)
             .unwrap()
             .open(None, TODAY)
             .unwrap()
