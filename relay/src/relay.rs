@@ -91,7 +91,6 @@ impl Relay {
         let identity = Identity::open(&layout)?;
         let leaf = Arc::new(Leaf::new(identity.leaf(config.clock.unix_seconds())?));
         let mut store = SqliteStore::open(&layout.store(), config.retention_days)?;
-        let first_token = first_token(&mut store, &config)?;
         let blobs = BlobDirectory::open(&layout.blobs())?;
 
         let endpoint = endpoint(&config, &identity, leaf.clone()).await?;
@@ -100,6 +99,8 @@ impl Relay {
 
         let incarnation = store.incarnation();
         let reader = ReadThread::start(store.reader()?)?;
+        // Not before everything that the configuration can make fail: a token is shown only once.
+        let first_token = first_token(&mut store, &config)?;
         let hub = Arc::new(Hub::default());
         let wake = hub.clone();
         let (thread, handle) = StoreThread::start(

@@ -432,6 +432,22 @@ async fn two_processes_do_not_share_a_directory() -> Test {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_that_fails_leaves_the_token_to_the_next() -> Test {
+    let directory = tempfile::tempdir()?;
+    // An address that this machine does not have (RFC 5737), then a host that is none.
+    let listen = "192.0.2.1:0".parse()?;
+    let elsewhere = undertone_relay::Config { listen, ..config(directory.path()) };
+    assert!(Relay::start(elsewhere).await.is_err());
+    let host = Some("not a host".to_owned());
+    let nowhere = undertone_relay::Config { host, ..config(directory.path()) };
+    assert!(Relay::start(nowhere).await.is_err());
+    let relay = start(directory.path()).await;
+    assert!(relay.join_address().is_some());
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expiry_has_a_floor_of_its_own() -> Test {
     let directory = tempfile::tempdir()?;
     let clock = TestClock::now();

@@ -225,6 +225,8 @@ enum Step {
 enum Op {
     Create(u8, Vec<u8>),
     Deliver(u8, u8),
+    /// So many different ones in a row.
+    Burst(u8, u8, u8),
     Acknowledge(u8, u64),
     Limits(u8, u32),
     Revoke(u8, u8),
@@ -236,8 +238,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..3_u8, prop::collection::vec(0..5_u8, 0..3)).prop_map(|(m, c)| Step::Run(Op::Create(m, c))),
         12 => (0..5_u8, any::<u8>()).prop_map(|(c, n)| Step::Run(Op::Deliver(c, n))),
-        6 => (0..3_u8, 0..30_u64).prop_map(|(m, f)| Step::Run(Op::Acknowledge(m, f))),
-        1 => (0..3_u8, 0..20_u32).prop_map(|(m, n)| Step::Run(Op::Limits(m, n))),
+        4 => (0..5_u8, any::<u8>(), 0..90_u8).prop_map(|(c, n, count)| Step::Run(Op::Burst(c, n, count))),
+        6 => (0..3_u8, prop_oneof![0..30_u64, 0..300_u64]).prop_map(|(m, f)| Step::Run(Op::Acknowledge(m, f))),
+        1 => (0..3_u8, prop_oneof![0..20_u32, 60..200_u32]).prop_map(|(m, n)| Step::Run(Op::Limits(m, n))),
         1 => (0..3_u8, 0..5_u8).prop_map(|(m, c)| Step::Run(Op::Revoke(m, c))),
         1 => (0..3_u8).prop_map(|m| Step::Run(Op::Delete(m))),
         1 => (0..3_u8).prop_map(|m| Step::Run(Op::Visit(m))),
@@ -247,9 +250,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn command(op: &Op, incarnation: Incarnation) -> Command {
+fn commands(op: &Op, incarnation: Incarnation) -> Vec<Command> {
     let id = |m: &u8| key(*m).mailbox();
-    match op {
+    vec![match op {
+        Op::Burst(c, n, count) => {
+            return (0..*count).map(|more| deliver(*c, n.wrapping_add(more))).collect();
+        }
         Op::Create(m, c) => create(*m, c),
         Op::Deliver(c, n) => deliver(*c, *n),
         Op::Acknowledge(m, floor) => Command::Acknowledge(Acknowledgement {
@@ -258,12 +264,12 @@ fn command(op: &Op, incarnation: Incarnation) -> Command {
             floor: Floor::new(*floor),
         }),
         Op::Limits(m, n) => {
-            Command::SetLimits(id(m), MailboxLimits { envelopes: *n, bytes: 99_999 })
+            Command::SetLimits(id(m), MailboxLimits { envelopes: *n, bytes: 199_999 })
         }
         Op::Revoke(m, c) => Command::RevokeCapabilities(id(m), vec![hash(*c)]),
         Op::Delete(m) => Command::DeleteMailbox(id(m)),
         Op::Visit(m) => Command::Visit(id(m)),
-    }
+    }]
 }
 
 /// Incarnations differ between two stores; everything else must be equal.
@@ -301,8 +307,8 @@ proptest! {
         for step in &steps {
             match step {
                 Step::Run(op) => {
-                    let left = sqlite.commit(today, &[command(op, incarnations.0)]).unwrap();
-                    let right = model.commit(today, &[command(op, incarnations.1)]).unwrap();
+                    let left = sqlite.commit(today, &commands(op, incarnations.0)).unwrap();
+                    let right = model.commit(today, &commands(op, incarnations.1)).unwrap();
                     let left: Vec<_> = left.into_iter().map(comparable).collect();
                     let right: Vec<_> = right.into_iter().map(comparable).collect();
                     prop_assert_eq!(left, right, "{:?}", op);
@@ -327,8 +333,8 @@ proptest! {
                 prop_assert_eq!(comparable(left.clone()), comparable(right));
                 if let Ok(Outcome::Mailbox(state)) = left {
                     let floor = Seq::new(state.acknowledged.get().max(state.expired.get()));
-                    let left = sqlite.reader().unwrap().after(id, floor, 99).unwrap();
-                    let right = model.reader().unwrap().after(id, floor, 99).unwrap();
+                    let left = sqlite.reader().unwrap().after(id, floor, 999).unwrap();
+                    let right = model.reader().unwrap().after(id, floor, 999).unwrap();
                     let contiguous = (floor.get() + 1..=state.head.get()).map(Seq::new);
                     prop_assert!(left.iter().map(|q| q.seq).eq(contiguous));
                     prop_assert_eq!(left, right);

@@ -57,16 +57,25 @@ pub(super) struct Mailbox {
     bytes: u64,
 }
 
+/// The highest position that is neither queued nor among the last 64.
+fn forgotten(floor: u64, head: u64) -> u64 {
+    let remembered = u64::try_from(REMEMBERED_ENVELOPES).unwrap_or(u64::MAX);
+    floor.min(head.saturating_sub(remembered))
+}
+
 impl Mailbox {
     /// A mailbox from what is stored. `entries` are in order of their positions.
     pub(super) fn new(
         limits: MailboxLimits,
         expires: Day,
         (acknowledged, expired): (u64, u64),
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
     ) -> Self {
         let head = entries.last().map_or(0, |e| e.seq).max(acknowledged).max(expired);
         let floor = acknowledged.max(expired);
+        // A row that outlived its deletion may have the hash of a later one.
+        let forgotten = forgotten(floor, head);
+        entries.retain(|entry| entry.seq > forgotten);
         let queued = || entries.iter().filter(|e| e.seq > floor);
         let (count, bytes) =
             (u64::try_from(queued().count()).unwrap_or(0), queued().map(|e| e.bytes).sum());
@@ -149,10 +158,9 @@ impl Mailbox {
         self.forget_old();
     }
 
-    /// The highest position that is neither queued nor among the last 64.
+    /// As [`forgotten`].
     pub(super) fn forgotten(&self) -> u64 {
-        let remembered = u64::try_from(REMEMBERED_ENVELOPES).unwrap_or(u64::MAX);
-        self.floor().min(self.head.saturating_sub(remembered))
+        forgotten(self.floor(), self.head)
     }
 
     fn forget_old(&mut self) {
@@ -163,5 +171,26 @@ impl Mailbox {
             self.hashes.remove(&entry.hash);
             self.entries.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(seq: u64, content: u64) -> Entry {
+        Entry { seq, bytes: 1024, hash: EnvelopeHash::of(&content.to_be_bytes()) }
+    }
+
+    #[test]
+    fn a_row_that_outlived_its_deletion_takes_no_later_hash_with_it() {
+        // The first row and the last have the same content; the first is forgotten.
+        let mut rows: Vec<_> = (1..=70).map(|seq| entry(seq, seq)).collect();
+        rows.push(entry(71, 1));
+        let mut mailbox = Mailbox::new(effective(None), Day::new(1), (71, 0), rows);
+        assert_eq!(mailbox.offer(entry(0, 1).hash, 1024), Ok(Offer::Known));
+        mailbox.push(entry(72, 72));
+        assert_eq!(mailbox.offer(entry(0, 1).hash, 1024), Ok(Offer::Known));
+        assert_eq!(mailbox.offer(entry(0, 2).hash, 1024), Ok(Offer::Next(73)));
     }
 }

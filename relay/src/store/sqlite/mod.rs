@@ -9,6 +9,8 @@ mod queue;
 mod reader;
 mod records;
 pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -328,6 +330,11 @@ impl SqliteStore {
 
     fn commit_all(&mut self) -> Result<(), StoreFailure> {
         self.records.commit()?;
+        // First the newest: floors are there, and what they repeat, the deletions in older files,
+        // must not be durable before them.
+        if let Some(newest) = self.newest.and_then(|day| self.queues.get_mut(&day)) {
+            newest.commit()?;
+        }
         for queue in self.queues.values_mut() {
             queue.commit()?;
         }

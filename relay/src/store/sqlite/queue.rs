@@ -84,6 +84,17 @@ impl Queue {
         Ok(())
     }
 
+    /// Makes the transaction that is open fail when it is committed.
+    #[cfg(test)]
+    pub(super) fn break_commit(&self) {
+        let broken = self.connection.execute_batch(
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+             CREATE TABLE child (id REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+             INSERT INTO child VALUES (1);",
+        );
+        assert!(broken.is_ok() && self.in_transaction);
+    }
+
     pub(super) fn checkpoint(&self) -> Result<(), StoreFailure> {
         schema::checkpoint(&self.connection)
     }
