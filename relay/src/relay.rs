@@ -86,7 +86,7 @@ impl Relay {
     pub async fn start(config: Config) -> Result<RunningRelay, StartError> {
         let layout = Layout::new(&config.directory);
         private_directory(&config.directory)?;
-        let lock = lock(&layout)?;
+        let lock = Arc::new(lock(&layout)?);
         private_directory(&layout.store())?;
         let identity = Identity::open(&layout)?;
         let leaf = Arc::new(Leaf::new(identity.leaf(config.clock.unix_seconds())?));
@@ -107,6 +107,7 @@ impl Relay {
             Box::new(store),
             config.clock.clone(),
             Box::new(move |mailbox| wake.wake(mailbox)),
+            Some(lock.clone()),
         )?;
         let services = Services {
             store: handle.clone(),
@@ -120,7 +121,7 @@ impl Relay {
         let server = Server::start(endpoint, services, config.max_connections);
         let keeper = Keeper { identity, leaf, store: handle.clone(), blobs, config };
         let keeper = Arc::new(keeper);
-        let maintenance = tokio::spawn(keeper.clone().keep());
+        let maintenance = Maintenance(tokio::spawn(keeper.clone().keep()));
         let join = first_token.map(|token| JoinAddress::new(address.clone(), token));
         Ok(RunningRelay { address, join, server, thread, handle, keeper, maintenance, _lock: lock })
     }
@@ -255,6 +256,23 @@ impl Keeper {
     }
 }
 
+/// The task that maintains; it ends with the relay, since it holds the store open.
+struct Maintenance(JoinHandle<()>);
+
+impl Maintenance {
+    /// Ends the task and waits for that.
+    async fn end(mut self) {
+        self.0.abort();
+        let _ = (&mut self.0).await;
+    }
+}
+
+impl Drop for Maintenance {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A relay that serves until it is shut down or dropped.
 pub struct RunningRelay {
     address: RelayAddress,
@@ -263,8 +281,8 @@ pub struct RunningRelay {
     thread: StoreThread,
     handle: StoreHandle,
     keeper: Arc<Keeper>,
-    maintenance: JoinHandle<()>,
-    _lock: File,
+    maintenance: Maintenance,
+    _lock: Arc<File>,
 }
 
 impl fmt::Debug for RunningRelay {
@@ -293,7 +311,7 @@ impl RunningRelay {
     pub async fn new_join_address(&self, class: TokenClass) -> Result<JoinAddress, StoreFailure> {
         let token = new_token()?;
         match self.handle.run(Command::AddToken(token.verifier(), class)).await {
-            Ok(Outcome::Token(_)) => Ok(JoinAddress::new(self.address.clone(), token)),
+            Ok(Ok(Outcome::Token(_))) => Ok(JoinAddress::new(self.address.clone(), token)),
             _ => Err(StoreFailure::Damaged("the table of tokens")),
         }
     }
@@ -323,7 +341,7 @@ impl RunningRelay {
     /// # Errors
     /// [`StoreFailure`] if the store failed; what was answered is durable nevertheless.
     pub async fn shutdown(self) -> Result<(), Arc<StoreFailure>> {
-        self.maintenance.abort();
+        self.maintenance.end().await;
         self.server.drain().await;
         let ended = self.thread.ended.clone();
         self.thread.close().await;
@@ -336,8 +354,31 @@ impl RunningRelay {
     /// Ends everything at once and leaves the store as a killed process would: what is in no
     /// commit is lost, nothing is closed.
     pub async fn kill(self) {
-        self.maintenance.abort();
+        self.maintenance.end().await;
         self.thread.kill().await;
         self.server.kill().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_relay_that_is_dropped_closes_its_store_and_keeps_its_lock_until_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::new(directory.path().to_owned());
+        config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let relay = Relay::start(config).await.unwrap();
+        let mut ended = relay.thread.ended.clone();
+        let layout = Layout::new(directory.path());
+        drop(relay);
+        // Its tasks have not run since, and some of them can still ask the store.
+        assert!(matches!(lock(&layout), Err(StoreFailure::InUse)));
+        let closed = ended.wait_for(Option::is_some);
+        let closed = tokio::time::timeout(Duration::from_secs(60), closed).await;
+        assert!(matches!(*closed.unwrap().unwrap(), Some(Ok(()))));
+        assert!(lock(&layout).is_ok());
     }
 }

@@ -378,6 +378,64 @@ async fn a_blob_upload_resumes_and_is_checked() -> Test {
     Ok(())
 }
 
+fn small_blob(token: AdmissionToken, content: &[u8]) -> BlobAnnouncement {
+    use sha2::Digest as _;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    BlobAnnouncement {
+        blob: BlobId::from_bytes([3; 32]),
+        token,
+        read: BlobReadCapability::from_bytes([4; 32]).hash(),
+        delete: BlobDeleteCapability::from_bytes([5; 32]).hash(),
+        length: content.len() as u64,
+        hash: BlobHash::from_bytes(sha2::Sha256::digest(content).into()),
+        expires: Day::from_unix_seconds(now.as_secs()).plus(9),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_cannot_be_made_durable_ends_the_relay_unanswered() -> Test {
+    let directory = tempfile::tempdir()?;
+    let relay = start(directory.path()).await;
+    let connection = connect(relay.address()).await;
+    let content = [6; 5000];
+    let announcement = small_blob(token(&relay), &content);
+    // What is written there is gone, and syncing it is an error.
+    let part = directory.path().join("blobs").join(format!("{}.part", announcement.blob));
+    std::os::unix::fs::symlink("/dev/null", &part)?;
+    let mut upload = connection.put_blob(announcement).await?;
+    upload.write(&content).await?;
+    let end = upload.finish().await.unwrap_err();
+    assert!(!matches!(end, ClientError::Refused(_)), "{end:?}");
+    let failure = relay.failed().await;
+    assert!(failure.to_string().contains("files failed"), "{failure}");
+    assert!(std::fs::symlink_metadata(&part).is_err(), "the part is gone");
+    relay.kill().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_blob_that_was_damaged_is_not_called_stored() -> Test {
+    let directory = tempfile::tempdir()?;
+    let relay = start(directory.path()).await;
+    let connection = connect(relay.address()).await;
+    let content = [6; 5000];
+    let announce = || small_blob(token(&relay), &content);
+    let mut upload = connection.put_blob(announce()).await?;
+    upload.write(&content).await?;
+    upload.finish().await?;
+    let path = directory.path().join("blobs").join(announce().blob.to_string());
+    for damaged in [vec![7; 5000], vec![6; 4999]] {
+        std::fs::write(&path, damaged)?;
+        let mut upload = connection.put_blob(announce()).await?;
+        assert_eq!(upload.offset(), 0);
+        upload.write(&content).await?;
+        upload.finish().await?;
+        assert!(std::fs::read(&path)? == content);
+    }
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_root_key_is_told_from_an_unreachable_relay() -> Test {
     let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);

@@ -23,7 +23,7 @@ use undertone_wire::{
 };
 
 pub use memory::MemoryStore;
-pub(crate) use thread::{ReadThread, StoreHandle, StoreThread};
+pub(crate) use thread::{ReadThread, StoreHandle, StoreThread, Unanswered};
 
 /// Keeps mailboxes, depots, blob records and admission tokens.
 pub trait Store: Send {

@@ -1,5 +1,6 @@
 //! The store's threads: one writes with group commit, one reads envelopes.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -21,9 +22,16 @@ pub(crate) type OnDelivered = Box<dyn Fn(MailboxId) + Send>;
 enum Job {
     Run(Vec<Command>, oneshot::Sender<Vec<Answer>>),
     Expire(oneshot::Sender<Vec<undertone_wire::BlobId>>),
+    /// Something beside the database can't be stored: end as if the database had failed.
+    Fail(StoreFailure),
     /// Close the store behind what was queued before.
     Close,
 }
+
+/// The store ended after it got a command and before it answered: whether that was carried out is
+/// not known, so that nothing may be answered about it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unanswered;
 
 /// Sends commands to the writer. Cheap to clone.
 #[derive(Clone)]
@@ -45,10 +53,18 @@ impl StoreHandle {
     }
 
     /// Executes one command.
-    pub(crate) async fn run(&self, command: Command) -> Answer {
-        let answers = self.submit(vec![command]).await?;
-        let answers = answers.await.map_err(|_| ErrorCode::Internal)?;
-        answers.into_iter().next().unwrap_or(Err(ErrorCode::Internal))
+    pub(crate) async fn run(&self, command: Command) -> Result<Answer, Unanswered> {
+        let answers = match self.submit(vec![command]).await {
+            Ok(answers) => answers.await.map_err(|_| Unanswered)?,
+            Err(code) => return Ok(Err(code)),
+        };
+        answers.into_iter().next().ok_or(Unanswered)
+    }
+
+    /// Ends the store, and with it the relay's service.
+    pub(crate) async fn fail(&self, failure: StoreFailure) {
+        // If the store has ended already there is nothing to end.
+        let _ = self.jobs.send(Job::Fail(failure)).await;
     }
 
     /// Removes what has expired; names the blobs among it.
@@ -72,17 +88,19 @@ pub(crate) struct StoreThread {
 
 impl StoreThread {
     /// Starts the writer. `delivered` is called on its thread after each commit, for each mailbox
-    /// that got something new.
+    /// that got something new. What is `held` is held until the store is closed.
     pub(crate) fn start(
         store: Box<dyn Store>,
         clock: Arc<dyn Clock>,
         delivered: OnDelivered,
+        held: Option<Arc<File>>,
     ) -> Result<(Self, StoreHandle), StoreFailure> {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
         let (stop, stopped) = watch::channel(false);
         let (report, ended) = watch::channel(None);
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
             let result = write(store, &*clock, &delivered, queue, &stopped);
+            drop(held);
             // Whoever waits for an answer has lost its sender by now.
             let _ = report.send(Some(result.map_err(Arc::new)));
         })?;
@@ -139,7 +157,7 @@ fn count(jobs: &[Job]) -> usize {
     jobs.iter()
         .map(|job| match job {
             Job::Run(commands, _) => commands.len(),
-            Job::Expire(_) | Job::Close => 0,
+            Job::Expire(_) | Job::Fail(_) | Job::Close => 0,
         })
         .sum()
 }
@@ -161,6 +179,7 @@ fn commit(
                 batch.append(&mut commands);
             }
             Job::Expire(answer) => expiring.push(answer),
+            Job::Fail(failure) => return Err(failure),
             Job::Close => {}
         }
     }
@@ -258,13 +277,13 @@ mod tests {
     async fn a_failed_commit_answers_nobody_and_ends_the_writer() {
         let store = Box::new(Failing { commits: 1 });
         let (thread, handle) =
-            StoreThread::start(store, Arc::new(SystemClock), Box::new(|_| {})).unwrap();
-        assert_eq!(handle.run(Command::Tokens).await, Ok(Outcome::Done));
-        assert_eq!(handle.run(Command::Tokens).await, Err(ErrorCode::Internal));
+            StoreThread::start(store, Arc::new(SystemClock), Box::new(|_| {}), None).unwrap();
+        assert_eq!(handle.run(Command::Tokens).await, Ok(Ok(Outcome::Done)));
+        assert_eq!(handle.run(Command::Tokens).await, Err(Unanswered));
         let mut ended = thread.ended.clone();
         let ended = ended.wait_for(Option::is_some).await.unwrap().clone();
         assert!(matches!(ended, Some(Err(_))));
-        assert_eq!(handle.run(Command::Tokens).await, Err(ErrorCode::ShuttingDown));
+        assert_eq!(handle.run(Command::Tokens).await, Ok(Err(ErrorCode::ShuttingDown)));
         thread.kill().await;
     }
 
@@ -290,7 +309,7 @@ mod tests {
         let log = Arc::new(std::sync::Mutex::new(Vec::new()));
         let store = Box::new(Closing(log.clone()));
         let (thread, handle) =
-            StoreThread::start(store, Arc::new(SystemClock), Box::new(|_| {})).unwrap();
+            StoreThread::start(store, Arc::new(SystemClock), Box::new(|_| {}), None).unwrap();
         let mut waiting = Vec::new();
         for _ in 0..600 {
             waiting.push(handle.submit(vec![Command::Tokens]).await.unwrap());

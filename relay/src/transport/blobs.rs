@@ -17,7 +17,7 @@ use undertone_wire::transport::{Reader, Writer, read_message, write_message};
 use undertone_wire::{BlobHash, BlobId, BlobReadCapability, ErrorCode, codec};
 
 use super::connection::Services;
-use crate::store::{BlobRecord, Command, Outcome, StoreFailure, StoreHandle};
+use crate::store::{BlobRecord, Command, Outcome, StoreFailure, StoreHandle, Unanswered};
 
 /// Bytes that are read or written at a time.
 const PIECE: usize = 64 * 1024;
@@ -40,6 +40,34 @@ impl Drop for Upload {
     fn drop(&mut self) {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.blob);
     }
+}
+
+/// Why a blob stream ends early.
+enum Stop {
+    /// The client is told.
+    Refused(ErrorCode),
+    /// The client is gone, or nothing may be said any more because the store has failed.
+    Silent,
+}
+
+impl From<ErrorCode> for Stop {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused(code)
+    }
+}
+
+impl From<Unanswered> for Stop {
+    fn from(_: Unanswered) -> Self {
+        Self::Silent
+    }
+}
+
+/// Why an upload with all its bytes is no blob.
+enum NotStored {
+    Refused(ErrorCode),
+    /// It could not be made durable. What a file system answers to a second try says nothing about
+    /// the bytes that the first one lost: the part is removed and the relay ends.
+    Sync(std::io::Error),
 }
 
 fn failed(error: &std::io::Error) -> ErrorCode {
@@ -86,8 +114,34 @@ impl BlobDirectory {
         Ok(())
     }
 
-    async fn is_whole(&self, blob: BlobId) -> Result<bool, ErrorCode> {
-        tokio::fs::try_exists(self.whole(blob)).await.map_err(|error| failed(&error))
+    /// Whether the blob is there: durably, and with what was announced. A file that is something
+    /// else goes, so that whoever has the bytes can upload them again.
+    async fn is_whole(&self, record: &BlobRecord) -> Result<bool, NotStored> {
+        let mut file = match File::open(self.whole(record.blob)).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(NotStored::Refused(failed(&error))),
+        };
+        let check = async {
+            let length = file.metadata().await?.len();
+            Ok(length == record.length && hash(&mut file).await? == record.hash)
+        };
+        let good = check.await.map_err(|error| NotStored::Refused(failed(&error)))?;
+        if !good {
+            tracing::error!("a blob's file was damaged; it can be uploaded again");
+            self.remove(record.blob).await.map_err(NotStored::Refused)?;
+            return Ok(false);
+        }
+        // An earlier process may have ended between renaming and this.
+        self.sync().await.map_err(NotStored::Sync)?;
+        Ok(true)
+    }
+
+    /// Makes the directory's entries durable.
+    async fn sync(&self) -> std::io::Result<()> {
+        #[cfg(unix)]
+        File::open(self.path.as_path()).await?.sync_all().await?;
+        Ok(())
     }
 
     /// Opens an upload and says how far it has come.
@@ -108,27 +162,35 @@ impl BlobDirectory {
     }
 
     /// Checks an upload that has all its bytes and makes it a blob, durably.
-    async fn complete(&self, record: &BlobRecord, mut file: File) -> Result<(), ErrorCode> {
+    async fn complete(&self, record: &BlobRecord, mut file: File) -> Result<(), NotStored> {
+        let refused = |error: std::io::Error| NotStored::Refused(failed(&error));
+        file.flush().await.map_err(refused)?;
+        file.sync_all().await.map_err(NotStored::Sync)?;
         let check = async {
-            file.flush().await?;
-            file.sync_all().await?;
             file.seek(std::io::SeekFrom::Start(0)).await?;
             hash(&mut file).await
         };
-        let found = check.await.map_err(|error: std::io::Error| failed(&error))?;
-        if found != record.hash {
+        if check.await.map_err(refused)? != record.hash {
             // The next upload begins at the beginning.
-            self.remove(record.blob).await?;
-            return Err(ErrorCode::BlobMismatch);
+            self.remove(record.blob).await.map_err(NotStored::Refused)?;
+            return Err(NotStored::Refused(ErrorCode::BlobMismatch));
         }
-        let directory = self.path.clone();
-        let rename = async {
-            tokio::fs::rename(self.part(record.blob), self.whole(record.blob)).await?;
-            #[cfg(unix)]
-            File::open(directory.as_path()).await?.sync_all().await?;
-            Ok(())
-        };
-        rename.await.map_err(|error: std::io::Error| failed(&error))
+        let renamed = tokio::fs::rename(self.part(record.blob), self.whole(record.blob)).await;
+        renamed.map_err(refused)?;
+        self.sync().await.map_err(NotStored::Sync)
+    }
+
+    /// What follows when a blob could not be stored.
+    async fn give_up(&self, store: &StoreHandle, blob: BlobId, why: NotStored) -> Stop {
+        match why {
+            NotStored::Refused(code) => Stop::Refused(code),
+            NotStored::Sync(error) => {
+                // Reported where it fails; the store's failure below is what counts.
+                let _ = self.remove(blob).await;
+                store.fail(StoreFailure::File(error)).await;
+                Stop::Silent
+            }
+        }
     }
 }
 
@@ -158,30 +220,25 @@ pub(super) async fn serve(services: Services, mut writer: Writer, mut reader: Re
         Ok(BlobRequest::Get { blob, capability, offset }) => {
             get(&services, &mut writer, blob, &capability, offset).await
         }
-        Err(_) => Err(ErrorCode::Malformed),
+        Err(_) => Err(Stop::Refused(ErrorCode::Malformed)),
     };
-    if let Err(code) = result {
+    if let Err(Stop::Refused(code)) = result {
         let _ = reply(&services, &mut writer, &BlobReply::Refused(code)).await;
     }
     let _ = writer.shutdown().await;
 }
 
-/// `Err` if the client is gone.
-async fn reply(
-    services: &Services,
-    writer: &mut Writer,
-    reply: &BlobReply,
-) -> Result<(), ErrorCode> {
+async fn reply(services: &Services, writer: &mut Writer, reply: &BlobReply) -> Result<(), Stop> {
     let message =
         codec::encode_message(reply, MAX_BLOB_MESSAGE).map_err(|_| ErrorCode::Internal)?;
     services.tap.sent(message.get(undertone_wire::limits::LENGTH_PREFIX..).unwrap_or_default());
-    write_message(writer, &message).await.map_err(|_| ErrorCode::Internal)
+    write_message(writer, &message).await.map_err(|_| Stop::Silent)
 }
 
-async fn record(store: &StoreHandle, command: Command) -> Result<BlobRecord, ErrorCode> {
-    match store.run(command).await? {
+async fn record(store: &StoreHandle, command: Command) -> Result<BlobRecord, Stop> {
+    match store.run(command).await?? {
         Outcome::Blob(record) => Ok(record),
-        _ => Err(ErrorCode::Internal),
+        _ => Err(Stop::Refused(ErrorCode::Internal)),
     }
 }
 
@@ -190,25 +247,32 @@ async fn put(
     writer: &mut Writer,
     reader: &mut Reader,
     announced: &BlobAnnouncement,
-) -> Result<(), ErrorCode> {
+) -> Result<(), Stop> {
     if announced.length == 0 || announced.length > MAX_BLOB {
-        return Err(ErrorCode::BlobTooLarge);
+        return Err(Stop::Refused(ErrorCode::BlobTooLarge));
     }
     let today = services.clock.today();
     if announced.expires < today || announced.expires > today.plus(MAX_RETENTION_DAYS).plus(1) {
-        return Err(ErrorCode::LimitReached);
+        return Err(Stop::Refused(ErrorCode::LimitReached));
     }
     let _upload = services.blobs.begin(announced.blob)?;
     let announce = Command::AnnounceBlob(announced.into(), announced.token.verifier());
     let record = record(&services.store, announce).await?;
-    if services.blobs.is_whole(record.blob).await? {
+    let blobs = &services.blobs;
+    let whole = match blobs.is_whole(&record).await {
+        Ok(whole) => whole,
+        Err(why) => return Err(blobs.give_up(&services.store, record.blob, why).await),
+    };
+    if whole {
         reply(services, writer, &BlobReply::Ready { offset: record.length }).await?;
         return reply(services, writer, &BlobReply::Stored).await;
     }
-    let (mut file, offset) = services.blobs.open_part(&record).await?;
+    let (mut file, offset) = blobs.open_part(&record).await?;
     reply(services, writer, &BlobReply::Ready { offset }).await?;
     receive(services, reader, &mut file, record.length.saturating_sub(offset)).await?;
-    services.blobs.complete(&record, file).await?;
+    if let Err(why) = blobs.complete(&record, file).await {
+        return Err(blobs.give_up(&services.store, record.blob, why).await);
+    }
     reply(services, writer, &BlobReply::Stored).await
 }
 
@@ -245,19 +309,21 @@ async fn get(
     blob: BlobId,
     capability: &BlobReadCapability,
     offset: u64,
-) -> Result<(), ErrorCode> {
+) -> Result<(), Stop> {
     let record = record(&services.store, Command::FindBlob(blob, capability.hash())).await?;
     if offset > record.length {
-        return Err(ErrorCode::BlobMismatch);
+        return Err(Stop::Refused(ErrorCode::BlobMismatch));
     }
     let mut file = match File::open(services.blobs.whole(blob)).await {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(ErrorCode::BlobIncomplete),
-        Err(error) => return Err(failed(&error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Stop::Refused(ErrorCode::BlobIncomplete));
+        }
+        Err(error) => return Err(Stop::Refused(failed(&error))),
     };
     let stored = file.metadata().await.map_err(|error| failed(&error))?.len();
     if stored != record.length {
-        return Err(ErrorCode::Damaged);
+        return Err(Stop::Refused(ErrorCode::Damaged));
     }
     file.seek(std::io::SeekFrom::Start(offset)).await.map_err(|error| failed(&error))?;
     let content = BlobReply::Content { length: record.length, hash: record.hash };

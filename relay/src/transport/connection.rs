@@ -145,7 +145,7 @@ async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
     });
     let pump = tokio::spawn(pump(connection.clone(), messages.clone()));
     let _pump = AbortOnDrop(pump.abort_handle());
-    let respond = respond(context.clone(), to_answer, messages);
+    let respond = respond(connection.channel.clone(), context.clone(), to_answer, messages);
     let read = async {
         read_requests(&connection, &context, reader, work).await;
     };
@@ -197,12 +197,15 @@ async fn read_requests(
 }
 
 async fn respond(
+    channel: Arc<dyn Channel>,
     context: Arc<Context>,
     mut queue: mpsc::Receiver<Work>,
     messages: mpsc::Sender<Vec<u8>>,
 ) {
     while let Some(work) = queue.recv().await {
-        let (frame, after) = work.finish(&context).await;
+        let Ok((frame, after)) = work.finish(&context).await else {
+            return channel.close(Goodbye::ShuttingDown);
+        };
         let Ok(message) = codec::encode_message(&frame, MAX_MESSAGE) else { return };
         if messages.send(message).await.is_err() {
             return;

@@ -15,7 +15,7 @@ use undertone_wire::{
 use super::blobs::BlobDirectory;
 use crate::clock::Clock;
 use crate::mailboxes::{Hub, Subscriber};
-use crate::store::{Answer, Command, DepotFill, Outcome, StoreHandle};
+use crate::store::{Answer, Command, DepotFill, Outcome, StoreHandle, Unanswered};
 
 /// Signatures that are verified between two other things; more go to a thread of their own, so that
 /// one client's many mailboxes do not delay the others.
@@ -218,17 +218,20 @@ fn check_expiry(context: &Context, expires: Day) -> Result<(), ErrorCode> {
 }
 
 impl Work {
-    /// Waits for the store and makes the reply.
-    pub(super) async fn finish(self, context: &Context) -> (ServerFrame, After) {
+    /// Waits for the store and makes the reply. [`Unanswered`] if the store failed: then there is
+    /// none, since nobody knows whether anything was done, and the relay is about to stop.
+    pub(super) async fn finish(
+        self,
+        context: &Context,
+    ) -> Result<(ServerFrame, After), Unanswered> {
         let (result, after) = match self.state {
             Err(code) => (Err(code), After::Nothing),
-            Ok((answers, shape)) => match answers.await {
-                Ok(answers) => shape.reply(context, answers).await,
-                // The store failed; the relay is about to stop.
-                Err(_) => (Err(ErrorCode::Internal), After::Nothing),
-            },
+            Ok((answers, shape)) => {
+                let answers = answers.await.map_err(|_| Unanswered)?;
+                shape.reply(context, answers).await
+            }
         };
-        (ServerFrame::Reply { id: self.id, result }, after)
+        Ok((ServerFrame::Reply { id: self.id, result }, after))
     }
 }
 
