@@ -39,16 +39,18 @@ pub enum MessageState {
 }
 
 impl MessageState {
-    /// How far along the way of an outgoing message this is: to wait for a state means to wait
-    /// for this rank or a higher one.
+    /// How much is known of an outgoing message: a state gives way to one of a higher rank only.
+    /// That nobody fetched a message is what is supposed after the retention, so that word of its
+    /// arrival overrides it, and never the other way round.
     #[must_use]
     pub const fn rank(&self) -> u8 {
         match self {
             Self::Queued => 0,
             Self::Accepted => 1,
-            Self::Delivered => 2,
-            Self::Read => 3,
-            Self::Expired | Self::Failed { .. } | Self::Received => 4,
+            Self::Expired => 2,
+            Self::Delivered => 3,
+            Self::Read => 4,
+            Self::Failed { .. } | Self::Received => 5,
         }
     }
 }
@@ -135,6 +137,8 @@ pub enum Hold {
     RelayUnreachable,
     /// What answers at the address of the contact's relay is another one.
     RelayPinMismatch,
+    /// This profile is an old copy: nothing more is sealed for the contact.
+    StoreRolledBack,
 }
 
 impl Hold {
@@ -148,6 +152,7 @@ impl Hold {
             Self::UploadRefused => "upload-refused",
             Self::RelayUnreachable => "relay-unreachable",
             Self::RelayPinMismatch => "relay-pin-mismatch",
+            Self::StoreRolledBack => "store-rolled-back",
         }
     }
 }

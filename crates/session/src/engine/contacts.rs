@@ -116,23 +116,35 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         self.store.transaction(|tx| Ok(view(contact, &load_contact(tx, contact)?)?))
     }
 
-    /// The contact that a person means: by name, by number, or by the beginning of the account
-    /// fingerprint, in this order.
+    /// The contact that a person means. Digits alone are a number first, then a name that the
+    /// person here gave. Anything else is a name that the person here gave, then a name that a
+    /// contact gave themselves or the beginning of an account fingerprint: what a contact calls
+    /// themselves never stands before what the person here knows them by.
     ///
     /// # Errors
     /// [`EngineError::UnknownContact`], [`EngineError::AmbiguousContact`].
     pub fn find_contact(&mut self, query: &str) -> Result<Contact, EngineError> {
-        let contacts = self.contacts()?;
         let query = query.trim();
         let name = query.to_lowercase();
+        let number = !query.is_empty() && query.bytes().all(|b| b.is_ascii_digit());
         let digits =
             query.len() >= MIN_FINGERPRINT_DIGITS && query.bytes().all(|b| b.is_ascii_hexdigit());
-        let by_name = |c: &Contact| c.name.to_lowercase() == name;
-        let by_number = |c: &Contact| c.id.to_string() == query;
-        let by_account = |c: &Contact| digits && c.account.to_string().starts_with(&name);
-        let ways: [&dyn Fn(&Contact) -> bool; 3] = [&by_name, &by_number, &by_account];
+        let contacts: Vec<(Contact, bool)> = self.store.transaction(|tx| {
+            all_contacts(tx)?
+                .iter()
+                .map(|(id, row)| Ok((view(*id, row)?, row.name_is_ours)))
+                .collect::<Result<_, StoreError>>()
+        })?;
+        let by_number = |c: &Contact, _: bool| number && c.id.to_string() == query;
+        let by_our_name = |c: &Contact, ours: bool| ours && c.name.to_lowercase() == name;
+        let by_their_word = |c: &Contact, ours: bool| {
+            (!number && !ours && c.name.to_lowercase() == name)
+                || (digits && c.account.to_string().starts_with(&name))
+        };
+        let ways: [&dyn Fn(&Contact, bool) -> bool; 3] = [&by_number, &by_our_name, &by_their_word];
         for way in ways {
-            let mut found: Vec<Contact> = contacts.iter().filter(|c| way(c)).cloned().collect();
+            let found = contacts.iter().filter(|(c, ours)| way(c, *ours));
+            let mut found: Vec<Contact> = found.map(|(c, _)| c.clone()).collect();
             if found.len() > 1 {
                 return Err(EngineError::AmbiguousContact(
                     found.into_iter().map(|c| (c.id, c.name)).collect(),
@@ -184,7 +196,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         Ok(SafetyNumberView { digits: number.to_string(), qr: number.qr_bytes().to_vec() })
     }
 
-    /// A message of the history.
+    /// A message of the history by its id alone: the one that this profile sent, or else the one
+    /// that a contact sent. A contact chooses the ids of what they send, so that theirs may be that
+    /// of another message: what an event tells of is found with [`Engine::received_message`].
     ///
     /// # Errors
     /// [`EngineError::UnknownMessage`].
@@ -201,6 +215,32 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 }
             };
             Ok(must(tx, Table::Messages, &key1(place))?)
+        })
+    }
+
+    /// The message with this id that this contact sent.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownMessage`].
+    pub fn received_message(
+        &mut self,
+        contact: ContactId,
+        id: MessageId,
+    ) -> Result<Message, EngineError> {
+        self.store.transaction(|tx| {
+            let place: Option<u64> = load(tx, Table::MessageIds, &incoming_key(&id, contact))?;
+            let place = place.ok_or(EngineError::UnknownMessage)?;
+            Ok(must(tx, Table::Messages, &key1(place))?)
+        })
+    }
+
+    /// The message at a place of the history ([`Message::seq`]).
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownMessage`].
+    pub fn message_at(&mut self, place: u64) -> Result<Message, EngineError> {
+        self.store.transaction(|tx| {
+            load(tx, Table::Messages, &key1(place))?.ok_or(EngineError::UnknownMessage)
         })
     }
 
@@ -228,6 +268,22 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             Ok(messages)
         })
     }
+}
+
+/// Whether a name reads as something else that stands for a contact: a number, the beginning of a
+/// fingerprint, or the name of a contact who has none. A contact who called themselves so could be
+/// taken for another.
+pub(super) fn stands_for_another(name: &str) -> bool {
+    let number = |text: &str| {
+        text.chars().any(char::is_numeric)
+            && text.chars().all(|c| c.is_numeric() || c.is_whitespace() || c == '#')
+    };
+    let fingerprint = name.len() >= MIN_FINGERPRINT_DIGITS
+        && name.bytes().all(|b| b.is_ascii_hexdigit())
+        // Names such as Abed are names; one that is a fingerprint's beginning, too, is ambiguous.
+        && name.bytes().any(|b| b.is_ascii_digit());
+    let unnamed = name.to_lowercase().strip_prefix("contact").is_some_and(number);
+    number(name) || fingerprint || unnamed
 }
 
 /// Whether an incoming message is in the history already.

@@ -1,6 +1,6 @@
 //! What follows from the content of an opened envelope.
 
-use super::contacts::{is_known, load_contact, save_contact};
+use super::contacts::{is_known, load_contact, save_contact, stands_for_another};
 use super::events::emit;
 use super::first_contact::add_route;
 use super::outbox::advance;
@@ -118,19 +118,21 @@ fn delivered(
         if let Some(row) = load::<SentRow>(tx, Table::Unacknowledged, &key)? {
             tx.delete(Table::Unacknowledged, &key)?;
             advance(tx, row.message, MessageState::Delivered)?;
-        } else {
-            overtaken(tx, contact, id)?;
+        } else if !overtaken(tx, contact, id)? {
+            // It had expired here when they fetched it after all.
+            reached(tx, contact, id, MessageState::Delivered)?;
         }
     }
     Ok(())
 }
 
 /// The acknowledgement came before the relay's own answer: the message need not go out again.
+/// True if it was so.
 fn overtaken(
     tx: &mut dyn Transaction,
     contact: ContactId,
     id: &MessageId,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let mut found = None;
     super::contacts::for_each(tx, Table::Outbox, &key1(contact.get()), |key, value| {
         let row: OutRow = decode(Table::Outbox, value)?;
@@ -139,29 +141,42 @@ fn overtaken(
         }
         Ok(())
     })?;
-    if let Some((key, message)) = found {
-        tx.delete(Table::Outbox, &key)?;
-        advance(tx, message, MessageState::Delivered)?;
-    }
-    Ok(())
+    let Some((key, message)) = found else {
+        return Ok(false);
+    };
+    tx.delete(Table::Outbox, &key)?;
+    advance(tx, message, MessageState::Delivered)?;
+    Ok(true)
 }
 
 fn read(tx: &mut dyn Transaction, contact: ContactId, ids: &[MessageId]) -> Result<(), StoreError> {
     for id in ids {
-        let Some(place) = load::<u64>(tx, Table::MessageIds, &outgoing_key(id))? else {
-            continue;
-        };
-        // A receipt counts from the one it was sent to only.
-        let message: Message = super::rows::must(tx, Table::Messages, &key1(place))?;
-        if message.contact == contact {
-            advance(tx, Some(place), MessageState::Read)?;
-        }
+        reached(tx, contact, id, MessageState::Read)?;
+    }
+    Ok(())
+}
+
+/// Brings a message further that this contact says to have.
+fn reached(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    id: &MessageId,
+    state: MessageState,
+) -> Result<(), StoreError> {
+    let Some(place) = load::<u64>(tx, Table::MessageIds, &outgoing_key(id))? else {
+        return Ok(());
+    };
+    // A receipt counts from the one it was sent to only.
+    let message: Message = super::rows::must(tx, Table::Messages, &key1(place))?;
+    if message.contact == contact {
+        advance(tx, Some(place), state)?;
     }
     Ok(())
 }
 
 fn profile(tx: &mut dyn Transaction, contact: ContactId, name: &str) -> Result<(), EngineError> {
-    let Some(name) = clean_name(name) else {
+    // A name that stands for another contact is not taken up: they stay what they are called here.
+    let Some(name) = clean_name(name).filter(|name| !stands_for_another(name)) else {
         return Ok(());
     };
     let mut row: ContactRow = load_contact(tx, contact)?;

@@ -1,6 +1,8 @@
 //! What the store keeps, and what is noticed when it does not.
 
 use super::*;
+use crate::content::{Body, Content};
+use crate::message::Direction;
 
 #[test]
 fn a_restored_store_is_noticed_before_anything_is_sealed() {
@@ -86,4 +88,86 @@ fn a_profile_is_made_once_and_a_newer_store_is_refused() {
         Engine::open(FaultyStore::default(), TestRng(4)).err(),
         Some(EngineError::ProfileAbsent)
     );
+}
+
+/// A contact who calls themselves by another's number, fingerprint or placeholder is not taken for
+/// them, and one who takes a name that the person here gave another does not come first.
+#[test]
+fn no_contact_takes_the_place_of_another_by_name() {
+    let (mut relay, mut bob) = (Relay::default(), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::Reusable);
+    let mut first = person("Ada", 5);
+    relay.add(&mut first, &link);
+    relay.settle(&mut [&mut first, &mut bob]);
+    let ada = bob.find_contact("Ada").unwrap();
+    assert_eq!(bob.find_contact("1").unwrap().id, ada.id);
+    // A fingerprint's first digits with at least one that is no letter.
+    let digits = ada.account.to_string();
+    let at = digits.find(|c: char| c.is_ascii_digit()).unwrap();
+    let digits = &digits[..(at + 1).max(6)];
+    let names = ["1", " 1 ", "#1", "１", "contact 1", "Contact 1", digits];
+    for (seed, name) in (10..).zip(names) {
+        let mut other = person(name, seed);
+        relay.add(&mut other, &link);
+        relay.settle(&mut [&mut other, &mut bob]);
+        let last = bob.contacts().unwrap().pop().unwrap();
+        assert_eq!(last.name, format!("contact {}", last.id), "{name:?}");
+        assert_eq!(bob.find_contact("1").unwrap().id, ada.id, "{name:?}");
+        assert_eq!(bob.find_contact(digits).unwrap().id, ada.id, "{name:?}");
+    }
+    // Renamed here: another who takes the name comes second, and the first name is free again.
+    bob.rename(ada.id, "Ada Work").unwrap();
+    let mut liar = person("Ada Work", 30);
+    relay.add(&mut liar, &link);
+    relay.settle(&mut [&mut liar, &mut bob]);
+    assert_eq!(bob.find_contact("ada work").unwrap().id, ada.id);
+    // A number that the person here gave as a name, where there is no such contact.
+    bob.rename(ada.id, "4711").unwrap();
+    assert_eq!(bob.find_contact("4711").unwrap().id, ada.id);
+    bob.rename(ada.id, "2").unwrap();
+    assert_eq!(bob.find_contact("2").unwrap().id, ContactId::new(2));
+}
+
+/// The sender chooses the id of what they send.
+#[test]
+fn a_message_that_reuses_an_id_of_ours_is_found_as_theirs() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let (at_alice, at_bob) = (only(&mut alice), only(&mut bob));
+    let id = bob.queue_text(at_bob, "ours", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    let content = Content { id, sent_at: NOW, body: Body::Text("theirs".to_owned()) };
+    let content = content.encode().unwrap();
+    bob.store.transaction(|tx| super::handle::handle(tx, at_bob, &content)).unwrap();
+    assert_eq!(bob.received_message(at_bob, id).unwrap().direction, Direction::Incoming);
+    assert_eq!(bob.message(id).unwrap().direction, Direction::Outgoing);
+    assert_eq!(
+        bob.received_message(ContactId::new(9), id).unwrap_err(),
+        EngineError::UnknownMessage
+    );
+    let place = bob.received_message(at_bob, id).unwrap().seq;
+    assert_eq!(bob.message_at(place).unwrap().id, id);
+    assert_eq!(alice.received_message(at_alice, id).unwrap().direction, Direction::Incoming);
+}
+
+/// That nobody fetched it is a guess; that they have it is known.
+#[test]
+fn word_of_arrival_overrides_expiry_and_never_the_other_way_round() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let contact = only(&mut alice);
+    let days = |n: u64| UnixMillis::new(NOW.get() + n * 86_400_000);
+    let late = alice.queue_text(contact, "fetched on the last day", NOW).unwrap();
+    relay.send(&mut alice);
+    alice.expire(days(31)).unwrap();
+    assert_eq!(state(&mut alice, late), MessageState::Expired);
+    relay.push(&mut bob);
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(state(&mut alice, late), MessageState::Delivered);
+    let seen = alice.queue_text(contact, "seen", NOW).unwrap();
+    relay.send(&mut alice);
+    let body = Body::ReadReceipt(vec![seen]);
+    let id = MessageId::from_bytes([8; 16]);
+    let receipt = Content { id, sent_at: NOW, body }.encode().unwrap();
+    alice.store.transaction(|tx| super::handle::handle(tx, contact, &receipt)).unwrap();
+    alice.expire(days(40)).unwrap();
+    assert_eq!(state(&mut alice, seen), MessageState::Read);
 }
