@@ -167,11 +167,14 @@ impl Shared {
                     None => std::future::pending().await,
                 }
             };
+            // Only waiting may be cancelled by the others: a push that has been taken is processed
+            // to its end, outside.
             tokio::select! {
-                open = self.next_pushes(&self.receiver, &mut report) => {
-                    if !open? {
+                push = self.next_push(&self.receiver) => {
+                    let Some(push) = push else {
                         return Ok(());
-                    }
+                    };
+                    self.take_pushes(&self.receiver, push, &mut report).await?;
                     let (low, high) = ACK_DELAY_MILLIS;
                     let delay = Duration::from_millis(jitter(low, high));
                     due.get_or_insert_with(|| Instant::now() + delay);

@@ -199,7 +199,9 @@ impl Client {
         self.core().ask(|e| e.contacts()).await
     }
 
-    /// The contact with this name, number, or beginning of an account fingerprint (at least 4 digits).
+    /// The contact with this name, number, or beginning of an account fingerprint (at least 4
+    /// digits). Digits alone mean the number first, and names given here stand before those that
+    /// contacts gave themselves.
     ///
     /// # Errors
     /// [`Error::UnknownContact`], [`Error::AmbiguousContact`].
@@ -245,12 +247,28 @@ impl Client {
         queued.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
-    /// A message of the history.
+    /// A message of the history: the one of this id that this profile sent, or else one that a
+    /// contact sent. For what an event tells of, use [`Client::received_message`]: contacts choose
+    /// the ids of what they send.
     ///
     /// # Errors
     /// [`Error::UnknownMessage`].
     pub async fn message(&self, id: MessageId) -> Result<Message, Error> {
         self.core().ask(move |e| e.message(id)).await
+    }
+
+    /// The message of this id that this contact sent: what [`EventKind::MessageReceived`] tells of.
+    ///
+    /// [`EventKind::MessageReceived`]: crate::EventKind::MessageReceived
+    ///
+    /// # Errors
+    /// [`Error::UnknownMessage`].
+    pub async fn received_message(
+        &self,
+        contact: ContactId,
+        id: MessageId,
+    ) -> Result<Message, Error> {
+        self.core().ask(move |e| e.received_message(contact, id)).await
     }
 
     /// Waits until an outgoing message has come at least as far as `state`. The network has to be
@@ -364,6 +382,10 @@ fn waited(message: Message, state: &MessageState) -> Option<Result<Message, Erro
             let reason = reason.clone();
             Some(Err(Error::MessageFailed { reason }))
         }
+        (MessageState::Expired, _) if state.rank() > MessageState::Expired.rank() => {
+            let reason = "nobody fetched it while the relay kept it".to_owned();
+            Some(Err(Error::MessageFailed { reason }))
+        }
         (now, _) if now.rank() >= state.rank() => Some(Ok(message)),
         (_, Some(hold)) => Some(Err(held(hold))),
         (_, None) => None,
@@ -377,6 +399,7 @@ fn held(hold: Hold) -> Error {
         Hold::AddressUnknown => Error::AddressUnknown,
         Hold::RelayUnreachable => Error::Unreachable { relay },
         Hold::RelayPinMismatch => Error::RelayPinMismatch { relay },
+        Hold::StoreRolledBack => Error::StoreRolledBack,
         other => Error::RelayRefused { relay, code: other.code().to_owned() },
     }
 }

@@ -24,8 +24,8 @@
 //! let mut events = client.events("my program");
 //! loop {
 //!     let event = events.next_event().await?;
-//!     if let EventKind::MessageReceived { id, .. } = event.kind {
-//!         println!("{:?}", client.message(id).await?.kind);
+//!     if let EventKind::MessageReceived { contact, id } = event.kind {
+//!         println!("{:?}", client.received_message(contact, id).await?.kind);
 //!     }
 //!     // Only now it is not given again, should the program end here.
 //!     events.acknowledge(&event).await?;

@@ -93,34 +93,38 @@ impl Shared {
         report: &mut SyncReport,
     ) -> Result<(), Error> {
         let mut receiver = receiver.lock().await;
-        let result = self.catch_up_once(&mut receiver, report).await;
+        // The line is put back only when all is well: whatever ends this early, an error or the
+        // caller going away, ends the connection, and what was not told comes again over the next.
+        let mut line = receiver.line.take();
+        let result = self.catch_up_once(&mut line, report).await;
         // A connection that was open before may have been broken for long: once more, afresh.
         let result = match result {
             Err(ClientOrLocal::Client(ClientError::Closed | ClientError::Timeout)) => {
-                self.hang_up(&mut receiver).await;
-                self.catch_up_once(&mut receiver, report).await
+                self.hang_up(line.take()).await;
+                self.catch_up_once(&mut line, report).await
             }
             other => other,
         };
         if result.is_err() {
-            self.hang_up(&mut receiver).await;
+            self.hang_up(line.take()).await;
         }
+        receiver.line = line;
         result.map_err(|error| error.at(&self.relay))
     }
 
-    async fn hang_up(&self, receiver: &mut Receiver) {
-        if let Some(line) = receiver.line.take() {
+    async fn hang_up(&self, line: Option<Line>) {
+        if let Some(line) = line {
             self.network.forget(&line.relay, Role::Owner).await;
         }
     }
 
     async fn catch_up_once(
         &self,
-        receiver: &mut Receiver,
+        line: &mut Option<Line>,
         report: &mut SyncReport,
     ) -> Result<(), ClientOrLocal> {
-        self.subscribe(receiver).await?;
-        let Some(line) = receiver.line.as_mut() else {
+        self.subscribe(line).await?;
+        let Some(line) = line.as_mut() else {
             return Ok(());
         };
         while !line.goals.is_empty() {
@@ -140,15 +144,15 @@ impl Shared {
 
     /// Subscribes to all mailboxes that this connection is not subscribed to, and learns what is
     /// waiting in each.
-    async fn subscribe(&self, receiver: &mut Receiver) -> Result<(), ClientOrLocal> {
+    async fn subscribe(&self, open: &mut Option<Line>) -> Result<(), ClientOrLocal> {
         let all = self.core.ask(|e| e.subscriptions()).await?;
         if all.is_empty() {
             return Ok(());
         }
-        if receiver.line.is_none() {
-            receiver.line = Some(self.dial().await?);
+        if open.is_none() {
+            *open = Some(self.dial().await?);
         }
-        let Some(line) = receiver.line.as_mut() else {
+        let Some(line) = open.as_mut() else {
             return Ok(());
         };
         let here = all.into_iter().filter(|one| one.relay == line.relay);
@@ -239,35 +243,54 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits for one push and takes all that are there. `false` if the connection is gone.
-    pub(crate) async fn next_pushes(
-        &self,
-        receiver: &Mutex<Receiver>,
-        report: &mut SyncReport,
-    ) -> Result<bool, Error> {
+    /// Waits for one push; `None` if the connection is gone. Cancelling loses nothing: nothing is
+    /// done with a push here.
+    pub(crate) async fn next_push(&self, receiver: &Mutex<Receiver>) -> Option<Push> {
         let mut receiver = receiver.lock().await;
         let Some(line) = receiver.line.as_mut() else {
             // Nothing to subscribe to: there is nothing to wait for.
             drop(receiver);
             return std::future::pending().await;
         };
-        let Some(push) = line.pushes.next().await else {
-            self.hang_up(&mut receiver).await;
-            return Ok(false);
+        let push = line.pushes.next().await;
+        if push.is_none() {
+            let line = receiver.line.take();
+            self.hang_up(line).await;
+        }
+        push
+    }
+
+    /// Takes a push and all that are there besides, and tells the relay. After an error, or if the
+    /// caller goes away meanwhile, the connection is gone and nothing behind the failed push was
+    /// stored or told: it all comes again.
+    pub(crate) async fn take_pushes(
+        &self,
+        receiver: &Mutex<Receiver>,
+        push: Push,
+        report: &mut SyncReport,
+    ) -> Result<(), Error> {
+        let mut receiver = receiver.lock().await;
+        // Hung up meanwhile: what was pushed comes again.
+        let Some(mut line) = receiver.line.take() else {
+            return Ok(());
         };
         let take = async {
-            self.take(line, push, report).await?;
+            self.take(&mut line, push, report).await?;
             while let Some(push) = line.pushes.try_next() {
-                self.take(line, push, report).await?;
+                self.take(&mut line, push, report).await?;
             }
             line.tell().await
         };
-        let result = take.await;
-        if result.is_err() {
-            self.hang_up(&mut receiver).await;
+        match take.await {
+            Ok(()) => {
+                receiver.line = Some(line);
+                Ok(())
+            }
+            Err(error) => {
+                self.hang_up(Some(line)).await;
+                Err(error.at(&self.relay))
+            }
         }
-        result.map_err(|error| error.at(&self.relay))?;
-        Ok(true)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sending: what is queued goes out contact by contact, in order; each envelope is sealed and
 //! stored before it is transmitted, and repeated with the same bytes until it is answered.
 
+use undertone_session::contact::ContactState;
 use undertone_session::engine::Delivery;
 use undertone_session::ids::ContactId;
 use undertone_session::message::Hold;
@@ -41,6 +42,9 @@ impl Shared {
     async fn deliver_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         for contact in self.core.ask(|e| e.contacts_to_send_to()).await? {
             self.check_contact(contact).await?;
+            if self.core.ask(move |e| e.contact(contact)).await?.state == ContactState::RolledBack {
+                self.core.change(move |e| e.refused(contact, Hold::StoreRolledBack)).await?;
+            }
             while let Some(delivery) = self.core.change(move |e| e.next_delivery(contact)).await? {
                 let history = delivery.is_message;
                 if !self.deliver(delivery).await? {

@@ -14,7 +14,7 @@ async fn echo(profile: &Path, passphrase: &str) -> Result<(), Error> {
     loop {
         let event = events.next_event().await?;
         if let EventKind::MessageReceived { contact, id } = event.kind
-            && let MessageKind::Text { text } = client.message(id).await?.kind
+            && let MessageKind::Text { text } = client.received_message(contact, id).await?.kind
         {
             client.send_text(contact, &text).await?;
         }

@@ -294,6 +294,8 @@ async fn a_store_that_was_put_back_is_noticed_and_seals_nothing() {
     bob.sync().await.unwrap();
     assert_eq!(bob.message(id).await.unwrap().state, MessageState::Queued);
     assert_eq!(bob.contact("Ada").await.unwrap().state, ContactState::RolledBack);
+    let told = bob.wait(id, MessageState::Accepted, PATIENCE).await.unwrap_err();
+    assert_eq!(told.code(), "store-rolled-back");
     let told = |e: &undertone::Event| matches!(e.kind, EventKind::StoreRolledBack { .. });
     assert!(all_events(&bob).await.iter().any(told));
     ada.close().await;
@@ -442,6 +444,66 @@ async fn what_is_at_rest_in_a_profile_is_ciphertext() {
             assert!(!holds(&secret) && !holds(b"SQLite format"), "{}", path.display());
         }
     }
+    bob.close().await;
+    stage.end().await;
+}
+
+/// Polls a future a few times and drops it.
+async fn poll_some<F: Future>(future: F, times: u32) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut left = times;
+    std::future::poll_fn(|context| {
+        let Some(less) = left.checked_sub(1) else { return std::task::Poll::Ready(None) };
+        left = less;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Wherever a pass is dropped, what was pushed comes again and nothing behind it is told first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pass_that_is_dropped_on_its_way_loses_nothing() {
+    let stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    let at_bob = bob.contact("Ada").await.unwrap().id;
+    let mut said = Vec::new();
+    for times in 0..24 {
+        for part in ["a", "b"] {
+            said.push(format!("{times}{part}"));
+            ada.send_text(to_bob, said.last().unwrap()).await.unwrap();
+        }
+        ada.sync().await.unwrap();
+        poll_some(bob.sync(), times).await;
+    }
+    bob.sync().await.unwrap();
+    assert_eq!(texts(&bob, at_bob).await, said);
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+}
+
+/// What interrupts waiting (new mailboxes, acknowledgements that are due) never interrupts work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_mailboxes_amid_arrivals_disturb_nothing() {
+    let stage = Stage::new().await;
+    let (ada, bob) = acquainted(&stage).await;
+    let to_bob = ada.contact("Bob").await.unwrap().id;
+    let at_bob = bob.contact("Ada").await.unwrap().id;
+    ada.start().unwrap();
+    bob.start().unwrap();
+    let mut said = Vec::new();
+    let mut last = None;
+    for round in 0..12 {
+        for part in ["a", "b", "c"] {
+            said.push(format!("{round}{part}"));
+            last = Some(ada.send_text(to_bob, said.last().unwrap()).await.unwrap());
+        }
+        bob.invite(LinkKind::SingleUse, None).await.unwrap();
+    }
+    ada.wait(last.unwrap(), MessageState::Delivered, PATIENCE).await.unwrap();
+    assert_eq!(texts(&bob, at_bob).await, said);
+    ada.close().await;
     bob.close().await;
     stage.end().await;
 }

@@ -119,8 +119,8 @@ pub async fn next_message(client: &Client, cursor: &str) -> Message {
         loop {
             let event = events.next_event().await.unwrap();
             events.acknowledge(&event).await.unwrap();
-            if let EventKind::MessageReceived { id, .. } = event.kind {
-                return client.message(id).await.unwrap();
+            if let EventKind::MessageReceived { contact, id } = event.kind {
+                return client.received_message(contact, id).await.unwrap();
             }
         }
     };
