@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{
-    AccountFingerprint, Bundle, DeviceList, LinkSecret, ListRecord, Routing as CoreRouting,
-    Session, initiate,
+    AccountFingerprint, Bundle, BundleError, DeviceList, LinkSecret, ListRecord,
+    Routing as CoreRouting, Session, initiate,
 };
 use undertone_wire::{FetchCapability, RelayAddress, TakeId};
 
@@ -21,6 +21,7 @@ use crate::content::{Body, Content};
 use crate::event::EventKind;
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::Link;
+use crate::routing::Routing;
 use crate::store::{Store, StoreError, Table, Transaction};
 
 /// Routes that are kept for a device: the newest is used; older ones tell what was.
@@ -109,10 +110,15 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 list: bundle.list().clone(),
                 account: *bundle.list().account().as_bytes(),
                 device: bundle.device().to_bytes().to_vec(),
-                route: Secret::new(bundle.reply().as_bytes()),
+                route: None,
                 name,
                 by_them: false,
             };
+            // A hostile inviter's bundle must not stand in the way of all that is sent later.
+            if Routing::from_bytes(bundle.reply().as_bytes()).is_none() {
+                return Err(EngineError::Bundle(BundleError::Unreadable));
+            }
+            let first_contact = Some(Secret::new(bundle.reply().as_bytes()));
             let checked = bundle.check(record.as_ref())?;
             let contact = match known {
                 Some(contact) => contact,
@@ -132,9 +138,11 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let session = initiate(me, checked, &secret, &reply, rng)?;
             let id = *session.id().as_bytes();
             save_session(tx, contact, &session)?;
-            add_session(tx, contact, peer, SessionRef { id, peer_has: false })?;
+            add_session(tx, contact, peer, SessionRef { id, peer_has: false, first_contact })?;
             tx.delete(Table::Takes, &key)?;
-            greet(tx, rng, contact, &profile, now)?;
+            // In this session and no other, so that the handshake goes out even where an older
+            // session is there.
+            greet(tx, rng, contact, &profile, now, Some(id))?;
             Ok(contact)
         })
     }
@@ -161,7 +169,8 @@ pub(super) struct Peer {
     pub(super) list: DeviceList,
     pub(super) account: [u8; 32],
     pub(super) device: Vec<u8>,
-    pub(super) route: Secret,
+    /// Where they listen, as their handshake said; `None` where we started.
+    pub(super) route: Option<Secret>,
     pub(super) name: Option<String>,
     pub(super) by_them: bool,
 }
@@ -225,8 +234,10 @@ pub(super) fn add_session(
         Some(at) => row.devices.remove(at),
         None => DeviceRow { keys: peer.device, routes: Vec::new(), sessions: Vec::new() },
     };
-    device.routes.insert(0, peer.route);
-    device.routes.truncate(MAX_ROUTES);
+    if let Some(route) = peer.route {
+        device.routes.insert(0, route);
+        device.routes.truncate(MAX_ROUTES);
+    }
     device.sessions.push(session);
     while device.sessions.len() > MAX_SESSIONS {
         let oldest = device.sessions.remove(0);
@@ -259,6 +270,10 @@ pub(super) fn add_route(
     contact: ContactId,
     route: &[u8],
 ) -> Result<(), EngineError> {
+    if Routing::from_bytes(route).is_none() {
+        // nothing that could be written to.
+        return Ok(());
+    }
     let mut row = load_contact(tx, contact)?;
     if let Some(device) = row.devices.last_mut() {
         device.routes.retain(|known| known.bytes() != route);
@@ -284,11 +299,12 @@ pub(super) fn greet(
     contact: ContactId,
     name: &str,
     now: UnixMillis,
+    session: Option<[u8; 32]>,
 ) -> Result<(), EngineError> {
     let content = Content {
         id: MessageId::from_bytes(random(rng)),
         sent_at: now,
         body: Body::Profile { name: name.to_owned() },
     };
-    enqueue_control(tx, contact, &content)
+    enqueue_control(tx, contact, &content, session)
 }

@@ -24,6 +24,7 @@ use super::rows::{
 use super::{Engine, EngineError, day};
 use crate::event::{EventKind, ResetCause};
 use crate::ids::{ContactId, UnixMillis};
+use crate::routing::Routing;
 use crate::store::{Order, Store, StoreError, Table, Transaction};
 
 /// Envelopes of one mailbox that are kept although nothing opens them; the oldest goes first.
@@ -328,6 +329,11 @@ impl<R: CryptoRng> Inbox<'_, R> {
         let Ok(pending) = introduction.open(record.as_ref(), self.today) else {
             return Ok(Outcome::Dropped);
         };
+        // whoever has the link could name a route that is none, and nothing could ever be
+        // sent to them.
+        if Routing::from_bytes(pending.reply().as_bytes()).is_none() {
+            return Ok(Outcome::Dropped);
+        }
         let message = self.accept(tx, link, known, pending)?;
         // The prekey of a one-time bundle goes in the transaction that accepts its session.
         if secret.kind() == undertone_core::BundleKind::OneTime {
@@ -353,7 +359,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
             list: pending.peer().clone(),
             account: *pending.peer().account().as_bytes(),
             device: pending.peer_device().to_bytes().to_vec(),
-            route: Secret::new(pending.reply().as_bytes()),
+            route: Some(Secret::new(pending.reply().as_bytes())),
             name: name.flatten(),
             by_them: true,
         };
@@ -365,13 +371,13 @@ impl<R: CryptoRng> Inbox<'_, R> {
         let id: SessionId = pending.session_id();
         let session = pending.commit(|_| Ok::<(), EngineError>(()))?;
         save_session(tx, contact, &session)?;
-        let session = SessionRef { id: *id.as_bytes(), peer_has: true };
+        let session = SessionRef { id: *id.as_bytes(), peer_has: true, first_contact: None };
         add_session(tx, contact, peer, session)?;
         // Before anything else, so that whoever has read a reply of ours writes to where no other
         // contact does.
         tell_mailbox(tx, self.rng, contact, self.now)?;
         if known.is_none() {
-            greet(tx, self.rng, contact, self.name, self.now)?;
+            greet(tx, self.rng, contact, self.name, self.now, None)?;
         }
         handle(tx, contact, &content)
     }

@@ -88,7 +88,7 @@ pub(super) fn tell_mailbox(
         sent_at: now,
         body: Body::MailboxMove(routing(&row)?.to_route()),
     };
-    enqueue_control(tx, contact, &content)
+    enqueue_control(tx, contact, &content, None)
 }
 
 /// Where the holder of a mailbox's capability writes to.

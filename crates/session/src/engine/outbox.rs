@@ -9,8 +9,8 @@ use undertone_wire::{RelayAddress, WriteCapability};
 use super::contacts::{all_contacts, load_contact};
 use super::events::emit;
 use super::rows::{
-    ContactRow, DeviceRow, MailboxRow, OutRow, OutState, Secret, SentRow, SessionRow, corrupt,
-    decode, key1, key2, load, must, next_number, number, outgoing_key, save,
+    ContactRow, DeviceRow, MailboxRow, OutRow, OutState, SealedRow, Secret, SentRow, SessionRef,
+    SessionRow, corrupt, decode, key1, key2, load, must, next_number, number, outgoing_key, save,
 };
 use super::{Engine, EngineError, day, random};
 use crate::content::{Body, Content, MAX_IDS, MAX_TEXT};
@@ -58,11 +58,13 @@ fn enqueue(
     content: &Content,
     message: Option<u64>,
     state: OutState,
+    session: Option<[u8; 32]>,
 ) -> Result<u64, EngineError> {
     let row = OutRow {
         id: *content.id.as_bytes(),
         acknowledged_by_peer: content.body.is_acknowledged(),
         content: encode(content)?,
+        session,
         message,
         state,
         hold: None,
@@ -72,13 +74,14 @@ fn enqueue(
     Ok(place)
 }
 
-/// Queues something that is not in the history.
+/// Queues something that is not in the history; `session` where it has to go in a certain one.
 pub(super) fn enqueue_control(
     tx: &mut dyn Transaction,
     contact: ContactId,
     content: &Content,
+    session: Option<[u8; 32]>,
 ) -> Result<(), EngineError> {
-    enqueue(tx, contact, content, None, OutState::Ready).map(drop)
+    enqueue(tx, contact, content, None, OutState::Ready, session).map(drop)
 }
 
 fn out_key(contact: ContactId, place: u64) -> Vec<u8> {
@@ -108,7 +111,7 @@ pub(super) fn enqueue_message(
     tx.put(Table::History, &history, &[])?;
     save(tx, Table::MessageIds, &outgoing_key(&new.content.id), &seq)?;
     let state = if new.uploading { OutState::Uploading } else { OutState::Ready };
-    let place = enqueue(tx, contact, &new.content, Some(seq), state)?;
+    let place = enqueue(tx, contact, &new.content, Some(seq), state, None)?;
     Ok((seq, place))
 }
 
@@ -156,23 +159,26 @@ pub(super) fn set_hold(
     Ok(())
 }
 
-/// The session to send in: the smallest id among those that the other side is known to have, so
-/// that both settle on the same one after a simultaneous start; else the newest of ours.
-fn choose(device: &DeviceRow) -> Option<[u8; 32]> {
-    let known = device.sessions.iter().filter(|session| session.peer_has);
-    known
-        .map(|session| session.id)
-        .min()
-        .or_else(|| device.sessions.last().map(|session| session.id))
+/// The session to send in: `pinned` if it is still there; else the smallest id among those that
+/// the other side is known to have, so that both settle on the same one after a simultaneous
+/// start; else the newest of ours.
+fn choose(device: &DeviceRow, pinned: Option<[u8; 32]>) -> Option<&SessionRef> {
+    let sessions = &device.sessions;
+    let pinned = pinned.and_then(|id| sessions.iter().find(|session| session.id == id));
+    let known = || sessions.iter().filter(|session| session.peer_has);
+    pinned.or_else(|| known().min_by_key(|session| session.id)).or_else(|| sessions.last())
 }
 
-/// Where to write to a contact now.
-fn route(row: &ContactRow) -> Result<(&DeviceRow, Routing), StoreError> {
-    let device = row.devices.last().ok_or_else(|| corrupt("a contact's device"))?;
-    let newest = device.routes.first().ok_or_else(|| corrupt("a contact's address"))?;
-    let routing =
-        Routing::from_bytes(newest.bytes()).ok_or_else(|| corrupt("a contact's address"))?;
-    Ok((device, routing))
+/// Where to write in a session: what is not confirmed goes where it is started, the rest to the
+/// newest address that the contact told.
+fn route<'a>(device: &'a DeviceRow, session: &'a SessionRef) -> Option<&'a Secret> {
+    let first_contact = session.first_contact.as_ref();
+    let told = device.routes.first();
+    if session.peer_has { told.or(first_contact) } else { first_contact.or(told) }
+}
+
+fn current_device(row: &ContactRow) -> Result<&DeviceRow, StoreError> {
+    row.devices.last().ok_or_else(|| corrupt("a contact's device"))
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
@@ -282,7 +288,12 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// # Errors
     /// Those of the store.
     pub fn refused(&mut self, contact: ContactId, hold: Hold) -> Result<(), EngineError> {
-        self.store.transaction(|tx| Ok(set_hold(tx, contact, Some(hold))?))
+        self.store.transaction(|tx| {
+            if hold == Hold::AddressUnknown && readdress(tx, contact)? {
+                return Ok(set_hold(tx, contact, None)?);
+            }
+            Ok(set_hold(tx, contact, Some(hold))?)
+        })
     }
 
     /// Queues the acknowledgements that are owed, batched for each contact. True if there were any.
@@ -311,7 +322,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                         sent_at: now,
                         body: Body::DeliveryAck(ids),
                     };
-                    enqueue_control(tx, contact, &content)?;
+                    enqueue_control(tx, contact, &content, None)?;
                     any = true;
                 }
             }
@@ -336,41 +347,77 @@ fn next_delivery(
     };
     let place = number(&first.key, "a place in the outbox")?;
     let mut row: OutRow = decode(Table::Outbox, &first.value)?;
-    let (device, routing) = route(&contact_row)?;
-    let envelope = match row.state {
+    let sealed = match row.state {
         OutState::Uploading => return Ok(None),
-        OutState::Sealed(envelope) => envelope,
+        OutState::Sealed(sealed) => sealed,
         OutState::Ready if contact_row.rolled_back => return Ok(None),
         OutState::Ready => {
-            let session = choose(device).ok_or_else(|| corrupt("a contact's session"))?;
-            let envelope = seal(tx, rng, &session, row.content.bytes())?;
-            row.state = OutState::Sealed(envelope.clone());
+            let device = current_device(&contact_row)?;
+            let session =
+                choose(device, row.session).ok_or_else(|| corrupt("a contact's session"))?;
+            let route =
+                route(device, session).ok_or_else(|| corrupt("a contact's address"))?.bytes();
+            let (envelope, greets) = seal(tx, rng, &session.id, row.content.bytes())?;
+            let sealed = SealedRow { envelope, route: Secret::new(route), greets };
+            row.state = OutState::Sealed(sealed);
             save(tx, Table::Outbox, &first.key, &row)?;
-            envelope
+            match row.state {
+                OutState::Sealed(sealed) => sealed,
+                OutState::Ready | OutState::Uploading => return Ok(None),
+            }
         }
     };
+    let routing =
+        Routing::from_bytes(sealed.route.bytes()).ok_or_else(|| corrupt("a contact's address"))?;
     Ok(Some(Delivery {
         contact,
         place,
         relay: routing.relay,
         capability: routing.capability,
-        envelope,
+        envelope: sealed.envelope,
         is_message: row.message.is_some(),
     }))
 }
 
-/// Seals in a stored session. The new state is in the same transaction as the envelope.
+/// The relay does not know the address that something was sealed for. Without a handshake in it,
+/// the identical bytes go to the newest address; with one they would be understood nowhere else,
+/// so once the session is confirmed (or another one is) the content is sealed anew: the recipient
+/// knows repeats by the message's id. True if there is somewhere else to try.
+fn readdress(tx: &mut dyn Transaction, contact: ContactId) -> Result<bool, EngineError> {
+    let first = tx.scan(Table::Outbox, &key1(contact.get()), None, Order::Ascending, 1)?;
+    let Some(first) = first.first() else { return Ok(false) };
+    let mut row: OutRow = decode(Table::Outbox, &first.value)?;
+    let OutState::Sealed(sealed) = row.state else { return Ok(false) };
+    let contact_row = load_contact(tx, contact)?;
+    let device = current_device(&contact_row)?;
+    let Some(session) = choose(device, None) else { return Ok(false) };
+    let newest = route(device, session).filter(|route| route.bytes() != sealed.route.bytes());
+    let (Some(newest), true) = (newest, session.peer_has) else { return Ok(false) };
+    if sealed.greets {
+        row.session = None;
+        row.state = OutState::Ready;
+    } else {
+        row.state = OutState::Sealed(SealedRow { route: Secret::new(newest.bytes()), ..sealed });
+    }
+    save(tx, Table::Outbox, &first.key, &row)?;
+    Ok(true)
+}
+
+/// Seals in a stored session. The new state is in the same transaction as the envelope. True if a
+/// handshake stands in front.
 fn seal(
     tx: &mut dyn Transaction,
     rng: &mut impl CryptoRng,
     session: &[u8; 32],
     content: &[u8],
-) -> Result<Vec<u8>, EngineError> {
+) -> Result<(Vec<u8>, bool), EngineError> {
     let mut row: SessionRow = must(tx, Table::Sessions, session)?;
     let mut ratchet =
         Session::from_bytes(row.state.bytes()).map_err(|_| corrupt("a session's state"))?;
-    ratchet.seal(content, rng)?.commit(|state, _| {
+    let greets = !ratchet.confirmed();
+    let envelope = ratchet.seal(content, rng)?.commit(|state, _| {
         row.state = Secret::new(&state.to_bytes());
-        Ok(save(tx, Table::Sessions, session, &row)?)
-    })
+        save(tx, Table::Sessions, session, &row)
+    })?;
+    Ok((envelope, greets))
 }

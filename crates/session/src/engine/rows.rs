@@ -88,17 +88,21 @@ pub(super) struct ContactRow {
 #[derive(Serialize, Deserialize, Debug)]
 pub(super) struct DeviceRow {
     pub(super) keys: Vec<u8>,
-    /// Where to write, newest first.
+    /// Where to write in sessions that they have, newest first. Never a link's mailbox: envelopes
+    /// go there with their handshake or not at all.
     pub(super) routes: Vec<Secret>,
     pub(super) sessions: Vec<SessionRef>,
 }
 
 /// A session with a device.
-#[derive(Serialize, Deserialize, Debug, Clone, Copy)]
+#[derive(Serialize, Deserialize, Debug)]
 pub(super) struct SessionRef {
     pub(super) id: [u8; 32],
     /// We know that the other side has it: it wrote to us in it.
     pub(super) peer_has: bool,
+    /// Where the session is started: the first-contact mailbox that its bundle named. `None` in
+    /// one that the other side started.
+    pub(super) first_contact: Option<Secret>,
 }
 
 /// A ratchet: `Sessions[session id]`.
@@ -196,7 +200,18 @@ pub(super) enum OutState {
     /// May be sealed.
     Ready,
     /// Sealed; these bytes and no others are transmitted.
-    Sealed(Vec<u8>),
+    Sealed(SealedRow),
+}
+
+/// A sealed envelope and where it goes.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct SealedRow {
+    pub(super) envelope: Vec<u8>,
+    /// The route it was sealed for: an envelope with a handshake is understood in that mailbox
+    /// only.
+    pub(super) route: Secret,
+    /// A handshake stands in it.
+    pub(super) greets: bool,
 }
 
 /// Something to be sent: `Outbox[contact ‖ place]`.
@@ -206,6 +221,8 @@ pub(super) struct OutRow {
     /// Encoded content.
     pub(super) content: Secret,
     pub(super) acknowledged_by_peer: bool,
+    /// The session to seal in, where it has to be a certain one.
+    pub(super) session: Option<[u8; 32]>,
     /// The message in the history, if it is one.
     pub(super) message: Option<u64>,
     pub(super) state: OutState,

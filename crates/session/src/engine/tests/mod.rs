@@ -9,6 +9,7 @@
 
 mod keeping;
 mod meeting;
+mod routes;
 mod talking;
 
 use std::collections::BTreeMap;
