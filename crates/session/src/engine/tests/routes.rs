@@ -1,6 +1,9 @@
 //! Which mailbox an envelope goes to, whatever happens between sealing and delivery.
 
+use undertone_core::{AccountFingerprint, Bundle, LinkSecret, Routing as CoreRouting, initiate};
+
 use super::*;
+use crate::content::{Body, Content};
 use crate::message::Hold;
 
 /// Sealed with its handshake, refused, and by the time it goes out the contact has answered and
@@ -70,4 +73,63 @@ fn a_second_link_of_a_known_contact_loses_nothing() {
     bob.queue_text(at_bob, "and back", NOW).unwrap();
     relay.settle(&mut [&mut alice, &mut bob]);
     assert_eq!(texts(&mut alice, at_alice), ["again", "and back"]);
+}
+
+/// A stranger who names a route that is none, in a handshake over a link of Bob's.
+#[test]
+fn r_306_a_handshake_that_names_no_route_is_refused_and_stops_nobody() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::Reusable);
+    let at_alice = relay.add(&mut alice, &link);
+    relay.settle(&mut [&mut alice, &mut bob]);
+
+    let mut mallory = person("Mallory", 3);
+    let plan = mallory.begin_add(&link, None).unwrap();
+    let sealed = relay.take(&plan).unwrap();
+    let secret = LinkSecret::from_bytes(link.secret());
+    let inviter = AccountFingerprint::from_bytes(*link.account());
+    let bundle = Bundle::open(&secret.card_key(), &sealed, &inviter, day(NOW)).unwrap();
+    let answer_to = bundle.reply().as_bytes().to_vec();
+    let nowhere = CoreRouting::new(b"").unwrap();
+    let checked = bundle.check(None).unwrap();
+    let (me, rng) = (&mallory.me, &mut mallory.rng);
+    let mut session = initiate(me, checked, &secret, &nowhere, rng).unwrap();
+    let content = Content {
+        id: MessageId::from_bytes([9; 16]),
+        sent_at: NOW,
+        body: Body::Text("gotcha".into()),
+    };
+    let envelope = session
+        .seal(&content.encode().unwrap(), rng)
+        .unwrap()
+        .commit(|_, _| Ok::<_, Infallible>(()))
+        .unwrap();
+    let capability = crate::routing::Routing::from_bytes(&answer_to).unwrap().capability;
+    let mailbox = relay.capabilities[&capability.hash()];
+    relay.mailboxes.get_mut(&mailbox).unwrap().queue.push(envelope);
+    relay.push(&mut bob);
+    assert_eq!(bob.contacts().unwrap().len(), 1, "Mallory is no contact");
+
+    let at_bob = only(&mut bob);
+    bob.queue_text(at_bob, "still here", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&mut alice, at_alice), ["still here"]);
+}
+
+/// An inviter whose bundle names a route that is none.
+#[test]
+fn r_306_a_bundle_that_names_no_route_is_refused() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::SingleUse);
+    let nowhere = CoreRouting::new(&[7; 40]).unwrap();
+    let expiry = day(NOW).plus(30);
+    let (me, rng) = (&bob.me, &mut bob.rng);
+    let kind = undertone_core::BundleKind::OneTime;
+    let (_, bundle) = undertone_core::generate_prekey(kind, me, expiry, &nowhere, rng);
+    let sealed = bundle.seal(&LinkSecret::from_bytes(link.secret()).card_key(), rng);
+    let plan = alice.begin_add(&link, None).unwrap();
+    relay.make(plan.mailbox.secret.mailbox(), &plan.mailbox.capabilities);
+    let refused = alice.finish_add(&link, None, &sealed, NOW);
+    assert!(matches!(refused, Err(EngineError::Bundle(_))));
+    assert!(alice.contacts().unwrap().is_empty());
 }
