@@ -88,6 +88,7 @@ impl Relay {
         private_directory(&config.directory)?;
         let lock = Arc::new(lock(&layout)?);
         private_directory(&layout.store())?;
+        check_files(&layout)?;
         let identity = Identity::open(&layout)?;
         let leaf = Arc::new(Leaf::new(identity.leaf(config.clock.unix_seconds())?));
         let mut store = SqliteStore::open(&layout.store(), config.retention_days)?;
@@ -146,6 +147,21 @@ fn lock(layout: &Layout) -> Result<File, StoreFailure> {
         Err(TryLockError::WouldBlock) => Err(StoreFailure::InUse),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
+}
+
+/// A first start makes the root key, then the databases, then the address. A later one without the
+/// store would forget everybody's mail, one without the key would be another relay: refused.
+fn check_files(layout: &Layout) -> Result<(), StoreFailure> {
+    let there = |name: &str| layout.store().join(name).try_exists();
+    let root = layout.root_key().try_exists()?;
+    let started = layout.address().try_exists()?;
+    if !root && (started || there("relay.db")? || there("keys.db")?) {
+        return Err(StoreFailure::Damaged("the file root.key is missing"));
+    }
+    if started && !(there("relay.db")? && there("keys.db")?) {
+        return Err(StoreFailure::Damaged("relay.db or keys.db is missing"));
+    }
+    Ok(())
 }
 
 /// A token, if there is none yet: the first run.

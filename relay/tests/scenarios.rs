@@ -490,6 +490,25 @@ async fn two_processes_do_not_share_a_directory() -> Test {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_of_which_a_part_is_missing_is_not_served() -> Test {
+    for missing in ["root.key", "store/relay.db", "store/keys.db", "store"] {
+        let directory = tempfile::tempdir()?;
+        start(directory.path()).await.shutdown().await.unwrap();
+        let path = directory.path().join(missing);
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::rename(&path, &elsewhere)?;
+        let failure = Relay::start(config(directory.path())).await.unwrap_err().to_string();
+        assert!(failure.contains("is missing"), "{missing}: {failure}");
+        if path.is_dir() {
+            std::fs::remove_dir(&path)?;
+        }
+        std::fs::rename(&elsewhere, &path)?;
+        start(directory.path()).await.shutdown().await.unwrap();
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_start_that_fails_leaves_the_token_to_the_next() -> Test {
     let directory = tempfile::tempdir()?;
     // An address that this machine does not have (RFC 5737), then a host that is none.

@@ -86,6 +86,21 @@ impl Cache {
     }
 }
 
+/// Files are made in this order: `relay.db`, `keys.db`, queues. One without those before it is no
+/// new store but what is left of an old one.
+fn check_files(directory: &Path) -> Result<(), StoreFailure> {
+    let there = |database: Database| directory.join(database.file_name()).try_exists();
+    let (relay, keys) = (there(Database::Relay)?, there(Database::Keys)?);
+    let queues = !schema::queue_days(directory)?.is_empty();
+    if !relay && (keys || queues) {
+        return Err(StoreFailure::Damaged("the file relay.db is missing"));
+    }
+    if !keys && queues {
+        return Err(StoreFailure::Damaged("the file keys.db is missing"));
+    }
+    Ok(())
+}
+
 /// Bytes or rows as the store checks them on opening.
 fn check_high_water(records: &Records, day: Day, queue: &Queue) -> Result<(), StoreFailure> {
     if queue.high_water()? < records.high_water(day)? {
@@ -101,6 +116,7 @@ impl SqliteStore {
     /// [`StoreFailure`].
     pub(crate) fn open_records_only(directory: &Path) -> Result<Self, StoreFailure> {
         schema::check_sqlite()?;
+        check_files(directory)?;
         let mut records = Records::open(directory)?;
         let incarnation = records.incarnation()?;
         let key_database = schema::open(directory, Database::Keys)?;
@@ -126,7 +142,13 @@ impl SqliteStore {
     pub fn open(directory: &Path, retention: u32) -> Result<Self, StoreFailure> {
         let mut store = Self::open_records_only(directory)?;
         store.retention = retention.min(MAX_RETENTION_DAYS);
-        for day in schema::queue_days(directory)? {
+        store.finish_removals()?;
+        let days = schema::queue_days(directory)?;
+        // A day has its mark from when its file was made, before anything was in it.
+        if store.records.high_water_days()?.iter().any(|day| !days.contains(day)) {
+            return Err(StoreFailure::Damaged("a queue file is missing"));
+        }
+        for day in days {
             store.open_queue(day)?;
             if let Some(queue) = store.queues.get(&day) {
                 check_high_water(&store.records, day, queue)?;
@@ -172,7 +194,17 @@ impl SqliteStore {
         }
         // A file that was retired under another clock is opened anew to be written in full again.
         self.queues.remove(&day);
+        if self.records.removals()?.contains(&day) {
+            // The clock was set back behind a day that has passed. Its file is gone; nothing waits
+            // any longer for its old key, which the next checkpoint overwrites.
+            self.records.end_removal(day)?;
+        }
         self.open_queue(day)?;
+        if let Some(queue) = self.queues.get(&day) {
+            // From here on a missing file is noticed.
+            self.records.set_high_water(day, queue.high_water()?)?;
+            self.records.commit()?;
+        }
         self.newest = Some(day);
         Ok(())
     }
@@ -341,8 +373,8 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// Moves the floors that a queue file knows to the mailboxes' records, then removes the file
-    /// and its key.
+    /// Moves the floors that a queue file knows to the mailboxes' records, then removes its key and
+    /// the file.
     fn remove_queue(&mut self, day: Day) -> Result<(), StoreFailure> {
         let Some(queue) = self.queues.remove(&day) else { return Ok(()) };
         for id in self.records.mailbox_ids()? {
@@ -352,27 +384,29 @@ impl SqliteStore {
                 self.records.raise_floors(id, acknowledged, last.unwrap_or(0))?;
             }
         }
-        self.records.forget_high_water(day)?;
+        self.records.begin_removal(day)?;
         self.records.commit()?;
-        // The key goes first and for good (`secure_delete`): without it the file is noise.
-        self.key_database.execute("DELETE FROM day_key WHERE day = ?1", [day.get()])?;
-        schema::checkpoint(&self.key_database)?;
         self.days.write().unwrap_or_else(PoisonError::into_inner).remove(&day);
         drop(queue);
-        let name = Database::Queue(day).file_name();
-        for suffix in ["", "-wal", "-shm"] {
-            match std::fs::remove_file(self.directory.join(format!("{name}{suffix}"))) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
-        }
         if self.newest == Some(day) {
             self.newest = None;
         }
         self.cache.clear();
-        schema::sync_directory(&self.directory)
+        self.finish_removals()
+    }
+
+    /// Removes keys and files of the days whose removal has begun. A removal is over when the key
+    /// is overwritten in the file of keys; while a reader hinders that, it waits for the next time.
+    fn finish_removals(&mut self) -> Result<(), StoreFailure> {
+        for day in self.records.removals()? {
+            // The key goes first and for good (`secure_delete`): without it the file is noise.
+            self.key_database.execute("DELETE FROM day_key WHERE day = ?1", [day.get()])?;
+            schema::remove_queue(&self.directory, day)?;
+            if schema::checkpoint(&self.key_database)? {
+                self.records.end_removal(day)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -396,6 +430,7 @@ impl Store for SqliteStore {
         for day in passed.into_iter().take(REMOVALS_AT_A_TIME) {
             self.remove_queue(day)?;
         }
+        self.finish_removals()?;
         let blobs = self.records.expire(today)?;
         for id in self.records.idle_mailboxes(today)? {
             let _ = self.delete_mailbox(id)?;
@@ -411,7 +446,9 @@ impl Store for SqliteStore {
         }
         self.records.commit()?;
         self.records.checkpoint()?;
-        schema::checkpoint(&self.key_database)
+        self.finish_removals()?;
+        schema::checkpoint(&self.key_database)?;
+        Ok(())
     }
 }
 

@@ -96,7 +96,7 @@ impl Queue {
     }
 
     pub(super) fn checkpoint(&self) -> Result<(), StoreFailure> {
-        schema::checkpoint(&self.connection)
+        schema::checkpoint(&self.connection).map(|_| ())
     }
 
     pub(super) fn insert(

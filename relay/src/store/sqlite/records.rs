@@ -60,7 +60,7 @@ impl Records {
     }
 
     pub(super) fn checkpoint(&self) -> Result<(), StoreFailure> {
-        schema::checkpoint(&self.connection)
+        schema::checkpoint(&self.connection).map(|_| ())
     }
 
     /// Runs a command so that a refusal leaves nothing of it.
@@ -116,10 +116,42 @@ impl Records {
         Ok(())
     }
 
-    pub(super) fn forget_high_water(&mut self, day: Day) -> Result<(), StoreFailure> {
+    /// The days that have a mark.
+    pub(super) fn high_water_days(&self) -> Result<Vec<Day>, StoreFailure> {
+        self.days("high-water ")
+    }
+
+    // ---- queue files that are being removed
+
+    /// From its commit on the day's key and files are removed, whatever happens in between.
+    pub(super) fn begin_removal(&mut self, day: Day) -> Result<(), StoreFailure> {
         self.begin()?;
         self.connection.execute("DELETE FROM meta WHERE name = ?1", [mark_name(day)])?;
+        self.connection.execute(
+            "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, x'')",
+            [removal_name(day)],
+        )?;
         Ok(())
+    }
+
+    pub(super) fn removals(&self) -> Result<Vec<Day>, StoreFailure> {
+        self.days("removed ")
+    }
+
+    pub(super) fn end_removal(&mut self, day: Day) -> Result<(), StoreFailure> {
+        self.begin()?;
+        self.connection.execute("DELETE FROM meta WHERE name = ?1", [removal_name(day)])?;
+        self.commit()
+    }
+
+    fn days(&self, prefix: &'static str) -> Result<Vec<Day>, StoreFailure> {
+        let mut statement = self.connection.prepare("SELECT name FROM meta ORDER BY name")?;
+        let mut days = Vec::new();
+        for name in statement.query_map([], |row| row.get::<_, String>(0))? {
+            let Some(day) = name?.strip_prefix(prefix).map(str::parse) else { continue };
+            days.push(Day::new(day.map_err(|_| StoreFailure::Damaged("a day in meta"))?));
+        }
+        Ok(days)
     }
 
     // ---- mailboxes
@@ -360,6 +392,10 @@ impl Records {
         self.connection.execute("DELETE FROM depot WHERE expires < ?1", [today.get()])?;
         Ok(blobs)
     }
+}
+
+fn removal_name(day: Day) -> String {
+    format!("removed {}", day.get())
 }
 
 fn mark_name(day: Day) -> String {

@@ -135,7 +135,9 @@ pub(super) fn open(directory: &Path, database: Database) -> Result<Connection, S
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "secure_delete", database == Database::Keys)?;
+    // What is deleted is overwritten, except in queue files: their key goes, and they go whole.
+    let secure = !matches!(database, Database::Queue(_));
+    connection.pragma_update(None, "secure_delete", secure)?;
     // A page that does not hold what was written is noticed at the latest when an envelope does not
     // open; cells that cannot be are noticed here.
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -172,10 +174,25 @@ pub(crate) fn open_read_only(
     Ok(connection)
 }
 
-/// Moves everything from the WAL into the database file.
-pub(super) fn checkpoint(connection: &Connection) -> Result<(), StoreFailure> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(())
+/// Moves everything from the WAL into the database file; `false` if a reader hindered that.
+pub(super) fn checkpoint(connection: &Connection) -> Result<bool, StoreFailure> {
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(busy == 0)
+}
+
+/// Removes a queue file with what SQLite keeps beside it, durably. They may be gone already.
+pub(super) fn remove_queue(directory: &Path, day: Day) -> Result<(), StoreFailure> {
+    let name = Database::Queue(day).file_name();
+    for suffix in ["", "-wal", "-shm"] {
+        match std::fs::remove_file(directory.join(format!("{name}{suffix}"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+    }
+    sync_directory(directory)
 }
 
 /// Makes an empty file that only the owner can read.

@@ -72,3 +72,129 @@ fn what_a_floor_deletes_is_not_durable_before_the_floor() {
     let state = state(&mut store, tomorrow);
     assert_eq!((state.acknowledged.get(), state.head.get(), state.bytes), (0, 2, 2048));
 }
+
+/// The files in a directory that belong to a day, and whether it has a key.
+fn left_of(directory: &Path, day: Day) -> (usize, bool) {
+    let name = Database::Queue(day).file_name();
+    let files = std::fs::read_dir(directory).unwrap();
+    let count = files
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(&name))
+        .count();
+    let keys = schema::open(directory, Database::Keys).unwrap();
+    (count, queue::read_key(&keys, day).unwrap().is_some())
+}
+
+#[test]
+fn a_removal_that_was_begun_is_finished_wherever_it_stopped() {
+    let day = TODAY.plus(30);
+    for stopped in 0..4 {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = populated(directory.path());
+        let id = key().mailbox();
+        store.records.raise_floors(id, 0, 1).unwrap();
+        store.records.begin_removal(day).unwrap();
+        store.records.commit().unwrap();
+        if stopped >= 1 {
+            store.key_database.execute("DELETE FROM day_key WHERE day = ?1", [day.get()]).unwrap();
+        }
+        drop(store);
+        if stopped >= 2 {
+            let name = Database::Queue(day).file_name();
+            std::fs::remove_file(directory.path().join(&name)).unwrap();
+            if stopped >= 3 {
+                schema::remove_queue(directory.path(), day).unwrap();
+            }
+        }
+        let mut store = open(directory.path());
+        assert_eq!(left_of(directory.path(), day), (0, false), "stopped at {stopped}");
+        assert_eq!(store.records.removals().unwrap(), []);
+        let state = state(&mut store, TODAY.plus(40));
+        assert_eq!((state.expired.get(), state.head.get(), state.bytes), (1, 1, 0));
+        // The day can be had again: the clock was set back.
+        run(&mut store, TODAY, &[deliver(1)]);
+        drop(store);
+        let store = open(directory.path());
+        assert_eq!(
+            store.reader().unwrap().after(id, undertone_wire::Seq::new(1), 9).unwrap().len(),
+            1
+        );
+    }
+}
+
+#[test]
+fn a_removal_waits_until_the_key_is_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    let day = TODAY.plus(30);
+    let secret = queue::read_key(&store.key_database, day).unwrap().unwrap();
+    let holds = |suffix: &str| {
+        let path = directory.path().join(format!("keys.db{suffix}"));
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(32).any(|window| window == secret)
+    };
+    assert!(holds("-wal"));
+    // A reader that looks at an earlier state, as `inspect` may.
+    let mut reader = schema::open_read_only(directory.path(), Database::Keys).unwrap();
+    let looking = reader.transaction().unwrap();
+    assert!(queue::read_key(&looking, day).unwrap().is_some());
+    store.key_database.busy_timeout(std::time::Duration::ZERO).unwrap();
+    store.remove_queue(day).unwrap();
+    assert_eq!(store.records.removals().unwrap(), [day]);
+    drop(looking);
+    store.expire(TODAY).unwrap();
+    assert_eq!(store.records.removals().unwrap(), []);
+    assert!(!holds("-wal") && !holds(""));
+}
+
+#[test]
+fn what_is_deleted_in_the_records_is_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    store.records.checkpoint().unwrap();
+    let id = key().mailbox();
+    let holds = || {
+        let bytes = std::fs::read(directory.path().join("relay.db")).unwrap();
+        bytes.windows(32).any(|window| window == id.as_bytes())
+    };
+    assert!(holds());
+    run(&mut store, TODAY, &[Command::DeleteMailbox(id)]);
+    store.records.checkpoint().unwrap();
+    assert!(!holds());
+}
+
+#[test]
+fn a_store_of_which_a_part_is_missing_is_damaged_and_not_new() {
+    let queue = Database::Queue(TODAY.plus(30)).file_name();
+    for missing in ["relay.db", "keys.db", queue.as_str()] {
+        for orderly in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let store = populated(directory.path());
+            if orderly {
+                Box::new(store).close().unwrap();
+            } else {
+                drop(store);
+            }
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(directory.path().join(format!("{missing}{suffix}")));
+            }
+            let before = std::fs::read_dir(directory.path()).unwrap().count();
+            let failure = SqliteStore::open(directory.path(), 30).map(|_| ()).unwrap_err();
+            assert!(matches!(failure, StoreFailure::Damaged(_)), "{missing}: {failure}");
+            if missing != queue {
+                let after = std::fs::read_dir(directory.path()).unwrap().count();
+                assert_eq!(before, after, "nothing was made in its place");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_between_a_day_s_key_and_its_file_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let insert = "INSERT INTO day_key (day, key) VALUES (20030, randomblob(32))";
+    store.key_database.execute(insert, []).unwrap();
+    drop(store);
+    drop(populated(directory.path()));
+    open(directory.path());
+}
