@@ -19,7 +19,7 @@ run() {
     echo "== $target ($mode)"
     cargo +nightly fuzz run "$@" "$target" "$work/$mode/$target" "fuzz/corpus/$target" -- \
         -max_total_time="$seconds" -timeout=30 -print_final_stats=1 -verbosity=0 \
-        -max_len="$([ "$target" = session_state ] && echo 2600 || echo 256)"
+        -len_control=0 -max_len=256
 }
 
 for target in $targets; do

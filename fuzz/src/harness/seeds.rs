@@ -165,6 +165,9 @@ fn conversations() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("altered", vec![1, SEND, 0, FLIP, 0, 2, 0, 20, 1, FLIP, 0, 2, 0, 200, 1, BOB | OLDEST]),
         ("forged-number", vec![1, SEND, 0, FORGE, 0, 2, 2, 0, 0, 0, 9, BOB | OLDEST]),
+        // One message's header on another's body; one chain's key on the next.
+        ("spliced", vec![1, SEND, 0, SEND, 0, FORGE, 0, 3, 139, 0, 2, BOB | OLDEST, BOB | OLDEST]),
+        ("repeated-key", vec![1, EXCHANGE, 2, 1, SEND, 0, FORGE, 0, 4, 140, 0, 2, BOB | OLDEST]),
         ("forged-run", vec![1, SEND, 0, FORGE, 0, 2, 10, 36, 1, EXCHANGE, 9, 2]),
         ("cut", vec![1, SEND, 1, MISCHIEF, 0, 0, 2, 1, 0, MISCHIEF, 2, 0, 2, RELOAD, BOB | OLDEST]),
     ]

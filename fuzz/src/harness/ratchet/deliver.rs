@@ -48,37 +48,50 @@ impl World {
         }
     }
 
-    /// Delivers an altered copy. With encryption it is always refused.
+    /// Delivers an altered copy. With encryption it is always refused, and as
+    /// long as nobody was put back, the place of the alteration says how.
     pub fn deliver_altered(&mut self, number: usize, alter: impl FnOnce(&mut Vec<u8>)) {
         let message = &self.messages[number];
-        let (to, handshake) = (1 - message.from, message.handshake);
-        let mut envelope = message.envelope.clone();
-        alter(&mut envelope);
-        let first = message.envelope.iter().zip(&envelope).position(|(was, is)| was != is);
-        if first.is_none() && envelope.len() == message.envelope.len() {
-            return self.deliver(number);
-        }
-        let same_len = envelope.len() == message.envelope.len();
-        let expected = self.sides[to].model.expects(message.at, self.today);
-        let strict = self.strict();
-        let result = self.open(to, &envelope, handshake > 0);
-        if INSECURE {
-            self.tainted |= result.is_ok();
+        let (handshake, len) = (message.handshake, message.envelope.len());
+        let expected = self.sides[1 - message.from].model.expects(message.at, self.today);
+        let Some((first, altered, error)) = self.graft(number, alter) else { return };
+        if !self.strict() || altered != len {
             return;
         }
-        let error = result.expect_err("an altered envelope opened");
-        if !strict || !same_len {
-            return;
-        }
-        let in_body = first.is_some_and(|first| first >= handshake + HEADER);
-        let in_front = first.is_some_and(|first| first < handshake);
         match error {
-            None => assert!(in_front, "the handshake was not altered"),
-            Some(error) if in_body => {
+            None => assert!(first < handshake, "the handshake was not altered"),
+            Some(error) if first >= handshake + HEADER => {
                 assert_eq!(error, expected.err().unwrap_or(OpenError::BodyAltered));
             }
             Some(error) => assert_eq!(error, OpenError::NotForThisSession),
         }
+    }
+
+    /// Delivers a copy that may be altered with parts of other messages.
+    /// Returns where the first altered byte stands, the envelope's length and
+    /// the refusal; nothing where it was not altered, or not encrypted.
+    pub fn graft(
+        &mut self,
+        number: usize,
+        alter: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<(usize, usize, Option<OpenError>)> {
+        let message = &self.messages[number];
+        let (to, greets) = (1 - message.from, message.handshake > 0);
+        let mut envelope = message.envelope.clone();
+        alter(&mut envelope);
+        if envelope == message.envelope {
+            self.deliver(number);
+            return None;
+        }
+        let first = message.envelope.iter().zip(&envelope).position(|(was, is)| was != is);
+        let first = first.unwrap_or(envelope.len().min(message.envelope.len()));
+        let result = self.open(to, &envelope, greets);
+        if INSECURE {
+            self.tainted |= result.is_ok();
+            return None;
+        }
+        let error = result.expect_err("an altered envelope opened");
+        Some((first, envelope.len(), error))
     }
 
     /// Brings a side its own envelope back.

@@ -15,22 +15,23 @@ const MAX_STEPS: usize = 300;
 const LENGTHS: [usize; 8] =
     [0, 5, 280, 797, 798, 3_000, bounds::MAX_CONTENT, bounds::MAX_CONTENT + 1];
 
-/// Where the fields of header and body stand behind the nonce, and how long
-/// they are: with no encryption, each is open to be written over.
-const FIELDS: [(usize, usize); 13] = [
-    (0, 32),                // ratchet key
-    (32, 4),                // previous length
-    (36, 4),                // number
-    (40, 4),                // epoch
-    (44, 8),                // epoch tag
-    (52, 1),                // flags
-    (53, 16),               // header's tag
-    (HEADER - 12, 2),       // content length
-    (HEADER - 12 + 2, 1),   // run's kind, where the content is empty
-    (HEADER - 12 + 3, 4),   // run's epoch
-    (HEADER - 12 + 7, 2),   // run's first block and count
-    (HEADER - 12 + 9, 8),   // run's tag
-    (HEADER - 12 + 17, 32), // first block
+/// Where the fields of header and body stand in the ratchet's part, and how
+/// long they are: with no encryption, each is open to be written over.
+const FIELDS: [(usize, usize); 14] = [
+    (12, 32),          // ratchet key
+    (44, 4),           // previous length
+    (48, 4),           // number
+    (52, 4),           // epoch
+    (56, 8),           // epoch tag
+    (64, 1),           // flags
+    (65, 16),          // header's tag
+    (HEADER, 2),       // content length
+    (HEADER + 2, 1),   // run's kind, where the content is empty
+    (HEADER + 3, 4),   // run's epoch
+    (HEADER + 7, 2),   // run's first block and count
+    (HEADER + 9, 8),   // run's tag
+    (HEADER + 17, 32), // first block
+    (0, HEADER),       // nonce and sealed header
 ];
 
 /// The numbers of the steps, for the seeds.
@@ -137,15 +138,27 @@ impl World {
         }
     }
 
-    /// Writes over a field of header or body.
+    /// Writes over a field of header or body, with any bytes or with what
+    /// stands there in another message.
     fn forge(&mut self, input: &mut Input<'_>) {
         let number = input.below(self.messages.len());
-        let (at, len) = FIELDS[usize::from(input.u8()) % FIELDS.len()];
-        let bytes = input.take(len);
-        let start = self.messages[number].handshake + 12 + at;
-        self.deliver_altered(number, |envelope| {
-            envelope[start..start + bytes.len()].copy_from_slice(bytes);
-        });
+        let field = input.u8();
+        let (at, len) = FIELDS[usize::from(field) % FIELDS.len()];
+        let bytes = if field < 128 {
+            input.take(len).to_vec()
+        } else {
+            let other = &self.messages[input.below(self.messages.len())];
+            other.envelope[other.handshake + at..][..len].to_vec()
+        };
+        let start = self.messages[number].handshake + at;
+        let write = |envelope: &mut Vec<u8>| {
+            envelope[start..start + bytes.len()].copy_from_slice(&bytes);
+        };
+        if field < 128 {
+            self.deliver_altered(number, write);
+        } else {
+            let _ = self.graft(number, write);
+        }
     }
 
     /// Begins a send and drops it, fails to store it, or leaks it.
