@@ -70,7 +70,9 @@ async fn interrupted() {
 
 async fn show(client: &Client, events: &mut Events, event: &Event, output: &Output) -> Written {
     let received = match event.kind {
-        EventKind::MessageReceived { id, .. } => client.message(id).await.map(Some)?,
+        EventKind::MessageReceived { contact, id } => {
+            client.received_message(contact, id).await.map(Some)?
+        }
         _ => None,
     };
     if output.is_json() {
@@ -118,7 +120,10 @@ async fn describe(
         }
         EventKind::Reset { contact, cause } => {
             let name = safe_text::line(&name_of(client, *contact).await?);
-            Some(format!("* the session with {name} starts anew ({})", json::reset_cause(*cause)))
+            Some(format!(
+                "* the session with {name} can't go on ({}): meet again over a new link",
+                json::reset_cause(*cause)
+            ))
         }
         EventKind::EnvelopeParked { .. } => {
             Some("* something came that nothing here can open; it is kept and tried again".into())

@@ -66,6 +66,7 @@ fn must_be_told(message: &Message, first: Option<&Error>) -> Result<(), Failure>
     match (message.hold, first) {
         (Some(Hold::MailboxFull), _) => Err(Error::MailboxFull.into()),
         (Some(Hold::AddressUnknown), _) => Err(Error::AddressUnknown.into()),
+        (Some(Hold::StoreRolledBack), _) => Err(Error::StoreRolledBack.into()),
         (Some(Hold::RelayPinMismatch), _) => {
             Err(Error::RelayPinMismatch { relay: "the contact's address".into() }.into())
         }
@@ -76,7 +77,6 @@ fn must_be_told(message: &Message, first: Option<&Error>) -> Result<(), Failure>
         (_, Some(Error::RelayPinMismatch { relay })) => {
             Err(Error::RelayPinMismatch { relay: relay.clone() }.into())
         }
-        (_, Some(Error::StoreRolledBack)) => Err(Error::StoreRolledBack.into()),
         _ => Ok(()),
     }
 }
@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(exit(&queued(Some(Hold::AddressUnknown)), None), Exit::NotSendable);
         assert_eq!(exit(&queued(Some(Hold::RelayPinMismatch)), None), Exit::PinMismatch);
         assert_eq!(exit(&queued(Some(Hold::UploadRefused)), None), Exit::RelayRefused);
+        assert_eq!(exit(&queued(Some(Hold::StoreRolledBack)), None), Exit::RolledBack);
         assert_eq!(exit(&queued(None), Some(&other)), Exit::PinMismatch);
     }
 

@@ -85,6 +85,7 @@ pub(super) const fn hold_sentence(hold: Hold) -> &'static str {
         Hold::RelayBusy => "the relay is busy",
         Hold::UploadRefused => "the relay refuses to store the file",
         Hold::RelayUnreachable => "the relay can't be reached",
+        Hold::StoreRolledBack => "this profile is an old copy, and nothing is sealed with it",
         Hold::RelayPinMismatch => "another relay answers at the address of the contact's relay",
         _ => "the relay did not take it",
     }
