@@ -186,12 +186,18 @@ impl Subscriber {
         }
     }
 
-    /// Whether an envelope that was fetched is still to be pushed; counts it if so.
-    pub(crate) fn claim(&self, mailbox: MailboxId, seq: Seq) -> bool {
+    /// Whether an envelope that was fetched is to be pushed; counts it if so. `previous` is what
+    /// it was fetched behind, or the one before it in what was fetched. If that is not what was
+    /// pushed last any more, because the subscription began anew or ended meanwhile, then what was
+    /// fetched is worth nothing, and the mailbox is looked at again.
+    pub(crate) fn claim(&self, mailbox: MailboxId, previous: Seq, seq: Seq) -> bool {
         let mut state = lock(&self.state);
         let Some(cursor) = state.cursors.get_mut(&mailbox) else { return false };
-        // A subscription may have begun anew, or ended, while this was fetched.
-        if !cursor.active || seq.get() <= cursor.pushed {
+        if !cursor.active {
+            return false;
+        }
+        if cursor.pushed != previous.get() || seq <= previous {
+            state.enqueue(mailbox);
             return false;
         }
         let before = cursor.in_flight();
@@ -239,5 +245,53 @@ impl State {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use undertone_wire::Incarnation;
+    use undertone_wire::frame::MailboxLimits;
+
+    use super::*;
+
+    const MAILBOX: MailboxId = MailboxId::from_bytes([1; 32]);
+
+    fn acknowledged(floor: u64) -> MailboxState {
+        MailboxState {
+            incarnation: Incarnation::from_bytes([0; 16]),
+            acknowledged: Floor::new(floor),
+            expired: Floor::NONE,
+            head: Floor::new(9),
+            bytes: 0,
+            limits: MailboxLimits { envelopes: 9, bytes: 9 },
+        }
+    }
+
+    async fn fetched_behind(subscriber: &Subscriber) -> u64 {
+        match subscriber.next().await {
+            Next::Fetch { position, .. } => position.get(),
+            Next::Send(push) => panic!("{push:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_fetched_for_an_earlier_subscription_is_not_pushed_in_the_next() {
+        let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
+        subscriber.set_credit(64);
+        hub.subscribe(&subscriber, MAILBOX, &acknowledged(0));
+        assert_eq!(fetched_behind(&subscriber).await, 0);
+        for seq in 1..=3 {
+            assert!(subscriber.claim(MAILBOX, Seq::new(seq - 1), Seq::new(seq)));
+        }
+        hub.wake(MAILBOX);
+        assert_eq!(fetched_behind(&subscriber).await, 3);
+        // While 4 and 5 are being fetched, the client subscribes again on the same connection:
+        // everything behind the floor must come again, 1 first.
+        hub.subscribe(&subscriber, MAILBOX, &acknowledged(0));
+        assert!(!subscriber.claim(MAILBOX, Seq::new(3), Seq::new(4)));
+        assert_eq!(fetched_behind(&subscriber).await, 0);
+        assert!(subscriber.claim(MAILBOX, Seq::new(0), Seq::new(1)));
     }
 }

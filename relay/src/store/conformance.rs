@@ -311,10 +311,17 @@ fn depots(s: &mut Subject) -> Result<(), Finding> {
     s.run(fill(owner, FillMode::Add, vec![3], Some(9)))??;
     same!(s.run(take(4))?, once(3));
     same!(s.run(take(5))?, Ok(Outcome::Prekey(Prekey::LastResort(vec![9; 4096]))));
-    let many = vec![7; DEPOT_BUNDLES];
+    let bundles = u8::try_from(DEPOT_BUNDLES).map_err(|_| Finding("50".into()))?;
+    let many: Vec<u8> = (100..).take(DEPOT_BUNDLES).collect();
     s.run(fill(owner, FillMode::Add, many.clone(), None))??;
     same!(s.run(fill(owner, FillMode::Add, vec![8], None))?, Err(ErrorCode::LimitReached));
-    same!(s.run(take(6))?, once(7));
+    same!(s.run(take(6))?, once(100));
+    // Bundles that are there are not there twice, neither by a repetition nor within one request.
+    let again = vec![101, 99 + bundles, 101, 98];
+    s.run(fill(owner, FillMode::Add, again.clone(), None))??;
+    s.run(fill(owner, FillMode::Add, again, None))??;
+    same!(s.run(take(7))?, once(101));
+    same!(s.run(take(8))?, once(102));
     s.run(fill(owner, FillMode::Replace, many, None))??;
     match s.run(Command::DepotStatus(depot, owner))?? {
         Outcome::Depot(state) => {
@@ -324,11 +331,28 @@ fn depots(s: &mut Subject) -> Result<(), Finding> {
     }
     // Passed its day, before and without removal.
     s.today = Day::new(20_011);
-    same!(s.run(take(6))?, Err(ErrorCode::Unknown));
+    same!(s.run(take(9))?, Err(ErrorCode::Unknown));
+    same!(s.run(Command::DepotStatus(depot, owner))?, Err(ErrorCode::Unknown));
+    same!(s.run(Command::DeleteDepot(depot, owner))?, Err(ErrorCode::Unknown));
     s.today = Day::new(20_010);
-    same!(s.run(take(6))?, once(7));
+    same!(s.run(take(9))?, once(100));
     s.run(Command::DeleteDepot(depot, owner))??;
-    same!(s.run(take(7))?, Err(ErrorCode::Unknown));
+    same!(s.run(take(10))?, Err(ErrorCode::Unknown));
+    // One that has expired is in nobody's way, and nothing of it is in the next.
+    s.run(fill(owner, FillMode::Add, vec![1, 2], Some(3)))??;
+    s.today = Day::new(20_011);
+    let anew = DepotFill {
+        depot,
+        owner: other,
+        token: TOKEN,
+        mode: FillMode::Add,
+        one_time: vec![vec![4; 4096]],
+        last_resort: None,
+        expires: Day::new(20_012),
+    };
+    s.run(Command::FillDepot(anew))??;
+    same!(s.run(take(11))?, once(4));
+    same!(s.run(take(12))?, Ok(Outcome::Prekey(Prekey::UsedUp)));
     Ok(())
 }
 

@@ -180,38 +180,44 @@ impl State {
     }
 
     fn fill(&mut self, today: Day, fill: &DepotFill) -> Answer {
-        match self.depots.get(&fill.depot) {
-            Some(depot) if depot.owner != fill.owner => return Err(ErrorCode::Unknown),
-            Some(depot) => {
-                let kept = if fill.mode == FillMode::Add { depot.one_time.len() } else { 0 };
-                if kept.saturating_add(fill.one_time.len()) > DEPOT_BUNDLES {
-                    return Err(ErrorCode::LimitReached);
-                }
-            }
-            None if fill.one_time.len() > DEPOT_BUNDLES => return Err(ErrorCode::LimitReached),
-            None => self.admit(today, &fill.token, 1, 0)?,
+        self.depots.retain(|id, depot| *id != fill.depot || depot.expires >= today);
+        let existing = self.depots.get(&fill.depot);
+        if existing.is_some_and(|depot| depot.owner != fill.owner) {
+            return Err(ErrorCode::Unknown);
         }
-        let depot = self.depots.entry(fill.depot).or_insert(Depot {
+        let mut one_time = match existing {
+            Some(depot) if fill.mode == FillMode::Add => depot.one_time.clone(),
+            _ => Vec::new(),
+        };
+        for bundle in &fill.one_time {
+            if !one_time.contains(bundle) {
+                one_time.push(bundle.clone());
+            }
+        }
+        if one_time.len() > DEPOT_BUNDLES {
+            return Err(ErrorCode::LimitReached);
+        }
+        if existing.is_none() {
+            self.admit(today, &fill.token, 1, 0)?;
+        }
+        let depot = self.depots.entry(fill.depot).or_insert_with(|| Depot {
             owner: fill.owner,
             expires: fill.expires,
             one_time: Vec::new(),
             last_resort: None,
             last: None,
         });
-        if fill.mode == FillMode::Replace {
-            (depot.one_time, depot.last_resort) = (Vec::new(), None);
-        }
-        depot.one_time.extend(fill.one_time.iter().cloned());
-        if fill.last_resort.is_some() {
+        depot.one_time = one_time;
+        if fill.mode == FillMode::Replace || fill.last_resort.is_some() {
             depot.last_resort.clone_from(&fill.last_resort);
         }
         depot.expires = fill.expires;
-        self.depot_state(fill.depot, fill.owner)
+        self.depot_state(today, fill.depot, fill.owner)
     }
 
-    fn depot_state(&self, depot: DepotId, owner: DepotKey) -> Answer {
-        let depot =
-            self.depots.get(&depot).filter(|d| d.owner == owner).ok_or(ErrorCode::Unknown)?;
+    fn depot_state(&self, today: Day, depot: DepotId, owner: DepotKey) -> Answer {
+        let depot = self.depots.get(&depot).filter(|d| d.owner == owner && d.expires >= today);
+        let depot = depot.ok_or(ErrorCode::Unknown)?;
         Ok(Outcome::Depot(DepotState {
             one_time: u32::try_from(depot.one_time.len()).unwrap_or(u32::MAX),
             last_resort: depot.last_resort.is_some(),
@@ -313,9 +319,9 @@ impl State {
             }
             Command::DeleteMailbox(id) => self.delete_mailbox(*id),
             Command::FillDepot(fill) => self.fill(today, fill),
-            Command::DepotStatus(depot, owner) => self.depot_state(*depot, *owner),
+            Command::DepotStatus(depot, owner) => self.depot_state(today, *depot, *owner),
             Command::DeleteDepot(depot, owner) => {
-                self.depot_state(*depot, *owner)?;
+                self.depot_state(today, *depot, *owner)?;
                 self.depots.remove(depot);
                 Ok(Outcome::Done)
             }

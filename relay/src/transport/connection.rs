@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use undertone_wire::codec;
 use undertone_wire::frame::{ClientFrame, Push, ServerFrame, StreamKind};
 use undertone_wire::limits::MAX_MESSAGE;
@@ -26,6 +26,11 @@ use crate::store::{ReadThread, StoreHandle};
 
 /// Requests of a connection that wait for the store.
 const PIPELINE: usize = 256;
+
+/// What the requests of a connection that wait for the store may weigh together, see
+/// `weight` beside [`handle`]: at most 1 MiB of requests, and answers of about that size. A client
+/// that does not read its replies is read no further.
+pub(super) const PIPELINE_WEIGHT: usize = 1024;
 
 /// Messages of a connection that wait to be written: at most 2 MiB of the largest envelopes.
 const OUTGOING: usize = 32;
@@ -142,6 +147,7 @@ async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
         clock: connection.services.clock.clone(),
         subscriber: connection.subscriber.clone(),
         exporter: connection.exporter.duplicate(),
+        room: Arc::new(Semaphore::new(PIPELINE_WEIGHT)),
     });
     let pump = tokio::spawn(pump(connection.clone(), messages.clone()));
     let _pump = AbortOnDrop(pump.abort_handle());
@@ -190,7 +196,8 @@ async fn read_requests(
         let Ok(frame) = codec::decode::<ClientFrame>(&message) else {
             return connection.channel.close(Goodbye::ProtocolError);
         };
-        if work.send(handle(context, frame).await).await.is_err() {
+        let Some(handled) = handle(context, frame, message.len()).await else { return };
+        if work.send(handled).await.is_err() {
             return;
         }
     }
@@ -233,11 +240,13 @@ async fn pump(connection: Arc<Connection>, messages: mpsc::Sender<Vec<u8>>) {
                 if found.len() == count {
                     subscriber.more(mailbox);
                 }
+                let mut previous = position;
                 for queued in found {
-                    if !subscriber.claim(mailbox, queued.seq) {
-                        continue;
-                    }
                     let seq = queued.seq;
+                    if !subscriber.claim(mailbox, previous, seq) {
+                        break;
+                    }
+                    previous = seq;
                     let push = match queued.envelope.and_then(BoundedBytes::new) {
                         Some(envelope) => Push::Envelope { mailbox, incarnation, seq, envelope },
                         None => Push::Damaged { mailbox, incarnation, seq },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use undertone_wire::frame::{
     Acknowledgement, ClientFrame, OwnerOperation, Request, Response, ServerFrame, SignedRequest,
     is_envelope_size,
@@ -29,12 +29,23 @@ pub(super) struct Context {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) subscriber: Arc<Subscriber>,
     pub(super) exporter: Exporter,
+    /// Permits for what requests weigh: see [`weight`].
+    pub(super) room: Arc<Semaphore>,
+}
+
+/// What a request of so many commands and bytes weighs until its reply is written: one for each
+/// answer that will be kept for it, and one for each KiB that the store keeps of it until then. At
+/// most 512: a message has at most 256 KiB and 256 keys.
+fn weight(commands: usize, bytes: usize) -> u32 {
+    u32::try_from(commands.saturating_add(bytes / 1024)).unwrap_or(u32::MAX).clamp(1, 512)
 }
 
 /// A request under way.
 pub(super) struct Work {
     id: RequestId,
     state: Result<(oneshot::Receiver<Vec<Answer>>, Shape), ErrorCode>,
+    /// Its weight, returned with the reply.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// How the store's answers become a reply.
@@ -75,16 +86,18 @@ impl After {
 }
 
 /// Checks a request and submits it to the store. Returns when it stands in the store's queue, so
-/// that requests of one connection keep their order.
-pub(super) async fn handle(context: &Context, frame: ClientFrame) -> Work {
+/// that requests of one connection keep their order. `bytes` is the length of the frame.
+pub(super) async fn handle(context: &Context, frame: ClientFrame, bytes: usize) -> Option<Work> {
     let id = frame.id;
-    let state = match plan(context, id, frame.request).await {
-        Ok((commands, shape)) => {
-            context.store.submit(commands).await.map(|answers| (answers, shape))
-        }
-        Err(code) => Err(code),
+    let (commands, shape) = match plan(context, id, frame.request).await {
+        Ok(plan) => plan,
+        Err(code) => return Some(Work { id, state: Err(code), _room: None }),
     };
-    Work { id, state }
+    // Waits until earlier requests are answered; never closed.
+    let weight = weight(commands.len(), bytes);
+    let room = context.room.clone().acquire_many_owned(weight).await.ok()?;
+    let state = context.store.submit(commands).await.map(|answers| (answers, shape));
+    Some(Work { id, state, _room: Some(room) })
 }
 
 async fn plan(
@@ -307,5 +320,22 @@ fn unexpected(answer: Option<Answer>) -> ErrorCode {
     match answer {
         Some(Err(code)) => code,
         _ => ErrorCode::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use undertone_wire::limits::{MAX_MAILBOXES_PER_REQUEST, MAX_MESSAGE};
+
+    use super::*;
+    use crate::transport::connection::PIPELINE_WEIGHT;
+
+    #[test]
+    fn every_request_has_a_weight_and_the_heaviest_finds_room() {
+        assert_eq!(weight(0, 0), 1);
+        assert_eq!(weight(1, 65_600), 65);
+        let heaviest = weight(MAX_MAILBOXES_PER_REQUEST, MAX_MESSAGE);
+        assert_eq!(heaviest, 512);
+        assert!(usize::try_from(heaviest).is_ok_and(|heaviest| heaviest <= PIPELINE_WEIGHT));
     }
 }

@@ -328,13 +328,13 @@ impl Records {
                 self.all_or_nothing(|db| fill_depot(db, today, fill, incarnation))
             }
             Command::DepotStatus(depot, owner) => {
-                depot_state(&self.connection, *depot, *owner, incarnation)
+                depot_state(&self.connection, today, *depot, *owner, incarnation)
             }
             Command::DeleteDepot(depot, owner) => {
                 self.begin()?;
                 let gone = self.connection.execute(
-                    "DELETE FROM depot WHERE id = ?1 AND owner = ?2",
-                    params![depot.as_bytes(), owner.as_bytes()],
+                    "DELETE FROM depot WHERE id = ?1 AND owner = ?2 AND expires >= ?3",
+                    params![depot.as_bytes(), owner.as_bytes(), today.get()],
                 )?;
                 Ok(if gone == 0 { Err(ErrorCode::Unknown) } else { Ok(Outcome::Done) })
             }
@@ -507,6 +507,8 @@ fn fill_depot(
     incarnation: Incarnation,
 ) -> Result<Answer, StoreFailure> {
     let id = fill.depot.as_bytes();
+    // An expired depot is like none, also where it has not been removed yet.
+    db.execute("DELETE FROM depot WHERE id = ?1 AND expires < ?2", params![id, today.get()])?;
     match depot_owner(db, fill.depot)? {
         Some(owner) if owner == fill.owner => {}
         // Somebody else's depot is, for this owner, unknown.
@@ -526,8 +528,12 @@ fn fill_depot(
         db.execute("UPDATE depot SET last_resort = NULL WHERE id = ?1", [id])?;
     }
     for sealed in &fill.one_time {
-        db.prepare_cached("INSERT INTO bundle (depot, sealed) VALUES (?1, ?2)")?
-            .execute(params![id, sealed])?;
+        // One that is there already is a repetition: twice in the depot it would go to two people.
+        db.prepare_cached(
+            "INSERT INTO bundle (depot, sealed) SELECT ?1, ?2
+             WHERE NOT EXISTS (SELECT 1 FROM bundle WHERE depot = ?1 AND sealed = ?2)",
+        )?
+        .execute(params![id, sealed])?;
     }
     if usize::try_from(bundles_left(db, fill.depot)?).is_ok_and(|left| left > DEPOT_BUNDLES) {
         return Ok(Err(ErrorCode::LimitReached));
@@ -536,19 +542,21 @@ fn fill_depot(
         db.execute("UPDATE depot SET last_resort = ?2 WHERE id = ?1", params![id, last_resort])?;
     }
     db.execute("UPDATE depot SET expires = ?2 WHERE id = ?1", params![id, fill.expires.get()])?;
-    depot_state(db, fill.depot, fill.owner, incarnation)
+    depot_state(db, today, fill.depot, fill.owner, incarnation)
 }
 
 fn depot_state(
     db: &Connection,
+    today: Day,
     depot: DepotId,
     owner: DepotKey,
     incarnation: Incarnation,
 ) -> Result<Answer, StoreFailure> {
     let row = db
         .query_row(
-            "SELECT expires, last_resort IS NOT NULL FROM depot WHERE id = ?1 AND owner = ?2",
-            params![depot.as_bytes(), owner.as_bytes()],
+            "SELECT expires, last_resort IS NOT NULL FROM depot
+             WHERE id = ?1 AND owner = ?2 AND expires >= ?3",
+            params![depot.as_bytes(), owner.as_bytes(), today.get()],
             |row| Ok((row.get::<_, u32>(0)?, row.get(1)?)),
         )
         .optional()?;
