@@ -25,6 +25,17 @@ const ACK_DELAY_MILLIS: (u64, u64) = (200, 1500);
 /// How often the daily work is looked at: refilling depots, expiring.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 
+/// What a task of a started client does, again and again.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Delivering what is queued.
+    Send,
+    /// Storing files at our relay.
+    Upload,
+    /// Fetching files.
+    Download,
+}
+
 /// The tasks of a started client.
 #[derive(Default)]
 pub(crate) struct Background {
@@ -69,18 +80,31 @@ impl Shared {
             return Err(Error::Offline);
         }
         let mut report = SyncReport::default();
-        self.housekeeping().await?;
         if self.background.is_running() {
             // The receiving task does it, and holds the connection.
             self.await_background().await?;
         } else {
             self.catch_up(&self.receiver, &mut report).await?;
         }
+        // Only now: word that something arrived may have been waiting.
+        self.housekeeping().await?;
         self.flush().await?;
-        self.send_all(&mut report).await?;
+        let sent = self.send_all(&mut report).await;
+        // What the relay refuses for one contact does not stop the rest of the pass.
+        if sent.as_ref().is_err_and(|error| !error.is_refusal()) {
+            return sent.map(|()| report);
+        }
+        self.upload_all(&mut report).await?;
         self.download_all(&mut report).await?;
         self.refill().await?;
-        Ok(report)
+        sent.map(|()| report)
+    }
+
+    /// Something may be waiting to go out, or to be fetched.
+    pub(crate) fn wake_all(&self) {
+        self.outgoing.notify_one();
+        self.uploads.notify_one();
+        self.downloads.notify_one();
     }
 
     async fn await_background(&self) -> Result<(), Error> {
@@ -119,7 +143,9 @@ impl Shared {
         let mut tasks = self.background.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.is_empty() {
             tasks.push(tokio::spawn(self.clone().keep_receiving()));
-            tasks.push(tokio::spawn(self.clone().keep_sending()));
+            for work in [Work::Send, Work::Upload, Work::Download] {
+                tasks.push(tokio::spawn(self.clone().keep_working(work)));
+            }
             tasks.push(tokio::spawn(self.clone().keep_house()));
         }
         Ok(())
@@ -158,7 +184,7 @@ impl Shared {
         self.background.caught_up.send_replace(Some(Ok(())));
         // What waited while we were away goes out, acknowledgements first.
         self.flush().await?;
-        self.outgoing.notify_one();
+        self.wake_all();
         let mut due: Option<Instant> = None;
         loop {
             let flush = async {
@@ -179,43 +205,64 @@ impl Shared {
                     let delay = Duration::from_millis(jitter(low, high));
                     due.get_or_insert_with(|| Instant::now() + delay);
                     // A new contact needs a mailbox, a file wants to be fetched.
-                    self.outgoing.notify_one();
+                    self.wake_all();
                 }
                 () = flush => {
                     due = None;
                     if self.flush().await? {
-                        self.outgoing.notify_one();
+                        self.wake_all();
                     }
                 }
                 () = self.resubscribe.notified() => {
                     self.catch_up(&self.receiver, &mut report).await?;
-                    self.outgoing.notify_one();
+                    self.wake_all();
                 }
             }
         }
     }
 
-    async fn keep_sending(self: Arc<Self>) {
+    /// Sending, storing and fetching files each have a task, so that a file which takes long, or a
+    /// relay which does not answer, holds up nothing else.
+    async fn keep_working(self: Arc<Self>, work: Work) {
+        let wake = match work {
+            Work::Send => &self.outgoing,
+            Work::Upload => &self.uploads,
+            Work::Download => &self.downloads,
+        };
         let mut pause = FIRST_PAUSE;
         loop {
-            let mut report = SyncReport::default();
-            let pass = async {
-                self.send_all(&mut report).await?;
-                self.download_all(&mut report).await
-            };
-            match pass.await {
+            match self.pass(work).await {
                 Err(Error::Closed) => return,
-                // What a contact's relay refused is tried again after a pause, too.
-                Ok(()) if report.queued == 0 && report.files_waiting == 0 => {
+                Ok(true) => {
                     pause = FIRST_PAUSE;
-                    self.outgoing.notified().await;
+                    wake.notified().await;
                 }
-                Ok(()) | Err(_) => {
+                // What a contact's relay refused is tried again after a pause, too.
+                Ok(false) | Err(_) => {
                     tokio::select! {
                         () = self.rest(&mut pause) => {}
-                        () = self.outgoing.notified() => {}
+                        () = wake.notified() => {}
                     }
                 }
+            }
+        }
+    }
+
+    /// True if nothing is left to be done.
+    async fn pass(&self, work: Work) -> Result<bool, Error> {
+        let mut report = SyncReport::default();
+        match work {
+            Work::Send => {
+                self.send_all(&mut report).await?;
+                Ok(report.queued == 0)
+            }
+            Work::Upload => {
+                self.upload_all(&mut report).await?;
+                Ok(self.core.ask(|e| e.uploads()).await?.is_empty())
+            }
+            Work::Download => {
+                self.download_all(&mut report).await?;
+                Ok(report.files_waiting == 0)
             }
         }
     }
@@ -223,6 +270,10 @@ impl Shared {
     async fn keep_house(self: Arc<Self>) {
         loop {
             let pass = async {
+                // What expires here may be waiting at the relay as delivered.
+                let mut caught_up = self.background.caught_up.subscribe();
+                let done = caught_up.wait_for(|state| matches!(state, Some(Ok(()))));
+                drop(done.await.map_err(|_| Error::Closed)?);
                 self.housekeeping().await?;
                 self.refill().await
             };

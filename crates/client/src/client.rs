@@ -78,10 +78,16 @@ pub(crate) struct Shared {
     pub(crate) receiver: Mutex<Receiver>,
     /// Held by the one pass that sends.
     pub(crate) sending: Mutex<()>,
+    /// Held by the one pass that stores files at our relay.
+    pub(crate) uploading: Mutex<()>,
     /// Held by the one pass that fetches files.
     pub(crate) fetching: Mutex<()>,
     /// Something may be waiting to go out.
     pub(crate) outgoing: Notify,
+    /// A file may be waiting to be stored at our relay.
+    pub(crate) uploads: Notify,
+    /// A file may be waiting to be fetched.
+    pub(crate) downloads: Notify,
     /// There may be a mailbox that is not subscribed to.
     pub(crate) resubscribe: Notify,
     /// The tasks of [`Client::start`].
@@ -152,8 +158,11 @@ impl Client {
                 me,
                 receiver: Mutex::default(),
                 sending: Mutex::default(),
+                uploading: Mutex::default(),
                 fetching: Mutex::default(),
                 outgoing: Notify::new(),
+                uploads: Notify::new(),
+                downloads: Notify::new(),
                 resubscribe: Notify::new(),
                 background: Background::default(),
             }),
@@ -243,7 +252,7 @@ impl Client {
         path: impl AsRef<Path>,
     ) -> Result<MessageId, Error> {
         let queued = self.shared.queue_file(contact, path.as_ref().to_path_buf()).await;
-        self.shared.outgoing.notify_one();
+        self.shared.wake_all();
         queued.map_err(|error| error.asked_for(&contact.to_string()))
     }
 

@@ -344,6 +344,11 @@ impl Error {
         }
     }
 
+    /// Whether a relay that can be reached said no to this request; another may be granted.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::RelayRefused { .. } | Self::AdmissionRefused)
+    }
+
     /// What a connection to this relay said.
     pub(crate) fn at_relay(relay: &RelayAddress, error: ClientError) -> Self {
         let relay = relay.authority();

@@ -1,9 +1,11 @@
 //! Files: encrypted once into the profile directory, sent and fetched in pieces, resumed where
 //! they stopped, never whole in memory.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use getrandom::SysRng;
 use sha2::{Digest, Sha256};
@@ -22,10 +24,18 @@ use undertone_wire::limits::MAX_BLOB;
 use crate::client::{Shared, SyncReport};
 use crate::error::Error;
 use crate::network::{Failure, Role};
+use crate::receive::ClientOrLocal;
 use crate::{keyslot, profile};
 
 /// Bytes that are read and sent at a time.
 const PIECE: usize = 64 * 1024;
+
+/// How long a fetch may be slower than [`SLOWEST`]: connections begin slowly, and break off.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The slowest fetch that is not broken off, in bytes per second on the average: what the slowest
+/// mobile networks give. What has come is kept, and it goes on there in a later pass.
+const SLOWEST: u64 = 4 * 1024;
 
 /// How often progress is told, in parts of the whole: each is an event on the disk.
 const PROGRESS_STEPS: u64 = 10;
@@ -187,9 +197,10 @@ impl Shared {
             return self.core.change(move |e| e.upload_failed(message, &reason)).await;
         }
         let place = &path;
-        let put = |c: Connection| async move { self.put(&c, upload, place).await };
-        match self.network.request(&upload.relay, Role::Sender, put).await {
-            Ok(()) => {
+        let put = |c: Connection| async move { apart(self.put(&c, upload, place).await) };
+        match self.network.request(&upload.relay, Role::Uploads, put).await {
+            Ok(Err(of_the_disk)) => Err(of_the_disk),
+            Ok(Ok(())) => {
                 self.core.change(move |e| e.uploaded(message)).await?;
                 fs::remove_file(&path).map_err(|e| disk(&path, &e))
             }
@@ -216,7 +227,7 @@ impl Shared {
         connection: &Connection,
         upload: &Upload,
         path: &Path,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), ClientOrLocal> {
         let announcement = BlobAnnouncement {
             blob: upload.blob,
             token: upload.token.duplicate(),
@@ -229,13 +240,11 @@ impl Shared {
         let mut stream = connection.put_blob(announcement).await?;
         let mut done = stream.offset();
         let mut progress = Progress::new(upload.id, upload.length, done);
-        // The blob lies in our own directory; if it can't be read any more, the upload breaks off
-        // and is tried again.
-        let mut file = File::open(path).map_err(|_| ClientError::Closed)?;
-        file.seek(SeekFrom::Start(done)).map_err(|_| ClientError::Closed)?;
+        let mut file = File::open(path).map_err(|e| disk(path, &e))?;
+        file.seek(SeekFrom::Start(done)).map_err(|e| disk(path, &e))?;
         let mut buffer = vec![0; PIECE];
         loop {
-            let count = file.read(&mut buffer).map_err(|_| ClientError::Closed)?;
+            let count = file.read(&mut buffer).map_err(|e| disk(path, &e))?;
             let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
                 break;
             };
@@ -243,27 +252,34 @@ impl Shared {
             done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
             progress.tell(self, done).await;
         }
-        stream.finish().await
+        Ok(stream.finish().await?)
     }
 
-    /// Fetches all files that have been announced. A relay that can't be reached is tried again
-    /// with the next pass.
+    /// Fetches all files that have been announced. What can't be had now is tried again with the
+    /// next pass; a relay that does not answer is asked once in a pass, not once for each file.
     pub(crate) async fn download_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.fetching.lock().await;
+        let mut silent = HashSet::new();
         for download in self.core.change(|e| e.downloads()).await? {
+            let message = download.message;
+            if silent.contains(&download.relay) {
+                report.files_waiting = report.files_waiting.saturating_add(1);
+                continue;
+            }
             match self.fetch(&download).await {
                 Ok(path) => {
-                    let message = download.message;
                     self.core.change(move |e| e.downloaded(message, &path)).await?;
                     report.files = report.files.saturating_add(1);
                 }
                 Err(Trouble::Lasting(reason)) => {
-                    let message = download.message;
                     self.core.change(move |e| e.download_failed(message, &reason)).await?;
                 }
                 Err(Trouble::Passing(error)) => {
                     tracing::debug!(code = error.code(), "a file can't be fetched now");
                     report.files_waiting = report.files_waiting.saturating_add(1);
+                    if matches!(error, Error::Unreachable { .. } | Error::RelayPinMismatch { .. }) {
+                        silent.insert(download.relay);
+                    }
                 }
                 Err(Trouble::Local(error)) => return Err(error),
             }
@@ -274,49 +290,59 @@ impl Shared {
     /// Fetches and opens a file. What was kept of an earlier attempt may have been damaged by a
     /// power failure: if the whole does not verify, it is fetched once more from its beginning.
     async fn fetch(&self, download: &Download) -> Result<PathBuf, Trouble> {
-        let part = self.part_of(download);
-        let resumed = length_of(&part) > 0;
-        match self.download(download).await {
+        let place = self.place_of(download).await?;
+        let part = &place.part;
+        let resumed = length_of(part) > 0;
+        match self.download(download, &place).await {
             Err(Trouble::Lasting(_)) if resumed => {
-                if let Err(error) = fs::remove_file(&part)
+                if let Err(error) = fs::remove_file(part)
                     && error.kind() != io::ErrorKind::NotFound
                 {
-                    return Err(disk(&part, &error).into());
+                    return Err(disk(part, &error).into());
                 }
-                self.download(download).await
+                self.download(download, &place).await
             }
             result => result,
         }
     }
 
-    fn part_of(&self, download: &Download) -> PathBuf {
-        profile::files(&self.dir).join(format!(".{}.part", download.id))
+    /// Contact and id together name a message: a contact chooses the ids of what they send, and
+    /// must not come near the files of another.
+    async fn place_of(&self, download: &Download) -> Result<Place, Error> {
+        let message = download.message;
+        let contact = self.core.ask(move |e| e.message_at(message)).await?.contact;
+        let name = format!("{contact}-{}", download.id);
+        let files = profile::files(&self.dir);
+        Ok(Place { part: files.join(format!(".{name}.part")), directory: files.join(name) })
     }
 
-    async fn download(&self, download: &Download) -> Result<PathBuf, Trouble> {
+    async fn download(&self, download: &Download, place: &Place) -> Result<PathBuf, Trouble> {
         let attachment = &download.attachment;
         let length = blob_len(attachment.size)
             .filter(|length| *length <= MAX_BLOB)
             .ok_or_else(|| Trouble::Lasting("it is larger than can be fetched".into()))?;
-        let files = profile::files(&self.dir);
-        let part = self.part_of(download);
-        let place = &part;
-        let get = |c: Connection| async move { self.get(&c, download, length, place).await };
+        let Place { part, directory } = place.clone();
+        let pace = Pace { started: Instant::now(), from: length_of(&part) };
+        let (into, timed) = (&part, &pace);
+        let get =
+            |c: Connection| async move { apart(self.get(&c, download, length, into, timed).await) };
         let mut result;
         // Broken off on the way, it goes on where it stopped, as long as it gets on at all.
         loop {
             let before = length_of(&part);
-            result = self.network.request(&download.relay, Role::Sender, get).await;
+            result = self.network.request(&download.relay, Role::Downloads, get).await;
             let broken = matches!(
                 result,
                 Err(Failure::Relay(_, ClientError::Closed | ClientError::Timeout))
             );
-            if !broken || length_of(&part) <= before {
+            let now = length_of(&part);
+            if !broken || now <= before || pace.is_too_slow(now) {
                 break;
             }
         }
         match result {
-            Ok(()) => {}
+            Ok(Ok(())) => {}
+            Ok(Err(of_the_disk)) => return Err(Trouble::Local(of_the_disk)),
             Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => {
                 return Err(Trouble::Lasting("the relay does not have it (any more)".into()));
             }
@@ -332,7 +358,6 @@ impl Shared {
             }
             Err(failure) => return Err(Trouble::Passing(failure.into())),
         }
-        let directory = files.join(download.id.to_string());
         let place = directory.join(safe_name(&attachment.name));
         let facts = Facts::of(attachment);
         let result = blocking(move || {
@@ -352,34 +377,78 @@ impl Shared {
         download: &Download,
         length: u64,
         part: &Path,
-    ) -> Result<(), ClientError> {
+        pace: &Pace,
+    ) -> Result<(), ClientOrLocal> {
         let attachment = &download.attachment;
         let blob = undertone_wire::BlobId::from_bytes(attachment.blob);
         let read = undertone_wire::BlobReadCapability::from_bytes(*attachment.read.as_bytes());
-        let mut file = open_part(part).map_err(|_| ClientError::Closed)?;
-        let mut done = file.seek(SeekFrom::End(0)).map_err(|_| ClientError::Closed)?;
+        let mut file = open_part(part).map_err(|e| disk(part, &e))?;
+        let mut done = file.seek(SeekFrom::End(0)).map_err(|e| disk(part, &e))?;
         if done > length {
-            file.set_len(0).map_err(|_| ClientError::Closed)?;
+            file.set_len(0).map_err(|e| disk(part, &e))?;
             done = 0;
         }
         if done == length {
             return Ok(());
         }
+        if pace.is_too_slow(done) {
+            return Err(ClientError::Timeout.into());
+        }
         let mut stream = connection.get_blob(blob, &read, done).await?;
         if stream.length() != length || stream.hash().as_bytes() != &attachment.sha256 {
-            return Err(ClientError::BlobDamaged);
+            return Err(ClientError::BlobDamaged.into());
         }
         let mut progress = Progress::new(download.id, length, done);
-        file.seek(SeekFrom::Start(done)).map_err(|_| ClientError::Closed)?;
+        file.seek(SeekFrom::Start(done)).map_err(|e| disk(part, &e))?;
         let mut buffer = vec![0; PIECE];
         while done < length {
             let count = stream.next(&mut buffer).await?;
             let piece = buffer.get(..count).unwrap_or_default();
-            file.write_all(piece).map_err(|_| ClientError::Closed)?;
+            file.write_all(piece).map_err(|e| disk(part, &e))?;
             done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
             progress.tell(self, done).await;
+            if pace.is_too_slow(done) && done < length {
+                return Err(ClientError::Timeout.into());
+            }
         }
         Ok(())
+    }
+}
+
+/// Where a file that is being fetched lies.
+#[derive(Clone)]
+struct Place {
+    /// Its ciphertext, as far as it has come.
+    part: PathBuf,
+    /// The directory that is its own.
+    directory: PathBuf,
+}
+
+/// Takes what the disk said apart from what the relay said: only the latter is tried again over
+/// another connection.
+fn apart(result: Result<(), ClientOrLocal>) -> Result<Result<(), Error>, ClientError> {
+    match result {
+        Ok(()) => Ok(Ok(())),
+        Err(ClientOrLocal::Local(error)) => Ok(Err(error)),
+        Err(ClientOrLocal::Client(error)) => Err(error),
+    }
+}
+
+/// How fast a file comes. Files are fetched one after the other, from relays that their senders
+/// chose: one that gives a byte now and then must not hold up all others.
+struct Pace {
+    started: Instant,
+    /// What was there at the start.
+    from: u64,
+}
+
+impl Pace {
+    fn is_too_slow(&self, done: u64) -> bool {
+        Self::is_behind(self.started.elapsed(), done.saturating_sub(self.from))
+    }
+
+    fn is_behind(elapsed: Duration, moved: u64) -> bool {
+        elapsed > GRACE.saturating_add(Duration::from_secs(moved / SLOWEST))
     }
 }
 
@@ -506,7 +575,18 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::safe_name;
+    use super::*;
+
+    #[test]
+    fn a_trickle_is_broken_off_and_a_slow_network_is_not() {
+        let behind = |seconds, moved| Pace::is_behind(Duration::from_secs(seconds), moved);
+        assert!(!behind(0, 0) && !behind(60, 0));
+        assert!(behind(61, 0));
+        assert!(behind(600, 600));
+        assert!(!behind(600, 600 * SLOWEST));
+        // However long it takes, nothing overflows.
+        assert!(behind(u64::MAX, u64::MAX));
+    }
 
     #[test]
     fn no_name_leaves_its_directory() {

@@ -21,8 +21,13 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) enum Role {
     /// Mailboxes and depots of ours, subscribing.
     Owner,
-    /// Delivering, taking prekeys, files.
+    /// Delivering, taking prekeys.
     Sender,
+    /// Storing files of ours: it shows the admission token, which must not be seen on a connection
+    /// that delivers.
+    Uploads,
+    /// Fetching files: one that fails must not break deliveries off.
+    Downloads,
 }
 
 /// What the application decides about the network.

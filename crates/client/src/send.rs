@@ -14,29 +14,50 @@ use crate::network::{Failure, Role};
 use crate::receive::ClientOrLocal;
 
 impl Shared {
-    /// One pass over all that is to be sent. Only what concerns our own relay is an error.
+    /// One pass over all that is to be sent, but for files that are yet to be stored at our relay.
+    /// Only what concerns our own relay is an error.
     pub(crate) async fn send_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.sending.lock().await;
-        self.make_mailboxes().await?;
+        let refused = self.make_mailboxes().await?;
         self.deliver_all(report).await?;
+        report.queued = self.core.ask(|e| e.queued_messages()).await?;
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Stores files at our relay, and sends what waited for them. Deliveries to others go on
+    /// meanwhile.
+    pub(crate) async fn upload_all(&self, report: &mut SyncReport) -> Result<(), Error> {
+        let _one_at_a_time = self.uploading.lock().await;
         for upload in self.core.ask(|e| e.uploads()).await? {
             self.upload(&upload).await?;
             // What waited for the file, in its order.
-            self.deliver_all(report).await?;
+            match self.send_all(report).await {
+                Err(error) if !error.is_refusal() => return Err(error),
+                _ => {}
+            }
         }
-        report.queued = self.core.ask(|e| e.queued_messages()).await?;
         Ok(())
     }
 
-    /// Mailboxes for contacts that have just come.
-    async fn make_mailboxes(&self) -> Result<(), Error> {
+    /// Mailboxes for contacts that have just come. The relay may refuse one (the token's quota is
+    /// used up, say): that contact waits, and the others do not. The first refusal is given back.
+    async fn make_mailboxes(&self) -> Result<Option<Error>, Error> {
+        let mut refused = None;
         for plan in self.core.ask(|e| e.pending_mailboxes()).await? {
-            self.make_mailbox(&plan).await?;
+            if let Err(failure) = self.make_mailbox(&plan).await {
+                let error = Error::from(failure);
+                if !error.is_refusal() {
+                    return Err(error);
+                }
+                tracing::warn!(code = error.code(), "the relay refuses a contact's mailbox");
+                refused.get_or_insert(error);
+                continue;
+            }
             let mailbox = plan.secret.mailbox();
             self.core.change(move |e| e.mailbox_created(&mailbox)).await?;
             self.resubscribe.notify_one();
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn deliver_all(&self, report: &mut SyncReport) -> Result<(), Error> {

@@ -377,7 +377,7 @@ async fn a_download_goes_on_where_it_stopped_and_survives_a_damaged_part() {
             part[600_000..].fill(0);
         }
         ada.sync().await.unwrap();
-        fs::write(stage.dir("Bob").join("files").join(format!(".{id}.part")), part).unwrap();
+        fs::write(stage.dir("Bob").join("files").join(format!(".1-{id}.part")), part).unwrap();
         assert_eq!(bob.sync().await.unwrap().files, 1);
         let MessageKind::File(file) = bob.message(id).await.unwrap().kind else {
             panic!("not a file")
