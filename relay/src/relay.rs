@@ -23,8 +23,12 @@ use crate::store::{
 };
 use crate::transport::{BlobDirectory, Server, Services, Tap};
 
-/// How often expired things are removed and the leaf certificate is renewed.
-const MAINTENANCE: Duration = Duration::from_secs(24 * 3600);
+/// How often expired things are removed. A relay that is restarted more often than this removes
+/// nothing: what it is told about time is worth little.
+const MAINTENANCE: Duration = Duration::from_secs(3600);
+
+/// Once in so many times the leaf certificate is renewed as well.
+const HOURS_OF_LEAF: u32 = 24;
 
 /// A relay that has just stopped may hold its port for a moment longer.
 const BIND_TRIES: u32 = 40;
@@ -253,19 +257,27 @@ struct Keeper {
 
 impl Keeper {
     async fn keep(self: Arc<Self>) {
-        let mut interval = tokio::time::interval(MAINTENANCE);
+        // Not at the start: then nothing is known about how right the clock is.
+        let mut hours: u32 = 0;
         loop {
-            interval.tick().await;
-            self.maintain().await;
+            tokio::time::sleep(MAINTENANCE).await;
+            self.remove(1).await;
+            hours = hours.wrapping_add(1);
+            if hours.is_multiple_of(HOURS_OF_LEAF) {
+                self.renew();
+            }
         }
     }
 
-    async fn maintain(&self) {
+    fn renew(&self) {
         match self.identity.leaf(self.config.clock.unix_seconds()) {
             Ok(leaf) => self.leaf.change(leaf),
             Err(failure) => tracing::error!(%failure, "the certificate could not be renewed"),
         }
-        for blob in self.store.expire().await.unwrap_or_default() {
+    }
+
+    async fn remove(&self, hours: u32) {
+        for blob in self.store.expire(hours).await.unwrap_or_default() {
             // Reported where it fails; the file is found again by nobody, but takes room.
             let _ = self.blobs.remove(blob).await;
         }
@@ -332,9 +344,11 @@ impl RunningRelay {
         }
     }
 
-    /// Removes now what has expired; otherwise once a day.
+    /// Does now what is done in a day of uptime: removes what has expired, though not more than
+    /// expires in two days, and renews the certificate.
     pub async fn maintain(&self) {
-        self.keeper.maintain().await;
+        self.keeper.renew();
+        self.keeper.remove(HOURS_OF_LEAF).await;
     }
 
     /// Waits until the store fails, which ends the relay's service: call [`Self::kill`] and exit.

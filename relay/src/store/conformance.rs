@@ -42,6 +42,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("tokens admit, count by day and are revoked", tokens),
     ("blobs are recognised by all that was announced", blobs),
     ("what has passed its day goes, with a floor of its own", expiry),
+    ("a clock that jumps ahead removes no faster than two days in one", slowly),
 ];
 
 /// Runs every check, each on a new store.
@@ -424,6 +425,47 @@ fn blobs(s: &mut Subject) -> Result<(), Finding> {
     Ok(())
 }
 
+/// More hours than the maintenance clock can be behind.
+const EVER: u32 = u32::MAX;
+
+fn slowly(s: &mut Subject) -> Result<(), Finding> {
+    let start = s.today;
+    s.admit()?;
+    s.run(create(1, &[1]))??;
+    s.run(deliver(1, 0))??;
+    let blob = BlobRecord {
+        blob: BlobId::from_bytes([1; 32]),
+        read: BlobCapabilityHash::from_bytes([2; 32]),
+        delete: BlobCapabilityHash::from_bytes([3; 32]),
+        length: 1,
+        hash: BlobHash::from_bytes([4; 32]),
+        expires: start.plus(9),
+    };
+    s.run(Command::AnnounceBlob(blob.clone(), TOKEN))??;
+    // The machine's clock is set ten years ahead.
+    s.today = start.plus(3652);
+    for _ in 0..1000 {
+        same!(s.store.expire(s.today, 0)?, vec![]);
+    }
+    // Four days, nine, and the first hour of the tenth.
+    same!(s.store.expire(s.today, 48)?, vec![]);
+    same!(s.store.expire(s.today, 71)?, vec![]);
+    same!(s.queued(1, 0, 9)?, vec![(1, envelope(0))]);
+    // Set right again: what would have gone is there.
+    s.today = start.plus(1);
+    same!(s.store.expire(s.today, 1)?, vec![]);
+    same!(s.run(Command::FindBlob(blob.blob, blob.read))?, Ok(Outcome::Blob(blob.clone())));
+    // If time really passes, it catches up.
+    s.today = start.plus(33);
+    same!(s.store.expire(s.today, 1)?, vec![blob.blob]);
+    same!(s.queued(1, 0, 9)?, vec![(1, envelope(0))]);
+    s.store.expire(s.today, 12 * 23 - 1)?;
+    same!(s.state(1)?.expired.get(), 0);
+    s.store.expire(s.today, 1)?;
+    same!(s.state(1)?.expired.get(), 1);
+    Ok(())
+}
+
 fn expiry(s: &mut Subject) -> Result<(), Finding> {
     let start = s.today;
     s.admit()?;
@@ -446,12 +488,12 @@ fn expiry(s: &mut Subject) -> Result<(), Finding> {
     s.run(Command::AnnounceBlob(blob.clone(), TOKEN))??;
     // Retention is over, grace is not.
     s.today = start.plus(12);
-    same!(s.store.expire(s.today)?, vec![]);
+    same!(s.store.expire(s.today, EVER)?, vec![]);
     s.today = start.plus(32);
-    same!(s.store.expire(s.today)?, vec![blob.blob]);
+    same!(s.store.expire(s.today, EVER)?, vec![blob.blob]);
     same!(s.state(1)?.expired.get(), 0);
     s.today = start.plus(33);
-    same!(s.store.expire(s.today)?, vec![]);
+    same!(s.store.expire(s.today, EVER)?, vec![]);
     let state = s.state(1)?;
     same!((state.acknowledged.get(), state.expired.get(), state.head.get()), (0, 2, 3));
     same!(state.bytes, 1024);
@@ -464,7 +506,7 @@ fn expiry(s: &mut Subject) -> Result<(), Finding> {
     // A visited mailbox lives on, the other goes.
     s.run(Command::Visit(id(1)))??;
     s.today = start.plus(MAILBOX_IDLE_DAYS).plus(1);
-    s.store.expire(s.today)?;
+    s.store.expire(s.today, EVER)?;
     s.state(1)?;
     same!(s.run(Command::Status(id(2)))?, Err(ErrorCode::Unknown));
     Ok(())

@@ -43,9 +43,13 @@ pub trait Store: Send {
 
     /// Removes what has expired, and names the blobs whose files can go.
     ///
+    /// What has expired is told by a clock that is stored. It begins at the day of the first
+    /// commit, and with each call comes nearer to `today` by at most two hours for each of the
+    /// `observed_hours` for which the relay has been up since the call before.
+    ///
     /// # Errors
     /// As [`Self::commit`].
-    fn expire(&mut self, today: Day) -> Result<Vec<BlobId>, StoreFailure>;
+    fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Vec<BlobId>, StoreFailure>;
 
     /// Closes in order: the next opening finds nothing to repair.
     ///

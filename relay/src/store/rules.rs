@@ -25,6 +25,23 @@ pub(super) fn idle_expiry(today: Day) -> Day {
     today.plus(MAILBOX_IDLE_DAYS)
 }
 
+/// Hours by which the maintenance clock comes nearer to the machine's in an hour of uptime.
+const CATCH_UP: u32 = 2;
+
+/// The maintenance clock, by which everything is removed that has expired, in hours since
+/// 1970-01-01. It never goes ahead of the machine's day and follows it slowly: a machine whose clock
+/// is set years ahead removes in a day what expires in two, however often it is restarted, and
+/// somebody has time to notice. It does not go back.
+pub(super) fn maintenance_clock(now: u32, today: Day, observed_hours: u32) -> u32 {
+    let furthest = now.saturating_add(observed_hours.saturating_mul(CATCH_UP));
+    now.max(furthest.min(hours(today)))
+}
+
+/// The beginning of a day in hours since 1970-01-01.
+pub(super) fn hours(day: Day) -> u32 {
+    day.get().saturating_mul(24)
+}
+
 /// An envelope's place in a mailbox, without its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {

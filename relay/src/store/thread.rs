@@ -21,7 +21,7 @@ pub(crate) type OnDelivered = Box<dyn Fn(MailboxId) + Send>;
 
 enum Job {
     Run(Vec<Command>, oneshot::Sender<Vec<Answer>>),
-    Expire(oneshot::Sender<Vec<undertone_wire::BlobId>>),
+    Expire(u32, oneshot::Sender<Vec<undertone_wire::BlobId>>),
     /// Something beside the database can't be stored: end as if the database had failed.
     Fail(StoreFailure),
     /// Close the store behind what was queued before.
@@ -67,10 +67,10 @@ impl StoreHandle {
         let _ = self.jobs.send(Job::Fail(failure)).await;
     }
 
-    /// Removes what has expired; names the blobs among it.
-    pub(crate) async fn expire(&self) -> Option<Vec<undertone_wire::BlobId>> {
+    /// Removes what has expired, after so many hours; names the blobs among it.
+    pub(crate) async fn expire(&self, observed_hours: u32) -> Option<Vec<undertone_wire::BlobId>> {
         let (answer, receiver) = oneshot::channel();
-        self.jobs.send(Job::Expire(answer)).await.ok()?;
+        self.jobs.send(Job::Expire(observed_hours, answer)).await.ok()?;
         receiver.await.ok()
     }
 }
@@ -157,7 +157,7 @@ fn count(jobs: &[Job]) -> usize {
     jobs.iter()
         .map(|job| match job {
             Job::Run(commands, _) => commands.len(),
-            Job::Expire(_) | Job::Fail(_) | Job::Close => 0,
+            Job::Expire(..) | Job::Fail(_) | Job::Close => 0,
         })
         .sum()
 }
@@ -178,7 +178,7 @@ fn commit(
                 waiting.push((commands.len(), answer));
                 batch.append(&mut commands);
             }
-            Job::Expire(answer) => expiring.push(answer),
+            Job::Expire(hours, answer) => expiring.push((hours, answer)),
             Job::Fail(failure) => return Err(failure),
             Job::Close => {}
         }
@@ -194,8 +194,8 @@ fn commit(
         // Nobody waits any more if the connection is gone.
         let _ = waiting.send(answers.by_ref().take(count).collect());
     }
-    for answer in expiring {
-        let _ = answer.send(store.expire(today)?);
+    for (hours, answer) in expiring {
+        let _ = answer.send(store.expire(today, hours)?);
     }
     Ok(())
 }
@@ -265,7 +265,7 @@ mod tests {
         fn reader(&self) -> Result<Box<dyn Reader>, StoreFailure> {
             Err(StoreFailure::Random)
         }
-        fn expire(&mut self, _: Day) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
+        fn expire(&mut self, _: Day, _: u32) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
             Ok(Vec::new())
         }
         fn close(self: Box<Self>) -> Result<(), StoreFailure> {
@@ -298,7 +298,11 @@ mod tests {
             fn reader(&self) -> Result<Box<dyn Reader>, StoreFailure> {
                 Err(StoreFailure::Random)
             }
-            fn expire(&mut self, _: Day) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
+            fn expire(
+                &mut self,
+                _: Day,
+                _: u32,
+            ) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
                 Ok(Vec::new())
             }
             fn close(self: Box<Self>) -> Result<(), StoreFailure> {

@@ -23,7 +23,7 @@ use undertone_wire::{
     BlobId, Day, EnvelopeHash, ErrorCode, Incarnation, MailboxId, WriteCapabilityHash,
 };
 
-use super::rules::{Entry, Mailbox, Offer};
+use super::rules::{Entry, Mailbox, Offer, hours, maintenance_clock};
 use super::{Answer, Command, Outcome, Reader, Store, StoreFailure};
 use queue::{Days, Queue};
 use records::Records;
@@ -37,8 +37,7 @@ const CACHED_MAILBOXES: usize = 20_000;
 /// back again destroys nothing.
 const GRACE_DAYS: u32 = 2;
 
-/// Queue files that may go at a time: as many as pass in two days. A clock that jumps far ahead
-/// takes no more than this with it before somebody notices.
+/// Queue files that may go at a time: as many as pass in two days.
 const REMOVALS_AT_A_TIME: usize = 2;
 
 /// The store on SQLite.
@@ -51,6 +50,8 @@ pub struct SqliteStore {
     days: Days,
     newest: Option<Day>,
     retention: u32,
+    /// By which everything is removed; `None` until the first commit.
+    maintenance: Option<u32>,
     cache: Cache,
 }
 
@@ -120,6 +121,7 @@ impl SqliteStore {
         let mut records = Records::open(directory)?;
         let incarnation = records.incarnation()?;
         let key_database = schema::open(directory, Database::Keys)?;
+        let maintenance = records.maintenance_clock()?;
         Ok(Self {
             directory: directory.to_owned(),
             incarnation,
@@ -129,6 +131,7 @@ impl SqliteStore {
             days: Arc::new(RwLock::new(BTreeMap::new())),
             newest: None,
             retention: MAX_RETENTION_DAYS,
+            maintenance,
             cache: Cache::default(),
         })
     }
@@ -360,6 +363,14 @@ impl SqliteStore {
         Ok(Ok(Outcome::Done))
     }
 
+    fn set_maintenance(&mut self, hours: u32) -> Result<(), StoreFailure> {
+        if self.maintenance != Some(hours) {
+            self.records.set_maintenance_clock(hours)?;
+            self.maintenance = Some(hours);
+        }
+        Ok(())
+    }
+
     fn commit_all(&mut self) -> Result<(), StoreFailure> {
         self.records.commit()?;
         // First the newest: floors are there, and what they repeat, the deletions in older files,
@@ -412,6 +423,9 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn commit(&mut self, today: Day, batch: &[Command]) -> Result<Vec<Answer>, StoreFailure> {
+        if self.maintenance.is_none() {
+            self.set_maintenance(hours(today))?;
+        }
         let mut answers = Vec::with_capacity(batch.len());
         for command in batch {
             answers.push(self.execute(today, command)?);
@@ -424,7 +438,13 @@ impl Store for SqliteStore {
         Ok(Box::new(reader::SqliteReader::new(self.directory.clone(), self.days.clone())))
     }
 
-    fn expire(&mut self, today: Day) -> Result<Vec<BlobId>, StoreFailure> {
+    fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Vec<BlobId>, StoreFailure> {
+        let now = self.maintenance.unwrap_or(hours(today));
+        let now = maintenance_clock(now, today, observed_hours);
+        self.set_maintenance(now)?;
+        self.records.commit()?;
+        // Behind a clock that was set back nothing is removed either.
+        let today = today.min(Day::new(now / 24));
         let passed: Vec<Day> =
             self.queues.keys().copied().filter(|day| day.plus(GRACE_DAYS) < today).collect();
         for day in passed.into_iter().take(REMOVALS_AT_A_TIME) {

@@ -121,6 +121,26 @@ impl Records {
         self.days("high-water ")
     }
 
+    // ---- the maintenance clock
+
+    /// As `rules::maintenance_clock`; `None` if it was never set.
+    pub(super) fn maintenance_clock(&self) -> Result<Option<u32>, StoreFailure> {
+        let hours: Option<[u8; 4]> = self
+            .connection
+            .query_row("SELECT value FROM meta WHERE name = 'maintenance'", [], |row| row.get(0))
+            .optional()?;
+        Ok(hours.map(u32::from_be_bytes))
+    }
+
+    pub(super) fn set_maintenance_clock(&mut self, hours: u32) -> Result<(), StoreFailure> {
+        self.begin()?;
+        self.connection.execute(
+            "INSERT OR REPLACE INTO meta (name, value) VALUES ('maintenance', ?1)",
+            [hours.to_be_bytes()],
+        )?;
+        Ok(())
+    }
+
     // ---- queue files that are being removed
 
     /// From its commit on the day's key and files are removed, whatever happens in between.

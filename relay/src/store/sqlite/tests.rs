@@ -141,7 +141,7 @@ fn a_removal_waits_until_the_key_is_overwritten() {
     store.remove_queue(day).unwrap();
     assert_eq!(store.records.removals().unwrap(), [day]);
     drop(looking);
-    store.expire(TODAY).unwrap();
+    store.expire(TODAY, 1).unwrap();
     assert_eq!(store.records.removals().unwrap(), []);
     assert!(!holds("-wal") && !holds(""));
 }
@@ -197,4 +197,24 @@ fn a_crash_between_a_day_s_key_and_its_file_is_no_damage() {
     drop(store);
     drop(populated(directory.path()));
     open(directory.path());
+}
+
+#[test]
+fn restarts_do_not_hurry_a_clock_that_was_set_ahead() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(populated(directory.path()));
+    let ahead = TODAY.plus(3652);
+    // Fifteen days of uptime make thirty; the envelope goes after 32.
+    for _ in 0..15 {
+        for _ in 0..10 {
+            let mut store = open(directory.path());
+            run(&mut store, ahead, &[Command::Status(key().mailbox())]);
+            assert_eq!(store.expire(ahead, 0).unwrap(), []);
+        }
+        open(directory.path()).expire(ahead, 24).unwrap();
+    }
+    let mut store = open(directory.path());
+    assert_eq!((state(&mut store, ahead).expired.get(), state(&mut store, ahead).bytes), (0, 1024));
+    store.expire(ahead, 36).unwrap();
+    assert_eq!(state(&mut store, ahead).expired.get(), 1);
 }
