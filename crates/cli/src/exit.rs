@@ -124,6 +124,7 @@ pub const fn of_sdk(error: &Error) -> Exit {
         Error::ProfileAbsent { .. } => Exit::ProfileAbsent,
         Error::ProfileExists { .. } => Exit::ProfileExists,
         Error::WrongPassphrase => Exit::WrongPassphrase,
+        Error::PassphraseEmpty => Exit::PassphraseMissing,
         Error::StoreLocked => Exit::ProfileLocked,
         Error::KeyslotUnreadable { .. } | Error::StoreCorrupt { .. } => Exit::StoreCorrupt,
         Error::StoreTooNew { .. } => Exit::TooNew,

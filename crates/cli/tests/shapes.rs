@@ -76,6 +76,7 @@ fn each_error_of_the_list_has_its_own_exit_code() {
     let truncated: Error = "undertone://i/#AQ".parse::<Link>().err().unwrap().into();
     let errors = [
         (Error::ProfileAbsent { dir: dir.clone() }, 3),
+        (Error::PassphraseEmpty, 22),
         (Error::WrongPassphrase, 4),
         (Error::Unreachable { relay: relay() }, 5),
         (Error::RelayPinMismatch { relay: relay() }, 6),

@@ -83,7 +83,8 @@ impl Builder {
         }
     }
 
-    /// What opens the profile; without it, an empty passphrase.
+    /// What opens the profile; must be given. An empty passphrase is refused: for a profile that
+    /// nothing but its directory protects, keep a [`Secret::key`] beside it.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secret = secret;
         self
@@ -120,12 +121,20 @@ impl Builder {
         self
     }
 
+    fn check(&self) -> Result<(), Error> {
+        match &self.secret {
+            Secret::Passphrase(text) if text.is_empty() => Err(Error::PassphraseEmpty),
+            _ => Ok(()),
+        }
+    }
+
     /// Creates a profile in the directory, which is made if it is absent. Does not use the network.
     ///
     /// # Errors
     /// [`Error::ProfileExists`] if there is one already (nothing is overwritten),
-    /// [`Error::NameInvalid`], [`Error::StoreFailed`].
+    /// [`Error::NameInvalid`], [`Error::PassphraseEmpty`], [`Error::StoreFailed`].
     pub async fn create(self, profile: NewProfile) -> Result<Client, Error> {
+        self.check()?;
         Client::create(self, profile).await
     }
 
@@ -134,8 +143,9 @@ impl Builder {
     /// # Errors
     /// [`Error::ProfileAbsent`], [`Error::WrongPassphrase`], [`Error::StoreLocked`] (another
     /// process has it open), [`Error::StoreCorrupt`], [`Error::KeyslotUnreadable`],
-    /// [`Error::StoreTooNew`]. None of them changes anything.
+    /// [`Error::StoreTooNew`], [`Error::PassphraseEmpty`]. None of them changes anything.
     pub async fn open(self) -> Result<Client, Error> {
+        self.check()?;
         Client::open(self).await
     }
 }

@@ -37,6 +37,9 @@ pub enum Error {
     /// The passphrase or key is not this profile's.
     #[error("wrong passphrase: nothing was changed; try again")]
     WrongPassphrase,
+    /// No passphrase was given, or an empty one.
+    #[error("the passphrase is empty: give one, or a key of 32 bytes; nothing was changed")]
+    PassphraseEmpty,
     /// Another process has the profile open.
     #[error("another program has this profile open: close it, or use it instead")]
     StoreLocked,
@@ -236,6 +239,7 @@ impl Error {
             Self::ProfileExists { .. } => "profile-exists",
             Self::KeyslotUnreadable { .. } => "keyslot-unreadable",
             Self::WrongPassphrase => "wrong-passphrase",
+            Self::PassphraseEmpty => "passphrase-empty",
             Self::StoreLocked => "store-locked",
             Self::StoreCorrupt { .. } => "store-corrupt",
             Self::StoreTooNew { .. } => "store-too-new",

@@ -8,7 +8,7 @@
 //! Method 1 is Argon2id (RFC 9106) over the passphrase, method 2 a 32-byte key that is used as it
 //! is. Everything before the sealed key is its associated data. Integers are big-endian.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -167,11 +167,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 /// Writes a slot to a new file, readable by its owner alone, and waits until it is on the disk.
 pub(crate) fn write(path: &Path, slot: &[u8]) -> Result<(), Error> {
     let write = || -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
+        let mut file = crate::profile::private_file().create_new(true).open(path)?;
         file.write_all(slot)?;
         file.sync_all()
     };

@@ -61,15 +61,20 @@ pub(crate) fn private_dir(dir: &Path) -> Result<(), Error> {
     builder.create(dir).map_err(|e| failed(dir, &e))
 }
 
+/// How to open a file for writing that, if it is made, its owner alone can read.
+pub(crate) fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
 /// One process at a time: two would use ratchet keys twice.
 fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join(LOCK);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|e| failed(&path, &e))?;
+    let mut options = private_file();
+    let file = options.create(true).truncate(false).open(&path).map_err(|e| failed(&path, &e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::StoreLocked),
@@ -98,7 +103,7 @@ pub(crate) fn create(
     }
     let aside = dir.join(CREATING);
     if exists(&dir.join(STORE))? && !exists(&aside.join(KEYSLOT))? {
-        return Err(Error::KeyslotUnreadable { reason: "it is missing beside a store".to_owned() });
+        return Err(slot_missing());
     }
     let made = make(dir, &aside, secret, name, join, now);
     if made.is_err() {
@@ -146,6 +151,10 @@ fn make(
     Ok(key)
 }
 
+fn slot_missing() -> Error {
+    Error::KeyslotUnreadable { reason: "it is missing beside a store".to_owned() }
+}
+
 fn store_failed(error: StoreError) -> Error {
     Error::from(error)
 }
@@ -153,6 +162,11 @@ fn store_failed(error: StoreError) -> Error {
 /// Opens a profile; nothing is changed if that fails.
 pub(crate) fn open(dir: &Path, secret: &Secret) -> Result<Profile, Error> {
     let Some(slot) = keyslot::read(&dir.join(KEYSLOT))? else {
+        // A store without its key slot is a profile that can't be read, not the lack of one; only
+        // while a profile is being made its key slot is still aside.
+        if exists(&dir.join(STORE))? && !exists(&dir.join(CREATING).join(KEYSLOT))? {
+            return Err(slot_missing());
+        }
         return Err(Error::ProfileAbsent { dir: dir.to_path_buf() });
     };
     let lock = lock(dir)?;

@@ -35,9 +35,12 @@ fn store_error(error: &rusqlite::Error) -> StoreError {
 impl SqliteStore {
     /// Makes a new database; there must be none.
     pub(crate) fn create(path: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // SQLite would make it readable as far as the umask allows. What it makes besides (the log)
+        // gets the permissions of this file.
+        crate::profile::private_file().create_new(true).open(path).map_err(|error| {
+            StoreError::Failed { reason: format!("{}: {error}", path.display()) }
+        })?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let store = Self::connect(path, key, flags)?;
         store.connection.execute_batch(LAYOUT).map_err(|e| store_error(&e))?;
         Ok(store)

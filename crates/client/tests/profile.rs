@@ -91,7 +91,7 @@ async fn what_is_there_is_never_overwritten() {
 
     // A store whose key slot is gone: it can't be opened, and must not be replaced.
     fs::rename(dir.path().join("keyslot"), dir.path().join("elsewhere")).unwrap();
-    assert_eq!(open(dir.path(), 1).await.unwrap_err().code(), "profile-absent");
+    assert_eq!(open(dir.path(), 1).await.unwrap_err().code(), "keyslot-unreadable");
     assert_eq!(create(dir.path(), 2).await.unwrap_err().code(), "keyslot-unreadable");
     fs::rename(dir.path().join("elsewhere"), dir.path().join("keyslot")).unwrap();
     assert_eq!(contents(dir.path()), before);
@@ -157,4 +157,53 @@ async fn only_the_owner_can_read_the_profile() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
     assert_eq!(mode(&dir.join("keyslot")), 0o600);
+}
+
+/// A key slot that is missing beside a store is damage; there is a profile, and it is left alone.
+#[tokio::test]
+async fn a_missing_key_slot_is_not_a_missing_profile() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(open(dir.path(), 1).await.unwrap_err().code(), "profile-absent");
+    create(dir.path(), 1).await.unwrap().close().await;
+    let slot = fs::read(dir.path().join("keyslot")).unwrap();
+    fs::remove_file(dir.path().join("keyslot")).unwrap();
+    let before = contents(dir.path());
+    assert_eq!(open(dir.path(), 1).await.unwrap_err().code(), "keyslot-unreadable");
+    assert_eq!(create(dir.path(), 1).await.unwrap_err().code(), "keyslot-unreadable");
+    assert_eq!(contents(dir.path()), before);
+    fs::write(dir.path().join("keyslot"), slot).unwrap();
+    open(dir.path(), 1).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn an_empty_passphrase_is_refused_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("profile");
+    for builder in [Client::builder(&dir), Client::builder(&dir).secret(Secret::passphrase(""))] {
+        let refused = builder.offline().create(profile("Ada")).await.unwrap_err();
+        assert_eq!(refused.code(), "passphrase-empty");
+        assert!(!dir.exists());
+    }
+    create(&dir, 1).await.unwrap().close().await;
+    assert_eq!(Client::builder(&dir).open().await.unwrap_err().code(), "passphrase-empty");
+}
+
+/// Also in a directory that others can look into.
+#[cfg(unix)]
+#[tokio::test]
+async fn its_owner_alone_can_read_a_profile() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // Open, so that the store's log is there, too.
+    let client = create(dir.path(), 1).await.unwrap();
+    let mut seen = 0;
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{:?}", entry.file_name());
+        seen += 1;
+    }
+    assert!(seen >= 6, "{seen}");
+    client.close().await;
 }

@@ -507,3 +507,43 @@ async fn new_mailboxes_amid_arrivals_disturb_nothing() {
     bob.close().await;
     stage.end().await;
 }
+
+/// A relay that does not answer is asked for files once in a pass, not once for each file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_relay_is_asked_once_in_a_pass() {
+    let stage = Stage::new().await;
+    let mut far = Stage::new().await;
+    let bob = stage.person("Bob").await;
+    // Ada's files lie at a relay of her own.
+    let ada = far.person("Ada Far").await;
+    let link = bob.invite(LinkKind::SingleUse, None).await.unwrap().link;
+    let to_bob = ada.add(&link, None).await.unwrap().id;
+    for _ in 0..3 {
+        ada.sync().await.unwrap();
+        bob.sync().await.unwrap();
+    }
+    let source = stage.dir("plan.bin");
+    write_file(&source, 1000);
+    for _ in 0..3 {
+        ada.send_file(to_bob, &source).await.unwrap();
+    }
+    assert_eq!(ada.sync().await.unwrap().accepted, 3);
+    let port = far.relay_address().port();
+    far.kill_relay().await;
+    bob.close().await;
+    // Who takes packets and never answers; every connection has a port of its own.
+    let silent = std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    let bob = stage.builder("Bob").timeout(std::time::Duration::from_secs(2)).open().await.unwrap();
+    assert_eq!(bob.sync().await.unwrap().files_waiting, 3);
+    bob.close().await;
+    silent.set_nonblocking(true).unwrap();
+    let mut ports = std::collections::BTreeSet::new();
+    while let Ok((_, from)) = silent.recv_from(&mut [0; 2000]) {
+        ports.insert(from.port());
+    }
+    // Once to tell that the messages came, once for the files.
+    assert_eq!(ports.len(), 2);
+    ada.close().await;
+    stage.end().await;
+    far.end().await;
+}
