@@ -97,6 +97,7 @@ impl Relay {
         let leaf = Arc::new(Leaf::new(identity.leaf(config.clock.unix_seconds())?));
         let mut store = SqliteStore::open(&layout.store(), config.retention_days)?;
         let blobs = BlobDirectory::open(&layout.blobs())?;
+        blobs.sweep(&store.blob_ids()?)?;
 
         let endpoint = endpoint(&config, &identity, leaf.clone()).await?;
         let address = public_address(&config, &identity, endpoint.local_addr()?)?;
@@ -278,8 +279,8 @@ impl Keeper {
 
     async fn remove(&self, hours: u32) {
         for blob in self.store.expire(hours).await.unwrap_or_default() {
-            // Reported where it fails; the file is found again by nobody, but takes room.
-            let _ = self.blobs.remove(blob).await;
+            // Reported where it fails; the next start sweeps what is left.
+            let _ = self.blobs.remove(&self.store, blob).await;
         }
     }
 }

@@ -437,6 +437,51 @@ async fn a_whole_blob_that_was_damaged_is_not_called_stored() -> Test {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_is_deleted_while_it_comes_leaves_no_file() -> Test {
+    let directory = tempfile::tempdir()?;
+    let relay = start(directory.path()).await;
+    let connection = connect(relay.address()).await;
+    let content = [6; 5000];
+    let announcement = small_blob(token(&relay), &content);
+    let id = announcement.blob;
+    let mut upload = connection.put_blob(announcement).await?;
+    upload.write(&content[..4000]).await?;
+    connection.delete_blob(id, &BlobDeleteCapability::from_bytes([5; 32])).await?;
+    upload.write(&content[4000..]).await?;
+    refused(upload.finish().await, ErrorCode::Unknown);
+    assert_eq!(std::fs::read_dir(directory.path().join("blobs"))?.count(), 0);
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_blobs_that_nobody_announced_are_swept_at_the_start() -> Test {
+    let directory = tempfile::tempdir()?;
+    let relay = start(directory.path()).await;
+    let address = relay.address().clone();
+    let connection = connect(&address).await;
+    let content = [6; 5000];
+    let announcement = small_blob(token(&relay), &content);
+    let kept = announcement.blob.to_string();
+    let mut upload = connection.put_blob(announcement).await?;
+    upload.write(&content).await?;
+    upload.finish().await?;
+    relay.shutdown().await.unwrap();
+    let blobs = directory.path().join("blobs");
+    let stray = BlobId::from_bytes([0xab; 32]);
+    for name in [stray.to_string(), format!("{stray}.part"), "notes.txt".into()] {
+        std::fs::write(blobs.join(name), b"left")?;
+    }
+    let relay = restart(directory.path(), &address).await;
+    let names: std::collections::BTreeSet<_> = std::fs::read_dir(&blobs)?
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names, [kept, "notes.txt".to_owned()].into());
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_root_key_is_told_from_an_unreachable_relay() -> Test {
     let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let relay = start(one.path()).await;

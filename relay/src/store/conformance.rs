@@ -420,7 +420,10 @@ fn blobs(s: &mut Subject) -> Result<(), Finding> {
     s.today = Day::new(20_011);
     same!(s.run(Command::FindBlob(record.blob, record.read))?, Err(ErrorCode::Unknown));
     same!(s.run(Command::DeleteBlob(record.blob, record.read))?, Err(ErrorCode::Unknown));
+    // Its files are needed until it is removed.
+    same!(s.run(Command::HasBlob(record.blob))?, Ok(Outcome::Done));
     s.run(Command::DeleteBlob(record.blob, record.delete))??;
+    same!(s.run(Command::HasBlob(record.blob))?, Err(ErrorCode::Unknown));
     same!(s.run(Command::FindBlob(record.blob, record.read))?, Err(ErrorCode::Unknown));
     Ok(())
 }

@@ -337,6 +337,10 @@ impl State {
                     .filter(|record| record.read == *capability && record.expires >= today);
                 found.cloned().map(Outcome::Blob).ok_or(ErrorCode::Unknown)
             }
+            Command::HasBlob(blob) => {
+                let found = self.blobs.contains_key(blob);
+                if found { Ok(Outcome::Done) } else { Err(ErrorCode::Unknown) }
+            }
             Command::DeleteBlob(blob, capability) => {
                 let found = self.blobs.get(blob).is_some_and(|record| record.delete == *capability);
                 if found {

@@ -131,6 +131,9 @@ pub enum Command {
     AnnounceBlob(BlobRecord, [u8; 32]),
     /// Look a blob up for a reader. [`Outcome::Blob`].
     FindBlob(BlobId, BlobCapabilityHash),
+    /// Whether a blob is announced and neither deleted nor removed: whether its files are needed.
+    /// [`Outcome::Done`] if so.
+    HasBlob(BlobId),
     /// Forget a blob. [`Outcome::Done`].
     DeleteBlob(BlobId, BlobCapabilityHash),
     /// Admit whoever has a token with that verifier. [`Outcome::Token`].

@@ -26,7 +26,8 @@ const PIECE: usize = 64 * 1024;
 #[derive(Clone)]
 pub(crate) struct BlobDirectory {
     path: Arc<PathBuf>,
-    /// Blobs that are being written: two writers of one blob would mix their bytes.
+    /// Blobs whose files are being written or removed: two at a time would mix their bytes, or
+    /// remove what the other has just stored.
     uploads: Arc<Mutex<HashSet<BlobId>>>,
 }
 
@@ -103,8 +104,36 @@ impl BlobDirectory {
         Ok(Upload { blob, uploads: self.uploads.clone() })
     }
 
+    /// Removes the files of blobs that are not in the table: a crash came between the two.
+    pub(crate) fn sweep(&self, announced: &[BlobId]) -> Result<(), StoreFailure> {
+        let kept: HashSet<String> = announced.iter().map(BlobId::to_string).collect();
+        for entry in std::fs::read_dir(self.path.as_path())? {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let id = name.strip_suffix(".part").unwrap_or(name);
+            // Files that this relay did not make are left alone.
+            let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if is_id && !kept.contains(id) {
+                std::fs::remove_file(self.path.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files of a blob that was removed from the table, unless it has been announced
+    /// again since. If it is being uploaded, the upload removes them when it ends.
+    pub(crate) async fn remove(&self, store: &StoreHandle, blob: BlobId) -> Result<(), ErrorCode> {
+        let Ok(held) = self.begin(blob) else { return Ok(()) };
+        match store.run(Command::HasBlob(blob)).await {
+            Ok(Err(ErrorCode::Unknown)) => self.remove_held(&held).await,
+            // There again; or the store has ended, and the next start sweeps.
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a blob's files, if there are any.
-    pub(crate) async fn remove(&self, blob: BlobId) -> Result<(), ErrorCode> {
+    async fn remove_held(&self, upload: &Upload) -> Result<(), ErrorCode> {
+        let blob = upload.blob;
         for path in [self.whole(blob), self.part(blob)] {
             match tokio::fs::remove_file(path).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&error)),
@@ -116,7 +145,7 @@ impl BlobDirectory {
 
     /// Whether the blob is there: durably, and with what was announced. A file that is something
     /// else goes, so that whoever has the bytes can upload them again.
-    async fn is_whole(&self, record: &BlobRecord) -> Result<bool, NotStored> {
+    async fn is_whole(&self, record: &BlobRecord, held: &Upload) -> Result<bool, NotStored> {
         let mut file = match File::open(self.whole(record.blob)).await {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -129,7 +158,7 @@ impl BlobDirectory {
         let good = check.await.map_err(|error| NotStored::Refused(failed(&error)))?;
         if !good {
             tracing::error!("a blob's file was damaged; it can be uploaded again");
-            self.remove(record.blob).await.map_err(NotStored::Refused)?;
+            self.remove_held(held).await.map_err(NotStored::Refused)?;
             return Ok(false);
         }
         // An earlier process may have ended between renaming and this.
@@ -162,7 +191,12 @@ impl BlobDirectory {
     }
 
     /// Checks an upload that has all its bytes and makes it a blob, durably.
-    async fn complete(&self, record: &BlobRecord, mut file: File) -> Result<(), NotStored> {
+    async fn complete(
+        &self,
+        record: &BlobRecord,
+        held: &Upload,
+        mut file: File,
+    ) -> Result<(), NotStored> {
         let refused = |error: std::io::Error| NotStored::Refused(failed(&error));
         file.flush().await.map_err(refused)?;
         file.sync_all().await.map_err(NotStored::Sync)?;
@@ -172,7 +206,7 @@ impl BlobDirectory {
         };
         if check.await.map_err(refused)? != record.hash {
             // The next upload begins at the beginning.
-            self.remove(record.blob).await.map_err(NotStored::Refused)?;
+            self.remove_held(held).await.map_err(NotStored::Refused)?;
             return Err(NotStored::Refused(ErrorCode::BlobMismatch));
         }
         let renamed = tokio::fs::rename(self.part(record.blob), self.whole(record.blob)).await;
@@ -181,12 +215,12 @@ impl BlobDirectory {
     }
 
     /// What follows when a blob could not be stored.
-    async fn give_up(&self, store: &StoreHandle, blob: BlobId, why: NotStored) -> Stop {
+    async fn give_up(&self, store: &StoreHandle, held: &Upload, why: NotStored) -> Stop {
         match why {
             NotStored::Refused(code) => Stop::Refused(code),
             NotStored::Sync(error) => {
                 // Reported where it fails; the store's failure below is what counts.
-                let _ = self.remove(blob).await;
+                let _ = self.remove_held(held).await;
                 store.fail(StoreFailure::File(error)).await;
                 Stop::Silent
             }
@@ -255,25 +289,43 @@ async fn put(
     if announced.expires < today || announced.expires > today.plus(MAX_RETENTION_DAYS).plus(1) {
         return Err(Stop::Refused(ErrorCode::LimitReached));
     }
-    let _upload = services.blobs.begin(announced.blob)?;
+    let held = services.blobs.begin(announced.blob)?;
     let announce = Command::AnnounceBlob(announced.into(), announced.token.verifier());
     let record = record(&services.store, announce).await?;
+    let uploaded = upload(services, writer, reader, &record, &held).await;
+    // Deleted or expired meanwhile: whoever did that could not remove the files.
+    let has = Command::HasBlob(record.blob);
+    if services.store.run(has).await? == Err(ErrorCode::Unknown) {
+        services.blobs.remove_held(&held).await?;
+        return Err(Stop::Refused(ErrorCode::Unknown));
+    }
+    uploaded?;
+    reply(services, writer, &BlobReply::Stored).await
+}
+
+/// Takes the bytes that are missing; then the blob is stored.
+async fn upload(
+    services: &Services,
+    writer: &mut Writer,
+    reader: &mut Reader,
+    record: &BlobRecord,
+    held: &Upload,
+) -> Result<(), Stop> {
     let blobs = &services.blobs;
-    let whole = match blobs.is_whole(&record).await {
+    let whole = match blobs.is_whole(record, held).await {
         Ok(whole) => whole,
-        Err(why) => return Err(blobs.give_up(&services.store, record.blob, why).await),
+        Err(why) => return Err(blobs.give_up(&services.store, held, why).await),
     };
     if whole {
-        reply(services, writer, &BlobReply::Ready { offset: record.length }).await?;
-        return reply(services, writer, &BlobReply::Stored).await;
+        return reply(services, writer, &BlobReply::Ready { offset: record.length }).await;
     }
-    let (mut file, offset) = blobs.open_part(&record).await?;
+    let (mut file, offset) = blobs.open_part(record).await?;
     reply(services, writer, &BlobReply::Ready { offset }).await?;
     receive(services, reader, &mut file, record.length.saturating_sub(offset)).await?;
-    if let Err(why) = blobs.complete(&record, file).await {
-        return Err(blobs.give_up(&services.store, record.blob, why).await);
+    match blobs.complete(record, held, file).await {
+        Ok(()) => Ok(()),
+        Err(why) => Err(blobs.give_up(&services.store, held, why).await),
     }
-    reply(services, writer, &BlobReply::Stored).await
 }
 
 /// Writes what comes to the file. What came before the stream broke stays, for the upload to resume.

@@ -264,7 +264,7 @@ impl Shape {
             }
             Self::Deleted(mailbox) => all_done(&answers).inspect(|_| context.hub.deleted(mailbox)),
             Self::BlobDeleted(blob) => match all_done(&answers) {
-                Ok(response) => context.blobs.remove(blob).await.map(|()| response),
+                Ok(response) => context.blobs.remove(&context.store, blob).await.map(|()| response),
                 refused => refused,
             },
             Self::Created => match answers.into_iter().next() {

@@ -172,6 +172,11 @@ impl SqliteStore {
         self.incarnation
     }
 
+    /// The blobs that are announced and neither deleted nor expired: others need no files.
+    pub(crate) fn blob_ids(&self) -> Result<Vec<BlobId>, StoreFailure> {
+        self.records.blob_ids()
+    }
+
     fn open_queue(&mut self, day: Day) -> Result<(), StoreFailure> {
         let queue = Queue::open(&self.directory, &self.key_database, day)?;
         let mut days = self.days.write().unwrap_or_else(PoisonError::into_inner);

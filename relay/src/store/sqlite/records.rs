@@ -121,6 +121,12 @@ impl Records {
         self.days("high-water ")
     }
 
+    pub(super) fn blob_ids(&self) -> Result<Vec<BlobId>, StoreFailure> {
+        let mut statement = self.connection.prepare("SELECT id FROM blob")?;
+        let rows = statement.query_map([], |row| row.get::<_, [u8; 32]>(0))?;
+        Ok(rows.map(|id| id.map(BlobId::from_bytes)).collect::<Result<_, _>>()?)
+    }
+
     // ---- the maintenance clock
 
     /// As `rules::maintenance_clock`; `None` if it was never set.
@@ -369,6 +375,10 @@ impl Records {
                     Ok(Outcome::Blob(record))
                 }
                 _ => Err(ErrorCode::Unknown),
+            }),
+            Command::HasBlob(blob) => Ok(match find_blob(&self.connection, *blob)? {
+                Some(_) => Ok(Outcome::Done),
+                None => Err(ErrorCode::Unknown),
             }),
             Command::DeleteBlob(blob, capability) => {
                 self.begin()?;
