@@ -18,6 +18,9 @@ const PAGE: usize = 256;
 /// Shortest beginning of an account fingerprint that names a contact: fewer digits fit by chance.
 const MIN_FINGERPRINT_DIGITS: usize = 4;
 
+/// Whether a contact is meant; told as well whether the person here gave it its name.
+type Way<'a> = &'a dyn Fn(&Contact, bool) -> bool;
+
 pub(super) fn load_contact(
     tx: &dyn Transaction,
     contact: ContactId,
@@ -141,7 +144,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             (!number && !ours && c.name.to_lowercase() == name)
                 || (digits && c.account.to_string().starts_with(&name))
         };
-        let ways: [&dyn Fn(&Contact, bool) -> bool; 3] = [&by_number, &by_our_name, &by_their_word];
+        let ways: [Way<'_>; 3] = [&by_number, &by_our_name, &by_their_word];
         for way in ways {
             let found = contacts.iter().filter(|(c, ours)| way(c, *ours));
             let mut found: Vec<Contact> = found.map(|(c, _)| c.clone()).collect();
