@@ -189,8 +189,25 @@ impl Session {
         read_recent(&mut reader, &mut inner)?;
         read_skipped(&mut reader, &mut inner)?;
         reader.finish()?;
+        if !serials_agree(&inner) {
+            return Err(StateError::Unreadable);
+        }
         Ok(Self { inner })
     }
+}
+
+/// Whether the chains' serial numbers fit together: old chains rise and lie before the current
+/// one, and no key or position belongs to what has not been reached. A state that breaks this
+/// would store two keys at one place some messages later.
+fn serials_agree(inner: &Inner) -> bool {
+    let Receiving { serial, next, .. } = inner.core.live().receiving;
+    let reached =
+        |at: u32, number: u32| at != 0 && (at < serial || (at == serial && number < next));
+    let old: Vec<u32> = inner.old.iter().map(|chain| chain.facts.serial).collect();
+    old.iter().all(|old| *old != 0 && *old < serial)
+        && old.is_sorted_by(|one, next| one < next)
+        && inner.skipped.iter().all(|((at, number), _, _)| reached(at, number))
+        && inner.recent.iter().all(|position| reached(position.serial, position.number))
 }
 
 /// Bytes of a skipped key: serial 4, number 4, day 4, key 32.

@@ -166,7 +166,7 @@ fn tail(old: u16, positions: u16, skipped: u16) -> Vec<u8> {
     let mut tail = vec![];
     for (count, rest) in [(old, 56), (positions, 12), (skipped, 40)] {
         tail.extend(count.to_be_bytes());
-        for n in 0..u32::from(count) {
+        for n in 1..=u32::from(count) {
             tail.extend(n.to_be_bytes());
             tail.resize(tail.len() + rest, 5);
         }
@@ -174,12 +174,38 @@ fn tail(old: u16, positions: u16, skipped: u16) -> Vec<u8> {
     tail
 }
 
+/// Everything before the tail, of a session whose receiving chain is the last of many.
+fn far_along(stored: &[u8]) -> Vec<u8> {
+    let mut head = stored[..=PHASE].to_vec();
+    head[SERIAL..SERIAL + 4].fill(0xff);
+    head
+}
+
+/// Where the receiving chain's serial number stands, without a sealed handshake.
+const SERIAL: usize = 36 + 278;
+
+#[test]
+fn r_1002_serial_numbers_that_contradict_each_other() {
+    let (alice, _) = pair(&mut TestRng::new(1));
+    let stored = alice.to_bytes();
+    // What has not been reached has no old chain, position or key.
+    for (old, positions, skipped) in [(1, 0, 0), (0, 1, 0), (0, 0, 1)] {
+        let tail = tail(old, positions, skipped);
+        assert_eq!(code(&[&stored[..=PHASE], &tail].concat()), Err("R-1002"));
+        assert_eq!(code(&[far_along(&stored), tail].concat()), Ok(()));
+    }
+    // Old chains rise.
+    let mut bytes = [far_along(&stored), tail(2, 0, 0)].concat();
+    bytes[PHASE + 3..PHASE + 7].copy_from_slice(&2u32.to_be_bytes());
+    assert_eq!(code(&bytes), Err("R-1002"));
+}
+
 #[test]
 fn r_1003_counts_over_their_bounds() {
     let (alice, _) = pair(&mut TestRng::new(1));
     // Idle, and nothing to remember.
     let stored = alice.to_bytes();
-    let head = &stored[..=PHASE];
+    let head = &far_along(&stored)[..];
     assert_eq!(stored[PHASE], 0);
     assert_eq!(&stored[PHASE + 1..], tail(0, 0, 0));
     let bounds = [MAX_OLD_CHAINS, REMEMBERED_POSITIONS, MAX_SKIPPED_KEYS];
@@ -204,11 +230,11 @@ fn r_1003_counts_over_their_bounds() {
 fn r_1002_two_skipped_keys_at_one_place() {
     let (alice, _) = pair(&mut TestRng::new(1));
     let stored = alice.to_bytes();
-    let mut bytes = [&stored[..=PHASE], &tail(0, 0, 2)].concat();
+    let mut bytes = [far_along(&stored), tail(0, 0, 2)].concat();
     assert_eq!(code(&bytes), Ok(()));
     // The second entry's serial becomes the first's; day and key differ.
     let second = PHASE + 1 + 6 + 44;
-    bytes[second..second + 4].fill(0);
+    bytes[second..second + 4].copy_from_slice(&1u32.to_be_bytes());
     bytes[second + 8..second + 44].fill(6);
     assert_eq!(code(&bytes), Err("R-1002"));
 }
