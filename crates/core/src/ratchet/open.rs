@@ -256,6 +256,10 @@ impl Inner {
         if receiving.exists() && live.remote == Some(remote) {
             return Err(OpenError::PeerRolledBack(RollbackSign::RepeatedKey));
         }
+        if receiving.serial == u32::MAX {
+            // No conversation steps that often; a damaged state may say it did.
+            return Err(OpenError::NumberExhausted);
+        }
         if header.previous < receiving.next || (!receiving.exists() && header.previous != 0) {
             return Err(OpenError::PeerRolledBack(RollbackSign::PreviousLength));
         }
