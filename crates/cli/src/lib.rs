@@ -21,6 +21,7 @@ mod time;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -40,6 +41,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     exit.into()
 }
+
+/// How long threads have to end.
+const SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Help goes to standard output and is no error; the rest is a usage error.
 fn not_parsed(error: &clap::Error, json: bool) -> Exit {
@@ -67,8 +71,10 @@ fn run(arguments: Arguments) -> Exit {
         }
     };
     let result = runtime.block_on(command::run(arguments, &output));
-    // What still runs (a name look-up, say) must not hold the program back.
-    runtime.shutdown_background();
+    // The threads that used the store have to be gone before the process ends, since OpenSSL
+    // frees what it keeps for them in both places. What hangs (a name look-up, say) must not hold
+    // the program back for long.
+    runtime.shutdown_timeout(SHUTDOWN);
     match result {
         Ok(()) => Exit::Ok,
         // Whoever read the output has seen enough.

@@ -5,7 +5,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use tokio::sync::{oneshot, watch};
 use undertone_session::engine::EngineError;
@@ -26,7 +26,7 @@ pub(crate) struct Core {
 struct Shared {
     /// Gone once the client is closed.
     jobs: Mutex<Option<Sender<Job>>>,
-    stopped: Mutex<Option<oneshot::Receiver<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     /// Counts changes, so that what waits for one looks again.
     changes: watch::Sender<u64>,
     clock: Arc<dyn Clock>,
@@ -36,18 +36,14 @@ impl Core {
     /// Starts the thread.
     pub(crate) fn start(profile: Profile, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (jobs, work) = channel();
-        let (ended, stopped) = oneshot::channel();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("undertone-store".to_owned())
-            .spawn(move || {
-                run(profile, &work);
-                let _ = ended.send(());
-            })
+            .spawn(move || run(profile, &work))
             .map_err(|e| Error::Internal { reason: format!("the system gives no thread: {e}") })?;
         Ok(Self {
             shared: Arc::new(Shared {
                 jobs: Mutex::new(Some(jobs)),
-                stopped: Mutex::new(Some(stopped)),
+                thread: Mutex::new(Some(thread)),
                 changes: watch::Sender::new(0),
                 clock,
             }),
@@ -102,17 +98,13 @@ impl Core {
 
     /// Takes no more questions, answers those that were asked, and closes the store.
     pub(crate) async fn close(&self) {
-        let take = |slot: &Mutex<Option<_>>| {
-            drop(slot.lock().unwrap_or_else(PoisonError::into_inner).take());
-        };
-        take(&self.shared.jobs);
+        drop(self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
-        let stopped = {
-            let mut stopped = self.shared.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-            stopped.take()
-        };
-        if let Some(stopped) = stopped {
-            let _ = stopped.await;
+        let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // Joined, not only told that it is done: what OpenSSL keeps for a thread is freed when
+            // the thread ends, and a process that exits at that moment frees it a second time.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
 }
