@@ -29,7 +29,7 @@ fn seeds(default: u64) -> std::ops::Range<u64> {
 }
 
 /// Two sessions as a handshake leaves them, without its envelopes.
-fn pair(rng: &mut TestRng) -> (Session, Session) {
+pub(super) fn pair(rng: &mut TestRng) -> (Session, Session) {
     let mut id = [0; 32];
     rng.fill_bytes(&mut id);
     let mut keys = SessionKeys::blank();

@@ -9,32 +9,17 @@ mod stored;
 use std::convert::Infallible;
 use std::vec::Vec;
 
-use rand_core::Rng;
-
 use super::header::Header;
 use super::keys::{ChainKey, HeaderKey, MessageKey};
 use super::pq::EpochTag;
 use super::seal::associated;
+use super::simulation::pair;
 use super::{OpenError, SealError, Session, SessionId};
 use crate::day::Day;
 use crate::envelope::OVERHEAD;
-use crate::handshake::SessionKeys;
 use crate::primitives::aead::{self, ZERO_NONCE};
 use crate::primitives::dh::{DhPublic, DhSecret};
 use crate::testing::{TODAY, TestRng};
-
-/// Two sessions as a handshake leaves them, without its envelopes.
-fn pair(rng: &mut TestRng) -> (Session, Session) {
-    let mut id = [0; 32];
-    rng.fill_bytes(&mut id);
-    let mut keys = SessionKeys::blank();
-    rng.fill_bytes(keys.expose_mut());
-    let prekey = DhSecret::generate(rng);
-    let id = SessionId::from_bytes(id);
-    let mut alice = Session::initiator(id, &keys, &prekey.public(), Vec::new());
-    alice.inner.preamble = None;
-    (alice, Session::responder(id, &keys, &prekey))
-}
 
 /// Two sessions in which Alice has sent one message on her second chain, and
 /// Bob remembers the first, of two messages, as an old one.
