@@ -25,7 +25,7 @@ pub(super) fn snapshot(days: &Days) -> Vec<(Day, Arc<DayKeys>)> {
 pub(super) struct Queue {
     connection: Connection,
     keys: Arc<DayKeys>,
-    in_transaction: bool,
+    batch: schema::Batch,
 }
 
 impl Queue {
@@ -52,7 +52,11 @@ impl Queue {
             }
         };
         let connection = schema::open(directory, Database::Queue(day))?;
-        Ok(Self { connection, keys: Arc::new(DayKeys::new(day, &key)?), in_transaction: false })
+        Ok(Self {
+            connection,
+            keys: Arc::new(DayKeys::new(day, &key)?),
+            batch: schema::Batch::default(),
+        })
     }
 
     pub(super) fn keys(&self) -> Arc<DayKeys> {
@@ -68,20 +72,12 @@ impl Queue {
     }
 
     fn begin(&mut self) -> Result<(), StoreFailure> {
-        if !self.in_transaction {
-            self.connection.execute_batch("BEGIN IMMEDIATE")?;
-            self.in_transaction = true;
-        }
-        Ok(())
+        self.batch.begin(&self.connection)
     }
 
     /// Durable when it returns (unless retired).
     pub(super) fn commit(&mut self) -> Result<(), StoreFailure> {
-        if self.in_transaction {
-            self.connection.execute_batch("COMMIT")?;
-            self.in_transaction = false;
-        }
-        Ok(())
+        self.batch.commit(&self.connection)
     }
 
     /// Makes the transaction that is open fail when it is committed.
@@ -92,7 +88,7 @@ impl Queue {
              CREATE TABLE child (id REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
              INSERT INTO child VALUES (1);",
         );
-        assert!(broken.is_ok() && self.in_transaction);
+        assert!(broken.is_ok() && self.batch.is_open());
     }
 
     pub(super) fn checkpoint(&self) -> Result<(), StoreFailure> {

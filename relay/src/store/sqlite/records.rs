@@ -27,7 +27,7 @@ const SAVEPOINT: &str = "SAVEPOINT command";
 
 pub(super) struct Records {
     connection: Connection,
-    in_transaction: bool,
+    batch: schema::Batch,
 }
 
 /// A mailbox as it is stored.
@@ -40,23 +40,18 @@ pub(super) struct MailboxRow {
 
 impl Records {
     pub(super) fn open(directory: &Path) -> Result<Self, StoreFailure> {
-        Ok(Self { connection: schema::open(directory, Database::Relay)?, in_transaction: false })
+        Ok(Self {
+            connection: schema::open(directory, Database::Relay)?,
+            batch: schema::Batch::default(),
+        })
     }
 
     fn begin(&mut self) -> Result<(), StoreFailure> {
-        if !self.in_transaction {
-            self.connection.execute_batch("BEGIN IMMEDIATE")?;
-            self.in_transaction = true;
-        }
-        Ok(())
+        self.batch.begin(&self.connection)
     }
 
     pub(super) fn commit(&mut self) -> Result<(), StoreFailure> {
-        if self.in_transaction {
-            self.connection.execute_batch("COMMIT")?;
-            self.in_transaction = false;
-        }
-        Ok(())
+        self.batch.commit(&self.connection)
     }
 
     pub(super) fn checkpoint(&self) -> Result<(), StoreFailure> {

@@ -229,3 +229,34 @@ pub(crate) fn queue_days(directory: &Path) -> Result<Vec<Day>, StoreFailure> {
     days.sort_unstable();
     Ok(days)
 }
+
+/// The transaction that collects what one group commit makes durable.
+#[derive(Default)]
+pub(super) struct Batch {
+    open: bool,
+}
+
+impl Batch {
+    /// Opens it, if it is not open.
+    pub(super) fn begin(&mut self, connection: &Connection) -> Result<(), StoreFailure> {
+        if !self.open {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            self.open = true;
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Commits it, if it is open.
+    pub(super) fn commit(&mut self, connection: &Connection) -> Result<(), StoreFailure> {
+        if self.open {
+            connection.execute_batch("COMMIT")?;
+            self.open = false;
+        }
+        Ok(())
+    }
+}
