@@ -13,6 +13,11 @@ use crate::store::{
     Answer, Command, Outcome, Store as _, StoreFailure, TokenClass, TokenId, TokenRecord, random,
 };
 
+/// The token of a relay that asks for none: a relay with `admission.open` accepts it, every other one
+/// refuses it, whatever its store holds. What everybody makes with it together has the quota of
+/// [`TokenClass::Open`].
+pub const OPEN_TOKEN: [u8; 32] = [0; 32];
+
 /// A fresh token.
 pub(crate) fn new_token() -> Result<AdmissionToken, StoreFailure> {
     Ok(AdmissionToken::from_bytes(random()?))

@@ -77,6 +77,7 @@ enum TokenCommand {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Class {
+    Guest,
     Standard,
     Unlimited,
 }
@@ -239,6 +240,7 @@ fn token(directory: &Path, command: TokenCommand) -> Result {
     match command {
         TokenCommand::Add { class } => {
             let class = match class {
+                Class::Guest => TokenClass::Guest,
                 Class::Standard => TokenClass::Standard,
                 Class::Unlimited => TokenClass::Unlimited,
             };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use undertone_wire::limits::MAX_RETENTION_DAYS;
 
 use crate::clock::{Clock, SystemClock};
-use crate::store::TokenClass;
+use crate::store::{Policy, Quotas, TokenClass};
 use crate::transport::FrameTap;
 
 /// UDP port if none is given.
@@ -25,6 +25,8 @@ pub struct Config {
     pub host: Option<String>,
     /// Days that an envelope is kept; at most 30.
     pub retention_days: u32,
+    /// What the holders of tokens may make in a day, for each class.
+    pub quotas: Quotas,
     /// Connections at a time.
     pub max_connections: usize,
     /// Class of the token that the first run makes.
@@ -44,11 +46,20 @@ impl Config {
             listen: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), DEFAULT_PORT),
             host: None,
             retention_days: MAX_RETENTION_DAYS,
+            quotas: Quotas::default(),
             max_connections: crate::transport::CONNECTIONS,
             first_token: TokenClass::Standard,
             clock: Arc::new(SystemClock),
             tap: None,
         }
+    }
+}
+
+impl Config {
+    /// What of it the store needs.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        Policy { retention_days: self.retention_days, quotas: self.quotas }
     }
 }
 

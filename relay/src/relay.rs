@@ -115,6 +115,7 @@ impl Relay {
             Box::new(move |mailbox| wake.wake(mailbox)),
             Some(lock.clone()),
         )?;
+        handle.set_policy(config.policy()).await;
         let services = Services {
             store: handle.clone(),
             reader,

@@ -9,7 +9,8 @@ use undertone_wire::{
 };
 
 use super::{
-    Answer, BlobRecord, Command, DepotFill, Outcome, Prekey, Store, StoreFailure, TokenClass,
+    Answer, BlobRecord, Command, DepotFill, Outcome, Prekey, Quotas, Store, StoreFailure,
+    TokenClass,
 };
 
 /// What a check found.
@@ -360,7 +361,7 @@ fn depots(s: &mut Subject) -> Result<(), Finding> {
 fn tokens(s: &mut Subject) -> Result<(), Finding> {
     same!(s.run(create(1, &[]))?, Err(ErrorCode::NotAdmitted));
     s.admit()?;
-    let quota = TokenClass::Standard.daily();
+    let quota = Quotas::default().standard;
     for n in 0..quota.mailboxes {
         let mut bytes = [0; 32];
         for (to, from) in bytes.iter_mut().zip(n.to_be_bytes()) {

@@ -15,8 +15,8 @@ use undertone_wire::{
 };
 
 use super::{
-    Answer, BlobRecord, Command, DepotFill, Outcome, Prekey, Queued, Reader, Store, StoreFailure,
-    TokenClass, TokenId, TokenRecord, new_incarnation,
+    Answer, BlobRecord, Command, DepotFill, Outcome, Policy, Prekey, Queued, Quotas, Reader, Store,
+    StoreFailure, TokenClass, TokenId, TokenRecord, new_incarnation,
 };
 
 /// Holds everything in memory and loses it when dropped.
@@ -32,6 +32,8 @@ struct State {
     blobs: BTreeMap<BlobId, BlobRecord>,
     tokens: Vec<TokenRecord>,
     next_token: u32,
+    quotas: Quotas,
+    retention: u32,
     /// The maintenance clock, once it runs.
     hours: Option<u32>,
     /// The last day by which expired things were removed.
@@ -92,6 +94,8 @@ impl MemoryStore {
             blobs: BTreeMap::new(),
             tokens: Vec::new(),
             next_token: 1,
+            quotas: Quotas::default(),
+            retention: MAX_RETENTION_DAYS,
             hours: None,
             swept: Day::new(0),
         };
@@ -137,7 +141,7 @@ impl State {
         {
             return Err(ErrorCode::MailboxFull);
         }
-        mailbox.all.push((envelope.to_vec(), today.plus(MAX_RETENTION_DAYS)));
+        mailbox.all.push((envelope.to_vec(), today.plus(self.retention)));
         Ok(Outcome::Delivered { mailbox: id, new: true })
     }
 
@@ -153,7 +157,7 @@ impl State {
         let (before, stored) =
             if token.day == today { (token.mailboxes, token.blob_bytes) } else { (0, 0) };
         let (made, bytes) = (before.saturating_add(made), stored.saturating_add(bytes));
-        let quota = token.class.daily();
+        let quota = self.quotas.of(token.class);
         if made > quota.mailboxes || bytes > quota.blob_bytes {
             return Err(ErrorCode::QuotaExceeded);
         }
@@ -415,6 +419,12 @@ impl Store for MemoryStore {
         let gone = state.blobs.values().filter(|b| b.expires < today).map(|b| b.blob).collect();
         state.blobs.retain(|_, blob| blob.expires >= today);
         Ok(gone)
+    }
+
+    fn set_policy(&mut self, policy: &Policy) {
+        let mut state = lock(&self.shared);
+        state.quotas = policy.quotas;
+        state.retention = policy.retention_days.min(MAX_RETENTION_DAYS);
     }
 
     fn close(self: Box<Self>) -> Result<(), StoreFailure> {

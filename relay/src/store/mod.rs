@@ -6,6 +6,7 @@
 
 pub mod conformance;
 mod memory;
+mod policy;
 mod rules;
 pub mod sqlite;
 mod thread;
@@ -23,6 +24,7 @@ use undertone_wire::{
 };
 
 pub use memory::MemoryStore;
+pub use policy::{DailyQuota, Policy, Quotas, TokenClass};
 pub(crate) use thread::{ReadThread, StoreHandle, StoreThread, Unanswered};
 
 /// Keeps mailboxes, depots, blob records and admission tokens.
@@ -50,6 +52,10 @@ pub trait Store: Send {
     /// # Errors
     /// As [`Self::commit`].
     fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Vec<BlobId>, StoreFailure>;
+
+    /// What the operator decides, from now on. Holds at first: [`Policy::default`], with the
+    /// retention that the store was opened with.
+    fn set_policy(&mut self, policy: &Policy);
 
     /// Closes in order: the next opening finds nothing to repair.
     ///
@@ -196,51 +202,6 @@ impl From<&BlobAnnouncement> for BlobRecord {
 /// Names a token to the operator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct TokenId(pub u32);
-
-/// How much a token's holders may do in a day.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TokenClass {
-    /// For people: see [`TokenClass::daily`].
-    Standard,
-    /// For services and tests: no quota.
-    Unlimited,
-}
-
-/// What the holders of one token may make in a day.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DailyQuota {
-    /// Mailboxes and depots.
-    pub mailboxes: u32,
-    /// Bytes of blobs.
-    pub blob_bytes: u64,
-}
-
-impl TokenClass {
-    /// The quota. A token is shared by an office or a family, so it is generous: a thousand
-    /// mailboxes or depots and 16 GiB of blobs a day.
-    #[must_use]
-    pub const fn daily(self) -> DailyQuota {
-        match self {
-            Self::Standard => DailyQuota { mailboxes: 1000, blob_bytes: 16 << 30 },
-            Self::Unlimited => DailyQuota { mailboxes: u32::MAX, blob_bytes: u64::MAX },
-        }
-    }
-
-    /// Its name in files and on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Unlimited => "unlimited",
-        }
-    }
-
-    /// The class with that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Standard, Self::Unlimited].into_iter().find(|class| class.name() == name)
-    }
-}
 
 /// A token as the operator sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]

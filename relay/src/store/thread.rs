@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 use undertone_wire::{Day, ErrorCode, MailboxId, Seq};
 
-use super::{Answer, Command, Outcome, Queued, Reader, Store, StoreFailure};
+use super::{Answer, Command, Outcome, Policy, Queued, Reader, Store, StoreFailure};
 use crate::clock::Clock;
 
 /// Commands in one commit. More would delay the first of them without making the disk faster.
@@ -22,6 +22,7 @@ pub(crate) type OnDelivered = Box<dyn Fn(MailboxId) + Send>;
 enum Job {
     Run(Vec<Command>, oneshot::Sender<Vec<Answer>>),
     Expire(u32, oneshot::Sender<Vec<undertone_wire::BlobId>>),
+    Policy(Policy),
     /// Something beside the database can't be stored: end as if the database had failed.
     Fail(StoreFailure),
     /// Close the store behind what was queued before.
@@ -59,6 +60,12 @@ impl StoreHandle {
             Err(code) => return Ok(Err(code)),
         };
         answers.into_iter().next().ok_or(Unanswered)
+    }
+
+    /// What the operator decides, for what is asked from now on.
+    pub(crate) async fn set_policy(&self, policy: Policy) {
+        // If the store has ended there is nothing that it could hold for.
+        let _ = self.jobs.send(Job::Policy(policy)).await;
     }
 
     /// Ends the store, and with it the relay's service.
@@ -157,7 +164,7 @@ fn count(jobs: &[Job]) -> usize {
     jobs.iter()
         .map(|job| match job {
             Job::Run(commands, _) => commands.len(),
-            Job::Expire(..) | Job::Fail(_) | Job::Close => 0,
+            Job::Expire(..) | Job::Policy(_) | Job::Fail(_) | Job::Close => 0,
         })
         .sum()
 }
@@ -179,6 +186,7 @@ fn commit(
                 batch.append(&mut commands);
             }
             Job::Expire(hours, answer) => expiring.push((hours, answer)),
+            Job::Policy(policy) => store.set_policy(&policy),
             Job::Fail(failure) => return Err(failure),
             Job::Close => {}
         }
@@ -268,6 +276,7 @@ mod tests {
         fn expire(&mut self, _: Day, _: u32) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
             Ok(Vec::new())
         }
+        fn set_policy(&mut self, _: &Policy) {}
         fn close(self: Box<Self>) -> Result<(), StoreFailure> {
             panic!("a store that failed is not used again")
         }
@@ -305,6 +314,7 @@ mod tests {
             ) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
                 Ok(Vec::new())
             }
+            fn set_policy(&mut self, _: &Policy) {}
             fn close(self: Box<Self>) -> Result<(), StoreFailure> {
                 self.0.lock().unwrap().push(usize::MAX);
                 Ok(())

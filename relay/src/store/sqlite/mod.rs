@@ -24,7 +24,7 @@ use undertone_wire::{
 };
 
 use super::rules::{Entry, Mailbox, Offer, hours, maintenance_clock};
-use super::{Answer, Command, Outcome, Reader, Store, StoreFailure};
+use super::{Answer, Command, Outcome, Policy, Reader, Store, StoreFailure};
 use queue::{Days, Queue};
 use records::Records;
 use schema::Database;
@@ -462,6 +462,11 @@ impl Store for SqliteStore {
         }
         self.commit_all()?;
         Ok(blobs)
+    }
+
+    fn set_policy(&mut self, policy: &Policy) {
+        self.retention = policy.retention_days.min(MAX_RETENTION_DAYS);
+        self.records.quotas = policy.quotas;
     }
 
     fn close(mut self: Box<Self>) -> Result<(), StoreFailure> {

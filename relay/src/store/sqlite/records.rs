@@ -15,8 +15,8 @@ use super::queue::{integer, natural};
 use super::schema::{self, Database};
 use crate::store::rules::{effective, idle_expiry};
 use crate::store::{
-    Answer, BlobRecord, Command, DepotFill, Outcome, Prekey, StoreFailure, TokenClass, TokenId,
-    TokenRecord, new_incarnation,
+    Answer, BlobRecord, Command, DepotFill, Outcome, Prekey, Quotas, StoreFailure, TokenClass,
+    TokenId, TokenRecord, new_incarnation,
 };
 
 /// [`MailboxKind::Queue`] as it is stored.
@@ -27,6 +27,7 @@ const SAVEPOINT: &str = "SAVEPOINT command";
 
 pub(super) struct Records {
     connection: Connection,
+    pub(super) quotas: Quotas,
     batch: schema::Batch,
 }
 
@@ -42,6 +43,7 @@ impl Records {
     pub(super) fn open(directory: &Path) -> Result<Self, StoreFailure> {
         Ok(Self {
             connection: schema::open(directory, Database::Relay)?,
+            quotas: Quotas::default(),
             batch: schema::Batch::default(),
         })
     }
@@ -245,9 +247,10 @@ impl Records {
         let MailboxKind::Queue = kind;
         let (id, limits) = (key.mailbox(), effective(limits));
         let exists = self.mailbox(id)?.is_some();
+        let quotas = self.quotas;
         let answer = self.all_or_nothing(|db| {
             if !exists {
-                if let Err(code) = admit(db, today, token, 1, 0)? {
+                if let Err(code) = admit(db, &quotas, today, token, 1, 0)? {
                     return Ok(Err(code));
                 }
                 db.execute(
@@ -346,7 +349,8 @@ impl Records {
     ) -> Result<Answer, StoreFailure> {
         match command {
             Command::FillDepot(fill) => {
-                self.all_or_nothing(|db| fill_depot(db, today, fill, incarnation))
+                let quotas = self.quotas;
+                self.all_or_nothing(|db| fill_depot(db, &quotas, today, fill, incarnation))
             }
             Command::DepotStatus(depot, owner) => {
                 depot_state(&self.connection, today, *depot, *owner, incarnation)
@@ -363,7 +367,8 @@ impl Records {
                 self.all_or_nothing(|db| take_prekey(db, today, *depot, *take))
             }
             Command::AnnounceBlob(record, token) => {
-                self.all_or_nothing(|db| announce_blob(db, today, record, token))
+                let quotas = self.quotas;
+                self.all_or_nothing(|db| announce_blob(db, &quotas, today, record, token))
             }
             Command::FindBlob(blob, capability) => Ok(match find_blob(&self.connection, *blob)? {
                 Some(record) if record.read == *capability && record.expires >= today => {
@@ -459,6 +464,7 @@ fn insert_capabilities(
 /// Counts against the quota of the token with that verifier.
 fn admit(
     db: &Connection,
+    quotas: &Quotas,
     today: Day,
     verifier: &[u8; 32],
     mailboxes: u32,
@@ -474,7 +480,7 @@ fn admit(
     let fresh = token.day != today;
     let made = if fresh { 0 } else { token.mailboxes }.saturating_add(mailboxes);
     let stored = if fresh { 0 } else { token.blob_bytes }.saturating_add(blob_bytes);
-    let quota = token.class.daily();
+    let quota = quotas.of(token.class);
     if made > quota.mailboxes || stored > quota.blob_bytes {
         return Ok(Err(ErrorCode::QuotaExceeded));
     }
@@ -527,6 +533,7 @@ fn bundles_left(db: &Connection, depot: DepotId) -> Result<u32, StoreFailure> {
 
 fn fill_depot(
     db: &Connection,
+    quotas: &Quotas,
     today: Day,
     fill: &DepotFill,
     incarnation: Incarnation,
@@ -539,7 +546,7 @@ fn fill_depot(
         // Somebody else's depot is, for this owner, unknown.
         Some(_) => return Ok(Err(ErrorCode::Unknown)),
         None => {
-            if let Err(code) = admit(db, today, &fill.token, 1, 0)? {
+            if let Err(code) = admit(db, quotas, today, &fill.token, 1, 0)? {
                 return Ok(Err(code));
             }
             db.execute(
@@ -670,6 +677,7 @@ fn find_blob(db: &Connection, blob: BlobId) -> Result<Option<BlobRecord>, StoreF
 
 fn announce_blob(
     db: &Connection,
+    quotas: &Quotas,
     today: Day,
     record: &BlobRecord,
     token: &[u8; 32],
@@ -679,7 +687,7 @@ fn announce_blob(
         Some(_) => return Ok(Err(ErrorCode::Conflict)),
         None => {}
     }
-    if let Err(code) = admit(db, today, token, 0, record.length)? {
+    if let Err(code) = admit(db, quotas, today, token, 0, record.length)? {
         return Ok(Err(code));
     }
     db.execute(
