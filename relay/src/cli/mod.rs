@@ -1,5 +1,8 @@
 //! Command line, configuration file and signals.
 
+mod inspect;
+mod token;
+
 use std::error::Error;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -7,10 +10,6 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
-use undertone_relay::admission::Tokens;
-use undertone_relay::clock::SystemClock;
-use undertone_relay::operator::{Layout, StoreDump, inspect};
-use undertone_relay::store::{TokenClass, TokenId};
 use undertone_relay::{Config, Relay, RunningRelay, known_address};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -48,7 +47,7 @@ enum Command {
     /// Manage admission tokens; the relay may be running.
     Token {
         #[command(subcommand)]
-        command: TokenCommand,
+        command: token::TokenCommand,
     },
     /// Show everything that is stored; the relay may be running.
     Inspect {
@@ -56,30 +55,6 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-}
-
-#[derive(Subcommand)]
-enum TokenCommand {
-    /// Make a token and print its join address, which is not shown again.
-    Add {
-        /// What its holders may do in a day.
-        #[arg(long, value_enum, default_value = "standard")]
-        class: Class,
-    },
-    /// List tokens.
-    List,
-    /// No longer admit holders of a token; what they made stays.
-    Revoke {
-        /// The token's number, from the list.
-        id: u32,
-    },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Class {
-    Guest,
-    Standard,
-    Unlimited,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -115,12 +90,8 @@ pub(crate) fn run() -> Result {
             let address = known_address(&directory)?.ok_or_else(|| never_ran(&directory))?;
             print(&format!("{address}\n"))
         }
-        Command::Token { command } => token(&directory, command),
-        Command::Inspect { json } => {
-            known_address(&directory)?.ok_or_else(|| never_ran(&directory))?;
-            let dump = inspect(&directory)?;
-            print(&if json { as_json(&dump)? } else { as_text(&dump) })
-        }
+        Command::Token { command } => token::run(&directory, command),
+        Command::Inspect { json } => inspect::run(&directory, json),
     }
 }
 
@@ -231,95 +202,4 @@ async fn stop_signal() -> Result {
 #[cfg(not(unix))]
 async fn stop_signal() -> Result {
     Ok(tokio::signal::ctrl_c().await?)
-}
-
-fn token(directory: &Path, command: TokenCommand) -> Result {
-    let address = known_address(directory)?.ok_or_else(|| never_ran(directory))?;
-    let store = Layout::new(directory).store();
-    let mut tokens = Tokens::open(&store, address, Box::new(SystemClock))?;
-    match command {
-        TokenCommand::Add { class } => {
-            let class = match class {
-                Class::Guest => TokenClass::Guest,
-                Class::Standard => TokenClass::Standard,
-                Class::Unlimited => TokenClass::Unlimited,
-            };
-            let (_, join) = tokens.add(class)?;
-            print(&format!("{}\n", join.to_text().as_str()))
-        }
-        TokenCommand::List => {
-            let mut text =
-                "number  class      mailboxes and depots  bytes of blobs (last day used)\n"
-                    .to_owned();
-            for token in tokens.list()? {
-                text.push_str(&format!(
-                    "{:<7} {:<10} {:<21} {}\n",
-                    token.id.0,
-                    token.class.name(),
-                    token.mailboxes,
-                    token.blob_bytes
-                ));
-            }
-            print(&text)
-        }
-        TokenCommand::Revoke { id } => {
-            if tokens.revoke(TokenId(id))? {
-                print("revoked\n")
-            } else {
-                Err(format!("there is no token {id}; see `undertone-relay token list`").into())
-            }
-        }
-    }
-}
-
-/// The relay's own secret: shown by its length, so that a dump can be handed on.
-const SECRET: (&str, &str) = ("day_key", "key");
-
-/// Longest value that the text shows in full.
-const SHOWN: usize = 80;
-
-fn as_text(dump: &StoreDump) -> String {
-    let mut text = String::new();
-    for table in &dump.tables {
-        text.push_str(&format!("{} / {}: {} rows\n", table.file, table.name, table.rows.len()));
-        for row in &table.rows {
-            for field in &row.fields {
-                let secret = (table.name.as_str(), field.name.as_str()) == SECRET;
-                let shown = field.shown();
-                let value = if secret || shown.len() > SHOWN {
-                    let front: String =
-                        if secret { "".into() } else { shown.chars().take(32).collect() };
-                    format!("{front}... ({} bytes)", field.bytes.len())
-                } else {
-                    shown
-                };
-                text.push_str(&format!("  {}: {value}\n", field.name));
-            }
-            text.push('\n');
-        }
-    }
-    text
-}
-
-fn as_json(dump: &StoreDump) -> Result<String> {
-    let tables: Vec<_> = dump
-        .tables
-        .iter()
-        .map(|table| {
-            let rows: Vec<serde_json::Map<_, _>> = table
-                .rows
-                .iter()
-                .map(|row| {
-                    let field = |field: &undertone_relay::operator::Field| {
-                        let secret = (table.name.as_str(), field.name.as_str()) == SECRET;
-                        let value = if secret { "(secret)".into() } else { field.shown() };
-                        (field.name.clone(), serde_json::Value::String(value))
-                    };
-                    row.fields.iter().map(field).collect()
-                })
-                .collect();
-            serde_json::json!({ "file": table.file, "table": table.name, "rows": rows })
-        })
-        .collect();
-    Ok(serde_json::to_string_pretty(&tables)? + "\n")
 }
