@@ -15,6 +15,7 @@ mod inbox;
 mod links;
 mod mailboxes;
 mod maintenance;
+mod migrations;
 mod outbox;
 mod rows;
 mod transfers;
@@ -39,7 +40,7 @@ use zeroize::Zeroizing;
 use crate::contact::AccountId;
 use crate::content::MAX_NAME;
 use crate::ids::UnixMillis;
-use crate::store::{Store, StoreError, Table};
+use crate::store::{Store, Table};
 use rows::{ProfileRow, Secret, corrupt, load, save};
 
 /// The version of the rows below; a store of a higher one is refused, of a lower one migrated.
@@ -104,17 +105,12 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// [`EngineError::ProfileAbsent`], [`EngineError::SchemaTooNew`], and
     /// [`StoreError::Corrupt`] if the profile is there and can't be read.
     pub fn open(mut store: S, rng: R) -> Result<Self, EngineError> {
-        let (schema, row) = store.transaction(|tx| -> Result<_, StoreError> {
-            Ok((
-                load::<u32>(tx, Table::Meta, SCHEMA)?,
-                load::<ProfileRow>(tx, Table::Meta, PROFILE),
-            ))
+        let row = store.transaction(|tx| -> Result<_, EngineError> {
+            let schema: u32 = load(tx, Table::Meta, SCHEMA)?.ok_or(EngineError::ProfileAbsent)?;
+            migrations::migrate(tx, schema)?;
+            let row: Option<ProfileRow> = load(tx, Table::Meta, PROFILE)?;
+            Ok(row.ok_or_else(|| corrupt("the profile"))?)
         })?;
-        let schema = schema.ok_or(EngineError::ProfileAbsent)?;
-        if schema > SCHEMA_VERSION {
-            return Err(EngineError::SchemaTooNew { found: schema, known: SCHEMA_VERSION });
-        }
-        let row = row?.ok_or_else(|| corrupt("the profile"))?;
         let device = DeviceSecret::from_bytes(&*row.device_secret.array("the device key")?);
         let list = DeviceList::parse(&row.device_list).map_err(|_| corrupt("the device list"))?;
         Ok(Self {

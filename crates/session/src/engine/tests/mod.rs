@@ -7,6 +7,7 @@
 )]
 //! Two and more engines over stores in memory, with a relay of a few lines between them.
 
+mod frozen;
 mod keeping;
 mod meeting;
 mod routes;
@@ -25,7 +26,7 @@ use crate::event::{Event, EventKind};
 use crate::ids::{ContactId, EventSeq, MessageId};
 use crate::link::{Link, LinkKind};
 use crate::message::{MessageKind, MessageState};
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, StoreError};
 
 /// Deterministic and worthless: SplitMix64.
 struct TestRng(u64);
