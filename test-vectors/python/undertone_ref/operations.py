@@ -1,0 +1,532 @@
+"""The operations of the vectors: one function each, from inputs to outputs."""
+
+from . import (
+    attachments,
+    content,
+    handshake,
+    identity,
+    links,
+    pq,
+    prekeys,
+    primitives,
+    random_conversations,
+    ratchet,
+    state,
+)
+from .draws import Stream
+from .transcript import T0, add
+from .values import Text, to_bytes, to_draws, to_text, unhex
+
+KIND_NAMES = {prekeys.ONE_TIME: "one-time", prekeys.LAST_RESORT: "last-resort"}
+KIND_NUMBERS = {name: number for number, name in KIND_NAMES.items()}
+KEMS = {768: primitives.MLKEM768, 1024: primitives.MLKEM1024}
+
+OPERATIONS = {}
+
+
+def _operation(function):
+    OPERATIONS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def perform(op: str, inputs: dict) -> dict:
+    return OPERATIONS[op](inputs)
+
+
+def to_record(value) -> identity.Record | None:
+    return None if value is None else identity.Record.read(unhex(value))
+
+
+# primitives
+
+
+@_operation
+def x25519_key(i):
+    primitives.check_dh_public(unhex(i["public"]))
+    return {}
+
+
+@_operation
+def x25519_exchange(i):
+    public = unhex(i["public"])
+    primitives.check_dh_public(public)
+    return {"shared": primitives.dh(unhex(i["private"]), public)}
+
+
+@_operation
+def ed25519_key(i):
+    primitives.check_sign_public(unhex(i["public"]))
+    return {}
+
+
+@_operation
+def ed25519_verify(i):
+    public = unhex(i["public"])
+    primitives.check_sign_public(public)
+    primitives.verify(public, to_bytes(i["message"]), unhex(i["signature"]))
+    return {}
+
+
+@_operation
+def ml_kem_key(i):
+    KEMS[i["set"]].check_key(unhex(i["ek"]))
+    return {}
+
+
+@_operation
+def ml_kem_generate(i):
+    return {"ek": KEMS[i["set"]].key(unhex(i["seed"]))}
+
+
+@_operation
+def ml_kem_encapsulate(i):
+    kem, ek = KEMS[i["set"]], unhex(i["ek"])
+    kem.check_key(ek)
+    secret, ciphertext = kem.encapsulate(ek, unhex(i["message"]))
+    return {"ciphertext": ciphertext, "secret": secret}
+
+
+@_operation
+def ml_kem_decapsulate(i):
+    kem = KEMS[i["set"]]
+    return {"secret": kem.decapsulate(unhex(i["seed"]), unhex(i["ciphertext"]))}
+
+
+@_operation
+def route(i):
+    prekeys.check_route_made(to_bytes(i["route"]))
+    return {}
+
+
+@_operation
+def stream(i):
+    return {"bytes": Stream(unhex(i["seed"])).take(i["length"])}
+
+
+# labels
+
+
+def _label(i) -> bytes:
+    label = primitives.LABELS[i["label"]]
+    if label.decode() != i["text"]:
+        raise ValueError(f"{i['label']} is {label!r}")
+    return label
+
+
+@_operation
+def label_hash(i):
+    return {"hash": primitives.hash_(_label(i), *map(unhex, i["parts"]))}
+
+
+@_operation
+def label_expand(i):
+    out = primitives.expand(unhex(i["key"]), _label(i) + unhex(i["info"]), i["length"])
+    return {"bytes": out}
+
+
+@_operation
+def label_sign(i):
+    return {"signature": primitives.sign(unhex(i["secret"]), _label(i) + to_bytes(i["message"]))}
+
+
+@_operation
+def label_seal(i):
+    sealed = primitives.seal(unhex(i["key"]), unhex(i["nonce"]), _label(i), unhex(i["plain"]))
+    return {"sealed": sealed}
+
+
+# kdf
+
+
+@_operation
+def link_keys(i):
+    keys = prekeys.LinkKeys.of(unhex(i["link_secret"]))
+    return {
+        "fetch_capability": keys.fetch_capability,
+        "card_key": keys.card_key,
+        "hello_key": keys.hello_key,
+        "link_psk": keys.psk,
+    }
+
+
+@_operation
+def transcript(i):
+    t = [T0]
+    for kind, name in enumerate(("bundle", "ephemeral", "ciphertext", "identity"), 1):
+        t.append(add(t[-1], kind, to_bytes(i[name])))
+    return {f"t{n}": value for n, value in enumerate(t)}
+
+
+@_operation
+def handshake_keys(i):
+    schedule = handshake.Schedule.begin(
+        unhex(i["link_psk"]),
+        unhex(i["ss"]),
+        unhex(i["dh_ephemeral_prekey"]),
+        unhex(i["dh_ephemeral_identity"]),
+        unhex(i["t3"]),
+    )
+    keys = schedule.finish(unhex(i["t4"]), unhex(i["dh_identity_prekey"]))
+    return {"prk1": schedule.prk1, "identity_key": schedule.identity_key, **keys}
+
+
+def _step(i, secret):
+    root, chain_key, next_ = ratchet.step(unhex(i["root"]), unhex(i["exchange"]), secret)
+    return {"root": root, "chain_key": chain_key, "next_header_key": next_}
+
+
+@_operation
+def plain_step(i):
+    return _step(i, None)
+
+
+@_operation
+def epoch_step(i):
+    secret = ratchet.EpochSecret(
+        i["epoch"], unhex(i["ss"]), unhex(i["h_ek"]), unhex(i["h_ct"])
+    )
+    return _step(i, secret)
+
+
+@_operation
+def chain(i):
+    key, out = unhex(i["chain_key"]), []
+    for _ in range(i["count"]):
+        key, message_key = ratchet.advance(key)
+        out.append(message_key)
+    return {"message_keys": out, "chain_key": key}
+
+
+@_operation
+def body_key(i):
+    return {"body_key": ratchet.body_key(unhex(i["message_key"]), unhex(i["nonce"]))}
+
+
+@_operation
+def chain_constants(i):
+    out = ratchet.chain_constants(unhex(i["key"]), i["previous"], i["epoch"], unhex(i["tag"]))
+    return {"constants": out}
+
+
+@_operation
+def kem_hashes(i):
+    key_hash = pq.h_ek(unhex(i["ek"]))
+    ciphertext_hash = pq.h_ct(key_hash, unhex(i["ciphertext"]))
+    return {
+        "h_ek": key_hash,
+        "h_ct": ciphertext_hash,
+        "key_tag": key_hash[:8],
+        "ciphertext_tag": ciphertext_hash[:8],
+    }
+
+
+@_operation
+def first_epoch_tag(i):
+    return {"tag": pq.first_tag(unhex(i["session_id"]))}
+
+
+@_operation
+def epoch_tag(i):
+    return {"tag": pq.epoch_tag(i["epoch"], unhex(i["h_ek"]), unhex(i["h_ct"]))}
+
+
+@_operation
+def file_keys(i):
+    key = unhex(i["file_key"])
+    return {"commitment": attachments.commitment(key), "stream_key": attachments.stream_key(key)}
+
+
+# identity
+
+
+def _list_description(device_list: identity.DeviceList) -> dict:
+    return {
+        "account": device_list.account,
+        "counter": device_list.counter,
+        "devices": [
+            {
+                "signing": entry.signing_key,
+                "dh": entry.dh_key,
+                "certificate": entry.certificate,
+                "extension": entry.extension,
+            }
+            for entry in device_list.devices
+        ],
+        "record": device_list.record.write(),
+    }
+
+
+def _device(i) -> identity.Device:
+    return identity.Device(unhex(i["signing_secret"]), unhex(i["dh_secret"]))
+
+
+@_operation
+def account(i):
+    key = primitives.sign_public(unhex(i["account_secret"]))
+    return {"account": key, "fingerprint": identity.fingerprint(key)}
+
+
+@_operation
+def account_key(i):
+    key = unhex(i["account"])
+    identity.check_account_key(key)
+    return {"fingerprint": identity.fingerprint(key)}
+
+
+@_operation
+def device(i):
+    made = _device(i)
+    return {"device_keys": made.keys, "stored": made.stored}
+
+
+@_operation
+def list_issue(i):
+    issued = identity.issue_list(
+        unhex(i["account_secret"]),
+        [unhex(keys) for keys in i["devices"]],
+        i["unix_seconds"],
+        to_record(i["previous"]),
+    )
+    return {"list": issued.data, "record": issued.record.write()}
+
+
+@_operation
+def list_read(i):
+    return _list_description(identity.DeviceList.read(to_bytes(i["list"])))
+
+
+@_operation
+def list_follow(i):
+    device_list = identity.DeviceList.read(to_bytes(i["list"]))
+    return {"record": device_list.follow(to_record(i["record"])).write()}
+
+
+@_operation
+def local_device(i):
+    device_list = identity.DeviceList.read(to_bytes(i["list"]))
+    return {"index": device_list.index_of(_device(i))}
+
+
+@_operation
+def safety_number(i):
+    keys = unhex(i["one"]), unhex(i["other"])
+    return {"digits": Text(identity.safety_number(*keys)), "qr": identity.safety_qr(*keys)}
+
+
+@_operation
+def qr_match(i):
+    matches = identity.qr_matches(unhex(i["one"]), unhex(i["other"]), unhex(i["scanned"]))
+    return {"matches": matches}
+
+
+# links
+
+
+_LINK_KINDS = {name: number for number, name in links.KINDS.items()}
+
+
+def _address(i) -> links.Address:
+    return links.Address(to_text(i["host"]).encode(), i["port"], unhex(i["root"]))
+
+
+def _address_description(address: links.Address) -> dict:
+    return {"host": Text(address.host.decode()), "port": address.port, "root": address.root}
+
+
+@_operation
+def link_write(i):
+    link = links.Link(
+        _LINK_KINDS[i["kind"]], unhex(i["link_secret"]), unhex(i["fingerprint"]), _address(i)
+    )
+    return {"text": Text(link.text())}
+
+
+@_operation
+def link_read(i):
+    link = links.read_link(to_text(i["text"]))
+    return {
+        "kind": Text(links.KINDS[link.kind]),
+        "link_secret": link.secret,
+        "fingerprint": link.fingerprint,
+        **_address_description(link.address),
+    }
+
+
+@_operation
+def route_read(i):
+    read = links.Route.read(to_bytes(i["route"]))
+    return _address_description(read.address) | {"write_capability": read.write_capability}
+
+
+@_operation
+def route_write(i):
+    return {"route": links.Route(_address(i), unhex(i["write_capability"])).write()}
+
+
+# bundles
+
+
+@_operation
+def bundle_make(i):
+    draw = to_draws(i["draws"])
+    bundle, private = prekeys.make_bundle(
+        _device(i),
+        identity.DeviceList.read(to_bytes(i["list"])),
+        KIND_NUMBERS[i["kind"]],
+        i["expiry"],
+        to_bytes(i["route"]),
+        draw,
+    )
+    sealed = prekeys.seal_bundle(prekeys.LinkKeys.of(unhex(i["link_secret"])).card_key, bundle, draw)
+    draw.end()
+    return {
+        "bundle": bundle,
+        "digest": private.digest,
+        "stored": private.write(),
+        "sealed": sealed,
+    }
+
+
+@_operation
+def bundle_open(i):
+    bundle = prekeys.Bundle.open(
+        prekeys.LinkKeys.of(unhex(i["link_secret"])).card_key,
+        to_bytes(i["sealed"]),
+        unhex(i["fingerprint"]),
+        i["today"],
+        to_record(i["record"]),
+    )
+    return {
+        "kind": Text(KIND_NAMES[bundle.kind]),
+        "id": bundle.id,
+        "expiry": bundle.expiry,
+        "device_keys": bundle.device_keys,
+        "list": bundle.list.data,
+        "route": bundle.route,
+        "digest": bundle.digest,
+    }
+
+
+@_operation
+def prekey_read(i):
+    prekey = prekeys.PrivatePrekey.read(to_bytes(i["stored"]))
+    return {
+        "kind": Text(KIND_NAMES[prekey.kind]),
+        "id": prekey.id,
+        "expiry": prekey.expiry,
+        "digest": prekey.digest,
+    }
+
+
+# files
+
+
+@_operation
+def padded_length(i):
+    n = i["length"]
+    return {"padded": attachments.padded_length(n), "blob": attachments.blob_length(n)}
+
+
+@_operation
+def file_seal(i):
+    key = unhex(i["file_key"])
+    blob = attachments.seal_file(key, to_bytes(i["content"]), i["length"])
+    return {"commitment": attachments.commitment(key), "blob": blob}
+
+
+def _blob(value) -> bytes:
+    if not isinstance(value, dict) or "file_key" not in value:
+        return to_bytes(value)
+    blob = attachments.seal_file(unhex(value["file_key"]), to_bytes(value["content"]))
+    for edit in value["edits"]:
+        blob = _edit(blob, edit)
+    return blob
+
+
+def _edit(blob: bytes, edit: dict) -> bytes:
+    if "xor" in edit:
+        return xor(blob, unhex(edit["xor"]), edit["at"])
+    if "cut" in edit:
+        return blob[: edit["cut"]]
+    if "append" in edit:
+        return blob + to_bytes(edit["append"])
+    size = 65_552
+    one, other = (32 + size * i for i in sorted(edit["swap"]))
+    return (
+        blob[:one] + blob[other : other + size] + blob[one + size : other]
+        + blob[one : one + size] + blob[other + size :]
+    )
+
+
+def xor(data: bytes, mask: bytes, at: int) -> bytes:
+    if at + len(mask) > len(data):
+        raise ValueError("an edit goes beyond the end")
+    out = bytearray(data)
+    for i, byte in enumerate(mask):
+        out[at + i] ^= byte
+    return bytes(out)
+
+
+@_operation
+def file_open(i):
+    plain = attachments.open_file(unhex(i["file_key"]), _blob(i["blob"]), i["length"])
+    return {"content": plain}
+
+
+@_operation
+def chunk_open(i):
+    opener = attachments.FileOpener.begin(
+        unhex(i["file_key"]), unhex(i["commitment"]), i["length"]
+    )
+    return {"content": opener.open_chunk(i["index"], to_bytes(i["chunk"]))}
+
+
+# content
+
+
+_TEXTS = {"text", "name", "media_type", "caption"}
+_PLAIN = {"size", "removed", "active", "seconds"}
+
+
+def _from_field(name: str, value):
+    if name in _PLAIN:
+        return value
+    if name in _TEXTS:
+        return to_text(value)
+    return [unhex(v) for v in value] if name == "ids" else to_bytes(value)
+
+
+@_operation
+def content_read(i):
+    read = content.Content.read(to_bytes(i["content"]))
+    fields = {
+        name: Text(value) if isinstance(value, str) else value
+        for name, value in read.fields.items()
+    }
+    return {"kind": read.kind, "id": read.id, "sent_at": read.sent_at, "fields": fields}
+
+
+@_operation
+def content_write(i):
+    fields = {name: _from_field(name, value) for name, value in i["fields"].items()}
+    made = content.Content(i["kind"], unhex(i["id"]), i["sent_at"], fields)
+    return {"content": made.write()}
+
+
+# state
+
+
+@_operation
+def state_read(i):
+    return {"stored": state.write(state.read(to_bytes(i["stored"])))}
+
+
+# random
+
+
+@_operation
+def random_conversations_(i):
+    return random_conversations.hashes(i["count"])
+
+
+OPERATIONS["random-conversations"] = OPERATIONS.pop("random-conversations-")
