@@ -3,15 +3,20 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use undertone_wire::limits::MAX_RETENTION_DAYS;
 
 use crate::clock::{Clock, SystemClock};
+use crate::limits::{Deny, Limits};
 use crate::store::{Policy, Quotas, TokenClass};
 use crate::transport::FrameTap;
 
 /// UDP port if none is given.
 pub const DEFAULT_PORT: u16 = 4433;
+
+/// [`Config::drain`] unless configured otherwise: some round trips of a slow client.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Configuration of a relay.
 #[derive(Clone)]
@@ -27,8 +32,16 @@ pub struct Config {
     pub retention_days: u32,
     /// What the holders of tokens may make in a day, for each class.
     pub quotas: Quotas,
-    /// Connections at a time.
-    pub max_connections: usize,
+    /// How much anybody may use of it.
+    pub limits: Limits,
+    /// Whom and what it refuses.
+    pub deny: Deny,
+    /// Whether mailboxes may be made without a token.
+    pub open: bool,
+    /// How long clients get, when the relay stops, to read what was answered.
+    pub drain: Duration,
+    /// Where metrics and health can be asked for: an address of this machine only.
+    pub monitoring: Option<SocketAddr>,
     /// Class of the token that the first run makes.
     pub first_token: TokenClass,
     /// Where the time comes from.
@@ -47,7 +60,11 @@ impl Config {
             host: None,
             retention_days: MAX_RETENTION_DAYS,
             quotas: Quotas::default(),
-            max_connections: crate::transport::CONNECTIONS,
+            limits: Limits::default(),
+            deny: Deny::default(),
+            open: false,
+            drain: DRAIN,
+            monitoring: None,
             first_token: TokenClass::Standard,
             clock: Arc::new(SystemClock),
             tap: None,
@@ -70,7 +87,8 @@ impl core::fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("host", &self.host)
             .field("retention_days", &self.retention_days)
-            .field("max_connections", &self.max_connections)
+            .field("limits", &self.limits)
+            .field("open", &self.open)
             .field("tap", &self.tap.is_some())
             .finish_non_exhaustive()
     }

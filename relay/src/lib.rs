@@ -13,7 +13,9 @@
 pub mod admission;
 pub mod clock;
 mod config;
+pub mod limits;
 mod mailboxes;
+pub mod metrics;
 pub mod operator;
 mod relay;
 pub mod store;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use undertone_wire::frame::{EndReason, MailboxState, Push};
-use undertone_wire::limits::{MAX_CREDIT, MAX_SUBSCRIPTIONS};
-use undertone_wire::{ErrorCode, Floor, MailboxId, Seq};
+use undertone_wire::limits::MAX_CREDIT;
+use undertone_wire::{Floor, MailboxId, Seq};
 
 /// A connection, for as long as the process runs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -127,10 +127,9 @@ impl Subscriber {
         self.changed.notify_one();
     }
 
-    /// Whether so many more mailboxes can be subscribed to on this connection.
-    pub(crate) fn check_room(&self, more: usize) -> Result<(), ErrorCode> {
-        let total = lock(&self.state).cursors.len().saturating_add(more);
-        if total > MAX_SUBSCRIPTIONS { Err(ErrorCode::LimitReached) } else { Ok(()) }
+    /// Mailboxes that were subscribed to on this connection.
+    pub(crate) fn subscriptions(&self) -> usize {
+        lock(&self.state).cursors.len()
     }
 
     fn begin(&self, mailbox: MailboxId, floor: Floor) {

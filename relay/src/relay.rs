@@ -15,11 +15,13 @@ use undertone_wire::{JoinAddress, RelayAddress};
 
 use crate::admission::new_token;
 use crate::config::Config;
+use crate::limits::Gate;
 use crate::mailboxes::Hub;
+use crate::metrics::Metrics;
 use crate::operator::{Identity, Layout, Leaf, private_directory, read_if_there, write_private};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Command, Outcome, ReadThread, Store, StoreFailure, StoreHandle, StoreThread, TokenClass,
+    Command, Outcome, ReadThread, Store, StoreFailure, StoreHandle, StoreThread, TokenClass, Told,
 };
 use crate::transport::{BlobDirectory, Server, Services, Tap};
 
@@ -109,12 +111,14 @@ impl Relay {
         let first_token = first_token(&mut store, &config)?;
         let hub = Arc::new(Hub::default());
         let wake = hub.clone();
-        let (thread, handle) = StoreThread::start(
-            Box::new(store),
-            config.clock.clone(),
-            Box::new(move |mailbox| wake.wake(mailbox)),
-            Some(lock.clone()),
-        )?;
+        let metrics = Arc::new(Metrics::default());
+        let commits = metrics.clone();
+        let told = Told {
+            delivered: Box::new(move |mailbox| wake.wake(mailbox)),
+            committed: Box::new(move |commands, took| commits.commit(commands, took)),
+        };
+        let (thread, handle) =
+            StoreThread::start(Box::new(store), config.clock.clone(), told, Some(lock.clone()))?;
         handle.set_policy(config.policy()).await;
         let services = Services {
             store: handle.clone(),
@@ -125,7 +129,8 @@ impl Relay {
             clock: config.clock.clone(),
             tap: Tap(config.tap.clone()),
         };
-        let server = Server::start(endpoint, services, config.max_connections);
+        let gate = Gate::new(config.limits.clone(), &config.deny, config.open, metrics);
+        let server = Server::start(endpoint, services, gate);
         let keeper = Keeper { identity, leaf, store: handle.clone(), blobs, config };
         let keeper = Arc::new(keeper);
         let maintenance = Maintenance(tokio::spawn(keeper.clone().keep()));

@@ -71,7 +71,7 @@ struct File {
     listen: Option<SocketAddr>,
     host: Option<String>,
     retention_days: Option<u32>,
-    max_connections: Option<usize>,
+    max_connections: Option<u32>,
     log_format: Option<LogFormat>,
 }
 
@@ -134,7 +134,9 @@ fn serve(directory: PathBuf, file: File) -> Result {
     config.listen = file.listen.unwrap_or(config.listen);
     config.host = file.host;
     config.retention_days = file.retention_days.unwrap_or(config.retention_days);
-    config.max_connections = file.max_connections.unwrap_or(config.max_connections);
+    if let Some(connections) = file.max_connections {
+        config.limits.connections = connections;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let directory = config.directory.display().to_string();

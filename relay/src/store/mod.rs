@@ -25,7 +25,7 @@ use undertone_wire::{
 
 pub use memory::MemoryStore;
 pub use policy::{DailyQuota, Policy, Quotas, TokenClass};
-pub(crate) use thread::{ReadThread, StoreHandle, StoreThread, Unanswered};
+pub(crate) use thread::{ReadThread, StoreHandle, StoreThread, Told, Unanswered};
 
 /// Keeps mailboxes, depots, blob records and admission tokens.
 pub trait Store: Send {

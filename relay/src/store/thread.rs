@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use undertone_wire::{Day, ErrorCode, MailboxId, Seq};
@@ -16,8 +17,13 @@ const BATCH: usize = 256;
 /// Jobs that wait for the writer; more make their connections wait, not the memory grow.
 const QUEUED_JOBS: usize = 1024;
 
-/// What the threads do besides storing.
-pub(crate) type OnDelivered = Box<dyn Fn(MailboxId) + Send>;
+/// Whom the writer tells, on its thread, after each commit.
+pub(crate) struct Told {
+    /// For each mailbox that got something new.
+    pub(crate) delivered: Box<dyn Fn(MailboxId) + Send>,
+    /// How many commands it had, and how long it took.
+    pub(crate) committed: Box<dyn Fn(usize, Duration) + Send>,
+}
 
 enum Job {
     Run(Vec<Command>, oneshot::Sender<Vec<Answer>>),
@@ -94,19 +100,18 @@ pub(crate) struct StoreThread {
 }
 
 impl StoreThread {
-    /// Starts the writer. `delivered` is called on its thread after each commit, for each mailbox
-    /// that got something new. What is `held` is held until the store is closed.
+    /// Starts the writer. What is `held` is held until the store is closed.
     pub(crate) fn start(
         store: Box<dyn Store>,
         clock: Arc<dyn Clock>,
-        delivered: OnDelivered,
+        told: Told,
         held: Option<Arc<File>>,
     ) -> Result<(Self, StoreHandle), StoreFailure> {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
         let (stop, stopped) = watch::channel(false);
         let (report, ended) = watch::channel(None);
         let thread = std::thread::Builder::new().name("store".into()).spawn(move || {
-            let result = write(store, &*clock, &delivered, queue, &stopped);
+            let result = write(store, &*clock, &told, queue, &stopped);
             drop(held);
             // Whoever waits for an answer has lost its sender by now.
             let _ = report.send(Some(result.map_err(Arc::new)));
@@ -139,7 +144,7 @@ impl StoreThread {
 fn write(
     mut store: Box<dyn Store>,
     clock: &dyn Clock,
-    delivered: &OnDelivered,
+    told: &Told,
     mut queue: mpsc::Receiver<Job>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<(), StoreFailure> {
@@ -155,7 +160,7 @@ fn write(
             jobs.push(job);
         }
         closing = jobs.iter().any(|job| matches!(job, Job::Close));
-        commit(&mut *store, clock.today(), delivered, jobs)?;
+        commit(&mut *store, clock.today(), told, jobs)?;
     }
     if *stopped.borrow() { Ok(()) } else { store.close() }
 }
@@ -173,7 +178,7 @@ fn count(jobs: &[Job]) -> usize {
 fn commit(
     store: &mut dyn Store,
     today: Day,
-    delivered: &OnDelivered,
+    told: &Told,
     jobs: Vec<Job>,
 ) -> Result<(), StoreFailure> {
     let mut batch = Vec::new();
@@ -191,10 +196,12 @@ fn commit(
             Job::Close => {}
         }
     }
+    let begun = Instant::now();
     let answers = store.commit(today, &batch)?;
+    (told.committed)(batch.len(), begun.elapsed());
     for answer in &answers {
         if let Ok(Outcome::Delivered { mailbox, new: true }) = answer {
-            delivered(*mailbox);
+            (told.delivered)(*mailbox);
         }
     }
     let mut answers = answers.into_iter();
@@ -259,6 +266,10 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
 
+    fn silent() -> Told {
+        Told { delivered: Box::new(|_| {}), committed: Box::new(|_, _| {}) }
+    }
+
     /// Commits a few batches, then fails as a disk would.
     struct Failing {
         commits: usize,
@@ -286,7 +297,7 @@ mod tests {
     async fn a_failed_commit_answers_nobody_and_ends_the_writer() {
         let store = Box::new(Failing { commits: 1 });
         let (thread, handle) =
-            StoreThread::start(store, Arc::new(SystemClock), Box::new(|_| {}), None).unwrap();
+            StoreThread::start(store, Arc::new(SystemClock), silent(), None).unwrap();
         assert_eq!(handle.run(Command::Tokens).await, Ok(Ok(Outcome::Done)));
         assert_eq!(handle.run(Command::Tokens).await, Err(Unanswered));
         let mut ended = thread.ended.clone();
@@ -323,7 +334,7 @@ mod tests {
         let log = Arc::new(std::sync::Mutex::new(Vec::new()));
         let store = Box::new(Closing(log.clone()));
         let (thread, handle) =
-            StoreThread::start(store, Arc::new(SystemClock), Box::new(|_| {}), None).unwrap();
+            StoreThread::start(store, Arc::new(SystemClock), silent(), None).unwrap();
         let mut waiting = Vec::new();
         for _ in 0..600 {
             waiting.push(handle.submit(vec![Command::Tokens]).await.unwrap());

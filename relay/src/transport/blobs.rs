@@ -17,6 +17,9 @@ use undertone_wire::transport::{Reader, Writer, read_message, write_message};
 use undertone_wire::{BlobHash, BlobId, BlobReadCapability, ErrorCode, codec};
 
 use super::connection::Services;
+use super::requests::verifier;
+use crate::limits::Admission;
+use crate::metrics::Counter;
 use crate::store::{BlobRecord, Command, Outcome, StoreFailure, StoreHandle, Unanswered};
 
 /// Bytes that are read or written at a time.
@@ -244,19 +247,32 @@ async fn hash(file: &mut File) -> std::io::Result<BlobHash> {
 }
 
 /// Serves one blob stream.
-pub(super) async fn serve(services: Services, mut writer: Writer, mut reader: Reader) {
+pub(super) async fn serve(
+    services: Services,
+    admission: Arc<Admission>,
+    mut writer: Writer,
+    mut reader: Reader,
+) {
     let Ok(Some(message)) = read_message(&mut reader, MAX_BLOB_MESSAGE).await else { return };
     services.tap.received(&message);
-    let result = match codec::decode::<BlobRequest>(&message) {
-        Ok(BlobRequest::Put(announcement)) => {
-            put(&services, &mut writer, &mut reader, &announcement).await
+    let transfer = async {
+        let _transfer = admission.transfer()?;
+        match codec::decode::<BlobRequest>(&message) {
+            Ok(BlobRequest::Put(announcement)) => {
+                admission.metrics().count(Counter::RequestBlobPut);
+                put(&services, &admission, &mut writer, &mut reader, &announcement).await
+            }
+            Ok(BlobRequest::Get { blob, capability, offset }) => {
+                admission.metrics().count(Counter::RequestBlobGet);
+                get(&services, &admission, &mut writer, blob, &capability, offset).await
+            }
+            Err(_) => Err(Stop::Refused(ErrorCode::Malformed)),
         }
-        Ok(BlobRequest::Get { blob, capability, offset }) => {
-            get(&services, &mut writer, blob, &capability, offset).await
-        }
-        Err(_) => Err(Stop::Refused(ErrorCode::Malformed)),
     };
-    if let Err(Stop::Refused(code)) = result {
+    if let Err(Stop::Refused(code)) = transfer.await {
+        // A stream can't close the connection: the next request on the control stream, or the next
+        // connection from there, finds the limit reached.
+        let _ = admission.refused(code);
         let _ = reply(&services, &mut writer, &BlobReply::Refused(code)).await;
     }
     let _ = writer.shutdown().await;
@@ -278,6 +294,7 @@ async fn record(store: &StoreHandle, command: Command) -> Result<BlobRecord, Sto
 
 async fn put(
     services: &Services,
+    admission: &Admission,
     writer: &mut Writer,
     reader: &mut Reader,
     announced: &BlobAnnouncement,
@@ -290,9 +307,12 @@ async fn put(
         return Err(Stop::Refused(ErrorCode::LimitReached));
     }
     let held = services.blobs.begin(announced.blob)?;
-    let announce = Command::AnnounceBlob(announced.into(), announced.token.verifier());
+    admission.check(|denied| denied.blob(announced.blob))?;
+    let token = verifier(admission, &*services.clock, &announced.token)?;
+    let announce = Command::AnnounceBlob(announced.into(), token);
     let record = record(&services.store, announce).await?;
-    let uploaded = upload(services, writer, reader, &record, &held).await;
+    admission.vouch();
+    let uploaded = upload(services, admission, writer, reader, &record, &held).await;
     // Deleted or expired meanwhile: whoever did that could not remove the files.
     let has = Command::HasBlob(record.blob);
     if services.store.run(has).await? == Err(ErrorCode::Unknown) {
@@ -306,6 +326,7 @@ async fn put(
 /// Takes the bytes that are missing; then the blob is stored.
 async fn upload(
     services: &Services,
+    admission: &Admission,
     writer: &mut Writer,
     reader: &mut Reader,
     record: &BlobRecord,
@@ -321,7 +342,7 @@ async fn upload(
     }
     let (mut file, offset) = blobs.open_part(record).await?;
     reply(services, writer, &BlobReply::Ready { offset }).await?;
-    receive(services, reader, &mut file, record.length.saturating_sub(offset)).await?;
+    receive(services, admission, reader, &mut file, record.length.saturating_sub(offset)).await?;
     match blobs.complete(record, held, file).await {
         Ok(()) => Ok(()),
         Err(why) => Err(blobs.give_up(&services.store, held, why).await),
@@ -331,6 +352,7 @@ async fn upload(
 /// Writes what comes to the file. What came before the stream broke stays, for the upload to resume.
 async fn receive(
     services: &Services,
+    admission: &Admission,
     reader: &mut Reader,
     file: &mut File,
     length: u64,
@@ -350,6 +372,7 @@ async fn receive(
             return if left == 0 { Ok(()) } else { Err(ErrorCode::BlobIncomplete) };
         }
         services.tap.received(bytes);
+        admission.metrics().add(Counter::BlobBytesIn, size);
         file.write_all(bytes).await.map_err(|error| failed(&error))?;
         left = left.saturating_sub(size);
     }
@@ -357,11 +380,13 @@ async fn receive(
 
 async fn get(
     services: &Services,
+    admission: &Admission,
     writer: &mut Writer,
     blob: BlobId,
     capability: &BlobReadCapability,
     offset: u64,
 ) -> Result<(), Stop> {
+    admission.check(|denied| denied.blob(blob))?;
     let record = record(&services.store, Command::FindBlob(blob, capability.hash())).await?;
     if offset > record.length {
         return Err(Stop::Refused(ErrorCode::BlobMismatch));
@@ -389,6 +414,7 @@ async fn get(
         }
         let bytes = piece.get(..count).unwrap_or_default();
         services.tap.sent(bytes);
+        admission.metrics().add(Counter::BlobBytesOut, u64::try_from(count).unwrap_or(0));
         if writer.write_all(bytes).await.is_err() {
             return Ok(());
         }

@@ -21,7 +21,9 @@ use super::blobs::{self, BlobDirectory};
 use super::requests::{Context, Work, handle};
 use super::tap::Tap;
 use crate::clock::Clock;
+use crate::limits::Admission;
 use crate::mailboxes::{ConnectionId, Hub, Next, Subscriber};
+use crate::metrics::Counter;
 use crate::store::{ReadThread, StoreHandle};
 
 /// Requests of a connection that wait for the store.
@@ -54,6 +56,7 @@ pub(crate) struct Services {
 pub(crate) async fn serve(
     id: ConnectionId,
     channel: Arc<dyn Channel>,
+    admission: Arc<Admission>,
     services: Services,
     mut stopped: watch::Receiver<bool>,
 ) {
@@ -67,6 +70,7 @@ pub(crate) async fn serve(
         exporter,
         subscriber: subscriber.clone(),
         channel: channel.clone(),
+        admission,
         stopped: stopped.clone(),
     });
     let hub = connection.services.hub.clone();
@@ -98,7 +102,8 @@ pub(crate) async fn serve(
             }
             StreamKind::Blob => {
                 let services = connection.services.clone();
-                streams.spawn(blobs::serve(services, writer, reader));
+                let admission = connection.admission.clone();
+                streams.spawn(blobs::serve(services, admission, writer, reader));
             }
         }
     }
@@ -134,6 +139,7 @@ struct Connection {
     exporter: Exporter,
     subscriber: Arc<Subscriber>,
     channel: Arc<dyn Channel>,
+    admission: Arc<Admission>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -146,6 +152,7 @@ async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
         blobs: connection.services.blobs.clone(),
         clock: connection.services.clock.clone(),
         subscriber: connection.subscriber.clone(),
+        admission: connection.admission.clone(),
         exporter: connection.exporter.duplicate(),
         room: Arc::new(Semaphore::new(PIPELINE_WEIGHT)),
     });
@@ -196,9 +203,26 @@ async fn read_requests(
         let Ok(frame) = codec::decode::<ClientFrame>(&message) else {
             return connection.channel.close(Goodbye::ProtocolError);
         };
+        if wait_for_turn(&connection.admission, &mut stopped).await.is_none() {
+            return;
+        }
         let Some(handled) = handle(context, frame, message.len()).await else { return };
         if work.send(handled).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Waits until the connection's rate allows another request; `None` if the relay stops meanwhile.
+async fn wait_for_turn(admission: &Admission, stopped: &mut watch::Receiver<bool>) -> Option<()> {
+    loop {
+        let wait = admission.request();
+        if wait.is_zero() {
+            return Some(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = stopped.wait_for(|stop| *stop) => return None,
         }
     }
 }
@@ -213,9 +237,16 @@ async fn respond(
         let Ok((frame, after)) = work.finish(&context).await else {
             return channel.close(Goodbye::ShuttingDown);
         };
+        let guessing = match &frame {
+            ServerFrame::Reply { result: Err(code), .. } => context.admission.refused(*code),
+            _ => false,
+        };
         let Ok(message) = codec::encode_message(&frame, MAX_MESSAGE) else { return };
         if messages.send(message).await.is_err() {
             return;
+        }
+        if guessing {
+            return channel.close(Goodbye::Busy);
         }
         // Subscriptions begin behind their answer.
         after.run(&context);
@@ -247,9 +278,16 @@ async fn pump(connection: Arc<Connection>, messages: mpsc::Sender<Vec<u8>>) {
                         break;
                     }
                     previous = seq;
+                    let metrics = connection.admission.metrics();
                     let push = match queued.envelope.and_then(BoundedBytes::new) {
-                        Some(envelope) => Push::Envelope { mailbox, incarnation, seq, envelope },
-                        None => Push::Damaged { mailbox, incarnation, seq },
+                        Some(envelope) => {
+                            metrics.count(Counter::Pushed);
+                            Push::Envelope { mailbox, incarnation, seq, envelope }
+                        }
+                        None => {
+                            metrics.count(Counter::Damaged);
+                            Push::Damaged { mailbox, incarnation, seq }
+                        }
                     };
                     if send_push(&messages, push).await.is_none() {
                         return;

@@ -8,6 +8,6 @@ mod tap;
 
 pub(crate) use blobs::BlobDirectory;
 pub(crate) use connection::Services;
-pub(crate) use server::{CONNECTIONS, Server};
+pub(crate) use server::Server;
 pub(crate) use tap::Tap;
 pub use tap::{Direction, FrameTap};

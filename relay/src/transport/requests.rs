@@ -9,12 +9,16 @@ use undertone_wire::frame::{
 };
 use undertone_wire::limits::{MAX_CREDIT, MAX_RETENTION_DAYS, SEALED_BUNDLE};
 use undertone_wire::{
-    BlobId, Bounded, Day, ErrorCode, Exporter, Floor, MailboxId, ReadKey, RequestId,
+    AdmissionToken, BlobId, Bounded, Day, ErrorCode, Exporter, Floor, MailboxId, ReadKey,
+    RequestId, WriteCapabilityHash,
 };
 
 use super::blobs::BlobDirectory;
+use crate::admission::OPEN_TOKEN;
 use crate::clock::Clock;
+use crate::limits::Admission;
 use crate::mailboxes::{Hub, Subscriber};
+use crate::metrics::Counter;
 use crate::store::{Answer, Command, DepotFill, Outcome, StoreHandle, Unanswered};
 
 /// Signatures that are verified between two other things; more go to a thread of their own, so that
@@ -28,6 +32,7 @@ pub(super) struct Context {
     pub(super) blobs: BlobDirectory,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) subscriber: Arc<Subscriber>,
+    pub(super) admission: Arc<Admission>,
     pub(super) exporter: Exporter,
     /// Permits for what requests weigh: see [`weight`].
     pub(super) room: Arc<Semaphore>,
@@ -52,6 +57,8 @@ pub(super) struct Work {
 enum Shape {
     /// All must be done.
     Done,
+    /// As `Done`; then it counts for the capability.
+    Delivered(WriteCapabilityHash),
     /// As `Done`; then credit is freed.
     Acknowledged(Vec<(MailboxId, Floor)>),
     /// As `Done`; then the subscriber is told.
@@ -81,6 +88,7 @@ impl After {
             for (mailbox, state) in mailboxes {
                 context.hub.subscribe(&context.subscriber, mailbox, &state);
             }
+            context.admission.subscribed(context.subscriber.subscriptions());
         }
     }
 }
@@ -105,21 +113,32 @@ async fn plan(
     id: RequestId,
     request: Request,
 ) -> Result<(Vec<Command>, Shape), ErrorCode> {
+    let admission = &context.admission;
     match request {
         Request::Owner(signed) => owner(context, verify(context, id, signed).await?),
         Request::Deliver { capability, envelope } => {
+            admission.metrics().count(Counter::RequestDeliver);
+            let capability = capability.hash();
+            admission.may_deliver(capability)?;
             let envelope = envelope.into_vec();
             if !is_envelope_size(envelope.len()) {
                 return Err(ErrorCode::BadSize);
             }
-            Ok((vec![Command::Deliver { capability: capability.hash(), envelope }], Shape::Done))
+            one(Command::Deliver { capability, envelope }, Shape::Delivered(capability))
         }
         Request::TakePrekey { fetch, take } => {
-            Ok((vec![Command::TakePrekey(fetch.depot(), take)], Shape::Prekey))
+            admission.metrics().count(Counter::RequestTake);
+            let depot = fetch.depot();
+            admission.check(|denied| denied.depot(depot))?;
+            one(Command::TakePrekey(depot, take), Shape::Prekey)
         }
-        Request::Acknowledge(acks) => acknowledge(context, acks.into_vec()),
+        Request::Acknowledge(acks) => {
+            admission.metrics().count(Counter::RequestAcknowledge);
+            acknowledge(context, acks.into_vec())
+        }
         Request::DeleteBlob { blob, capability } => {
-            Ok((vec![Command::DeleteBlob(blob, capability.hash())], Shape::BlobDeleted(blob)))
+            admission.metrics().count(Counter::RequestBlobDelete);
+            one(Command::DeleteBlob(blob, capability.hash()), Shape::BlobDeleted(blob))
         }
     }
 }
@@ -149,53 +168,71 @@ fn acknowledge(
     Ok((acks.into_iter().map(Command::Acknowledge).collect(), Shape::Acknowledged(floors)))
 }
 
-fn ids(keys: &[ReadKey]) -> Vec<MailboxId> {
-    keys.iter().map(ReadKey::mailbox).collect()
+fn ids(context: &Context, keys: &[ReadKey]) -> Vec<MailboxId> {
+    keys.iter().map(|key| context.admission.mailbox(*key)).collect()
 }
 
 fn one(command: Command, shape: Shape) -> Result<(Vec<Command>, Shape), ErrorCode> {
     Ok((vec![command], shape))
 }
 
+/// What a token's holder is known by in the store. Who shows none is counted for the network.
+pub(super) fn verifier(
+    admission: &Admission,
+    clock: &dyn Clock,
+    token: &AdmissionToken,
+) -> Result<[u8; 32], ErrorCode> {
+    if *token.as_bytes() == OPEN_TOKEN {
+        admission.may_make_without_token(clock.today())?;
+    }
+    Ok(token.verifier())
+}
+
 fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, Shape), ErrorCode> {
+    let admission = &context.admission;
+    admission.metrics().count(match &operation {
+        OwnerOperation::CreateMailbox { .. } => Counter::RequestCreate,
+        OwnerOperation::Subscribe { .. } => Counter::RequestSubscribe,
+        OwnerOperation::Status { .. } => Counter::RequestStatus,
+        _ => Counter::RequestOwner,
+    });
     match operation {
-        OwnerOperation::CreateMailbox { key, token, kind, limits, capabilities } => one(
-            Command::CreateMailbox {
-                key,
-                token: token.verifier(),
-                kind,
-                limits,
-                capabilities: capabilities.into_vec(),
-            },
-            Shape::Created,
-        ),
+        OwnerOperation::CreateMailbox { key, token, kind, limits, capabilities } => {
+            admission.check(|denied| denied.mailbox(key.mailbox()))?;
+            let token = verifier(admission, &*context.clock, &token)?;
+            let capabilities = capabilities.into_vec();
+            one(Command::CreateMailbox { key, token, kind, limits, capabilities }, Shape::Created)
+        }
         OwnerOperation::SetLimits { key, limits } => {
-            one(Command::SetLimits(key.mailbox(), limits), Shape::Done)
+            one(Command::SetLimits(admission.mailbox(key), limits), Shape::Done)
         }
         OwnerOperation::AddCapabilities { key, capabilities } => {
-            one(Command::AddCapabilities(key.mailbox(), capabilities.into_vec()), Shape::Done)
+            let id = admission.mailbox(key);
+            one(Command::AddCapabilities(id, capabilities.into_vec()), Shape::Done)
         }
         OwnerOperation::RevokeCapabilities { key, capabilities } => {
-            one(Command::RevokeCapabilities(key.mailbox(), capabilities.into_vec()), Shape::Done)
+            let id = admission.mailbox(key);
+            one(Command::RevokeCapabilities(id, capabilities.into_vec()), Shape::Done)
         }
         OwnerOperation::Subscribe { keys, credit } => {
             if credit == 0 || credit > MAX_CREDIT {
                 return Err(ErrorCode::LimitReached);
             }
-            let mailboxes = ids(keys.as_slice());
-            context.subscriber.check_room(mailboxes.len())?;
+            let mailboxes = ids(context, keys.as_slice());
+            admission.may_subscribe(context.subscriber.subscriptions(), mailboxes.len())?;
             let commands = mailboxes.iter().copied().map(Command::Visit).collect();
             Ok((commands, Shape::Subscribed(mailboxes, credit)))
         }
         OwnerOperation::Status { keys } => {
-            let commands = ids(keys.as_slice()).into_iter().map(Command::Status).collect();
+            let commands = ids(context, keys.as_slice()).into_iter().map(Command::Status).collect();
             Ok((commands, Shape::States))
         }
         OwnerOperation::DeleteMailbox { key } => {
-            let id = key.mailbox();
+            let id = admission.mailbox(key);
             one(Command::DeleteMailbox(id), Shape::Deleted(id))
         }
         OwnerOperation::FillDepot { key, depot, token, mode, one_time, last_resort, expires } => {
+            admission.check(|denied| denied.depot(depot))?;
             check_expiry(context, expires)?;
             let sealed: Vec<_> = one_time.into_vec().into_iter().map(|b| b.into_vec()).collect();
             let last_resort = last_resort.map(undertone_wire::BoundedBytes::into_vec);
@@ -205,7 +242,7 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
             let fill = DepotFill {
                 depot,
                 owner: key,
-                token: token.verifier(),
+                token: verifier(admission, &*context.clock, &token)?,
                 mode,
                 one_time: sealed,
                 last_resort,
@@ -214,6 +251,7 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
             one(Command::FillDepot(fill), Shape::Depot)
         }
         OwnerOperation::DepotStatus { key, depot } => {
+            admission.check(|denied| denied.depot(depot))?;
             one(Command::DepotStatus(depot, key), Shape::Depot)
         }
         OwnerOperation::DeleteDepot { key, depot } => {
@@ -254,6 +292,9 @@ impl Shape {
     async fn reply(self, context: &Context, answers: Vec<Answer>) -> (Reply, After) {
         let reply = match self {
             Self::Done => all_done(&answers),
+            Self::Delivered(capability) => {
+                all_done(&answers).inspect(|_| context.admission.delivered(capability))
+            }
             Self::Acknowledged(floors) => {
                 for ((mailbox, floor), answer) in floors.into_iter().zip(&answers) {
                     if answer.is_ok() {
@@ -269,6 +310,7 @@ impl Shape {
             },
             Self::Created => match answers.into_iter().next() {
                 Some(Ok(Outcome::Mailbox(state))) => {
+                    context.admission.vouch();
                     Ok(Response::Mailboxes(Bounded::one(Some(state))))
                 }
                 other => Err(unexpected(other)),
@@ -281,6 +323,9 @@ impl Shape {
                         _ => None,
                     });
                 let known: Vec<_> = known.collect();
+                if !known.is_empty() {
+                    context.admission.vouch();
+                }
                 return (states(&answers), After::Subscribe(known, credit));
             }
             Self::Prekey => match answers.into_iter().next() {

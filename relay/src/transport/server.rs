@@ -1,7 +1,7 @@
 //! Accepts connections and ends them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quinn::{Endpoint, Incoming, VarInt};
@@ -10,14 +10,9 @@ use tokio::task::JoinSet;
 use undertone_wire::transport::{Goodbye, accept_quic};
 
 use super::connection::{Services, serve};
+use crate::limits::{Arrival, Gate, Handshake};
 use crate::mailboxes::ConnectionId;
-
-/// Handshakes under way at a time. From the first half on, addresses must be confirmed by a retry
-/// (RFC 9000 §8.1.2), so that forged ones cost the relay nothing.
-const HANDSHAKES: usize = 256;
-
-/// Connections at a time, unless configured otherwise.
-pub(crate) const CONNECTIONS: usize = 20_000;
+use crate::metrics::Counter;
 
 /// How long a handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -36,9 +31,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(endpoint: Endpoint, services: Services, connections: usize) -> Self {
+    pub(crate) fn start(endpoint: Endpoint, services: Services, gate: Arc<Gate>) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(endpoint.clone(), services, connections, stopped));
+        let accepting = tokio::spawn(accept(endpoint.clone(), services, gate, stopped));
         Self { endpoint, accepting, stop }
     }
 
@@ -70,11 +65,10 @@ impl Server {
 async fn accept(
     endpoint: Endpoint,
     services: Services,
-    most: usize,
+    gate: Arc<Gate>,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinSet<()> {
     let next_id = AtomicU64::new(1);
-    let handshakes = Arc::new(AtomicUsize::new(0));
     let mut connections = JoinSet::new();
     loop {
         let incoming = tokio::select! {
@@ -84,55 +78,28 @@ async fn accept(
             _ = stopped.wait_for(|stop| *stop) => None,
         };
         let Some(incoming) = incoming else { return connections };
-        let Some(incoming) =
-            admit(incoming, handshakes.load(Ordering::Relaxed), connections.len(), most)
-        else {
-            continue;
-        };
+        let Some((incoming, handshake)) = admit(&gate, incoming) else { continue };
         let id = ConnectionId(next_id.fetch_add(1, Ordering::Relaxed));
-        let under_way = UnderWay::new(&handshakes);
         let (services, stopped) = (services.clone(), stopped.clone());
         connections.spawn(async move {
             let channel = tokio::time::timeout(HANDSHAKE_TIME, accept_quic(incoming)).await;
-            drop(under_way);
             if let Ok(Ok(channel)) = channel {
-                serve(id, Arc::new(channel), services, stopped).await;
+                let admission = Arc::new(handshake.established());
+                admission.metrics().count(Counter::ConnectionsQuic);
+                serve(id, Arc::new(channel), admission, services, stopped).await;
             }
         });
     }
 }
 
 /// Decides about a connection before anything is computed for it.
-fn admit(
-    incoming: Incoming,
-    handshakes: usize,
-    connections: usize,
-    most: usize,
-) -> Option<Incoming> {
-    if handshakes >= HANDSHAKES || connections >= most {
-        incoming.refuse();
-        return None;
+fn admit(gate: &Arc<Gate>, incoming: Incoming) -> Option<(Incoming, Handshake)> {
+    match gate.arrive(incoming.remote_address(), incoming.remote_address_validated()) {
+        Arrival::Accept(handshake) => return Some((incoming, handshake)),
+        // Fails only if a retry came before, in which case the address is confirmed.
+        Arrival::Retry => drop(incoming.retry()),
+        Arrival::Refuse => incoming.refuse(),
+        Arrival::Ignore => incoming.ignore(),
     }
-    if handshakes >= HANDSHAKES / 2 && !incoming.remote_address_validated() {
-        // Fails only if a retry came before, in which case the address is validated.
-        let _ = incoming.retry();
-        return None;
-    }
-    Some(incoming)
-}
-
-/// Counts a handshake for as long as it lives.
-struct UnderWay(Arc<AtomicUsize>);
-
-impl UnderWay {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count.clone())
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    None
 }

@@ -1,0 +1,401 @@
+//! Decides, before anything is computed or stored, whether the relay does what somebody wants.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use undertone_wire::{Day, ErrorCode, MailboxId, ReadKey, WriteCapabilityHash};
+
+use super::table::{Swept, Table, Verdict};
+use super::{Bucket, Denied, Deny, Limits, Neighbourhood};
+use crate::metrics::{Counter, Metrics};
+
+/// Capabilities whose deliveries are counted at a time: some 6 MiB.
+const CAPABILITIES: usize = 65_536;
+
+/// No key hashes to this.
+const NOWHERE: MailboxId = MailboxId::from_bytes([0; 32]);
+
+/// What holds until the next reload.
+struct Rules {
+    limits: Limits,
+    denied: Denied,
+    open: bool,
+}
+
+/// How long the relay has been running.
+type Ticks = Box<dyn Fn() -> Duration + Send + Sync>;
+
+/// All limits, and what is counted for them.
+pub(crate) struct Gate {
+    rules: RwLock<Arc<Rules>>,
+    table: Mutex<Table>,
+    capabilities: Mutex<Swept<WriteCapabilityHash, Bucket>>,
+    metrics: Arc<Metrics>,
+    ticks: Ticks,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while one of these locks is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What becomes of somebody who comes.
+pub(crate) enum Arrival {
+    /// May begin a handshake.
+    Accept(Handshake),
+    /// Must confirm the address first.
+    Retry,
+    /// Is told that the relay is busy.
+    Refuse,
+    /// Is not answered.
+    Ignore,
+}
+
+impl Gate {
+    pub(crate) fn new(limits: Limits, deny: &Deny, open: bool, metrics: Arc<Metrics>) -> Arc<Self> {
+        let start = Instant::now();
+        Self::with_ticks(limits, deny, open, metrics, Box::new(move || start.elapsed()))
+    }
+
+    fn with_ticks(
+        limits: Limits,
+        deny: &Deny,
+        open: bool,
+        metrics: Arc<Metrics>,
+        ticks: Ticks,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            rules: RwLock::new(Arc::new(Rules { limits, denied: Denied::new(deny), open })),
+            table: Mutex::default(),
+            capabilities: Mutex::new(Swept::new(CAPABILITIES)),
+            metrics,
+            ticks,
+        })
+    }
+
+    /// Other rules, from now on. Nobody is sent away for them: they hold for what comes.
+    pub(crate) fn change(&self, limits: Limits, deny: &Deny, open: bool) {
+        let rules = Arc::new(Rules { limits, denied: Denied::new(deny), open });
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Streams at a time on a new connection.
+    pub(crate) fn streams(&self) -> u32 {
+        self.rules().limits.streams
+    }
+
+    /// Connections, handshakes, subscriptions, transfers, networks that are counted.
+    pub(crate) fn gauges(&self) -> [u64; 5] {
+        let table = lock(&self.table);
+        let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        [
+            table.connections.into(),
+            table.handshakes.into(),
+            wide(table.subscriptions),
+            table.transfers.into(),
+            wide(table.networks.map.len()),
+        ]
+    }
+
+    /// Somebody comes. `confirmed` is whether the address has answered from where it says it is.
+    pub(crate) fn arrive(self: &Arc<Self>, peer: SocketAddr, confirmed: bool) -> Arrival {
+        let rules = self.rules();
+        let address = peer.ip();
+        if rules.denied.address(address) {
+            self.metrics.count(Counter::TurnedAwayDenied);
+            return Arrival::Ignore;
+        }
+        let limits = &rules.limits;
+        let now = (self.ticks)();
+        let mut table = lock(&self.table);
+        if table.connections >= limits.connections {
+            self.metrics.count(Counter::TurnedAwayConnections);
+            return Arrival::Refuse;
+        }
+        let network = (!exempt(limits, address)).then(|| Neighbourhood::of(address));
+        let pressed = table.handshakes >= limits.handshakes / 2;
+        let verdict = if table.handshakes >= limits.handshakes {
+            Verdict::No(Counter::TurnedAwayHandshakes)
+        } else if let Some(network) = network {
+            table.network(network, limits, now).judge(limits, pressed, confirmed, now)
+        } else if pressed && !confirmed {
+            Verdict::Confirm
+        } else {
+            Verdict::Yes
+        };
+        match verdict {
+            Verdict::Yes => {}
+            // With a confirmed address the same may be another question: only that is refused.
+            Verdict::Confirm | Verdict::No(_) if !confirmed => {
+                self.metrics.count(Counter::Retries);
+                return Arrival::Retry;
+            }
+            Verdict::Confirm => {}
+            Verdict::No(reason) => {
+                self.metrics.count(reason);
+                return Arrival::Refuse;
+            }
+        }
+        table.connections = table.connections.saturating_add(1);
+        table.handshakes = table.handshakes.saturating_add(1);
+        if let Some(network) = network {
+            let network = table.counted(network);
+            network.connections = network.connections.saturating_add(1);
+            network.handshakes = network.handshakes.saturating_add(1);
+            if confirmed {
+                network.arrivals.take(limits.prefix.arrivals, now);
+            }
+        }
+        drop(table);
+        Arrival::Accept(Handshake { gate: self.clone(), network, confirmed, over: false })
+    }
+}
+
+fn exempt(limits: &Limits, address: IpAddr) -> bool {
+    limits.exempt.iter().any(|prefix| prefix.contains(address))
+}
+
+/// A handshake under way; it is over when this is dropped.
+pub(crate) struct Handshake {
+    gate: Arc<Gate>,
+    network: Option<Neighbourhood>,
+    confirmed: bool,
+    over: bool,
+}
+
+impl Handshake {
+    /// The handshake succeeded, which confirms the address.
+    pub(crate) fn established(mut self) -> Admission {
+        self.end(true);
+        Admission {
+            gate: self.gate.clone(),
+            network: self.network,
+            vouched: AtomicBool::new(false),
+            subscriptions: AtomicUsize::new(0),
+            requests: Mutex::new(Bucket::new((self.gate.ticks)())),
+        }
+    }
+
+    fn end(&mut self, established: bool) {
+        self.over = true;
+        let rules = self.gate.rules();
+        let mut table = lock(&self.gate.table);
+        table.handshakes = table.handshakes.saturating_sub(1);
+        if !established {
+            table.connections = table.connections.saturating_sub(1);
+        }
+        let Some(network) = self.network else { return };
+        let network = table.counted(network);
+        network.handshakes = network.handshakes.saturating_sub(1);
+        if !established {
+            network.connections = network.connections.saturating_sub(1);
+        } else if !self.confirmed {
+            // Not before: else whoever forges an address could use up what its network may do.
+            network.arrivals.take(rules.limits.prefix.arrivals, (self.gate.ticks)());
+        }
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        if !self.over {
+            self.gate.metrics.count(Counter::HandshakesFailed);
+            self.end(false);
+        }
+    }
+}
+
+/// A connection that was let in, until it is dropped.
+pub(crate) struct Admission {
+    gate: Arc<Gate>,
+    /// `None` if it is exempt.
+    network: Option<Neighbourhood>,
+    /// Whether somebody proved on it to be a customer here.
+    vouched: AtomicBool,
+    subscriptions: AtomicUsize,
+    requests: Mutex<Bucket>,
+}
+
+impl Admission {
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.gate.metrics
+    }
+
+    /// Somebody proved to be a customer: from now on this connection is not counted for its network.
+    /// Where everybody is a customer that proves nothing.
+    pub(crate) fn vouch(&self) {
+        let Some(network) = self.network else { return };
+        if !self.gate.rules().open && !self.vouched.swap(true, Ordering::Relaxed) {
+            let mut table = lock(&self.gate.table);
+            let network = table.counted(network);
+            network.connections = network.connections.saturating_sub(1);
+        }
+    }
+
+    /// How long the next request has to wait; it counts when this says zero.
+    pub(crate) fn request(&self) -> Duration {
+        if self.network.is_none() {
+            return Duration::ZERO;
+        }
+        let rate = self.gate.rules().limits.connection.requests;
+        let now = (self.gate.ticks)();
+        let mut bucket = lock(&self.requests);
+        if bucket.take(rate, now) { Duration::ZERO } else { bucket.wait(rate, now) }
+    }
+
+    /// A request was refused. Whether that was one guess too many: then the connection has to end.
+    pub(crate) fn refused(&self, code: ErrorCode) -> bool {
+        self.gate.metrics.refused(code);
+        let guess = matches!(
+            code,
+            ErrorCode::Unknown
+                | ErrorCode::NotAdmitted
+                | ErrorCode::BadSignature
+                | ErrorCode::Malformed
+        );
+        let Some(network) = self.network.filter(|_| guess) else { return false };
+        if self.vouched.load(Ordering::Relaxed) {
+            return false;
+        }
+        let rate = self.gate.rules().limits.prefix.failures;
+        let now = (self.gate.ticks)();
+        let mut table = lock(&self.gate.table);
+        let too_many = !table.counted(network).failures.take(rate, now);
+        drop(table);
+        if too_many {
+            self.gate.metrics.count(Counter::ClosedForFailures);
+        }
+        too_many
+    }
+
+    /// Whether something more may be delivered with a capability now.
+    pub(crate) fn may_deliver(&self, capability: WriteCapabilityHash) -> Result<(), ErrorCode> {
+        let rules = self.gate.rules();
+        if rules.denied.capability(capability) {
+            return Err(ErrorCode::Unknown);
+        }
+        if self.network.is_none() {
+            return Ok(());
+        }
+        let now = (self.gate.ticks)();
+        let mut capabilities = lock(&self.gate.capabilities);
+        let rate = rules.limits.capability;
+        let left = capabilities.map.get_mut(&capability).is_none_or(|bucket| bucket.has(rate, now));
+        if left { Ok(()) } else { Err(ErrorCode::Busy) }
+    }
+
+    /// Something was delivered with a capability. Only now is it counted: what was never good for
+    /// anything has no place in the table.
+    pub(crate) fn delivered(&self, capability: WriteCapabilityHash) {
+        if self.network.is_none() {
+            return;
+        }
+        let rate = self.gate.rules().limits.capability;
+        let now = (self.gate.ticks)();
+        let mut capabilities = lock(&self.gate.capabilities);
+        let fresh = || Bucket::new(now);
+        // A table full of busy capabilities counts no further ones.
+        if let Some(bucket) = capabilities.entry(capability, now, fresh, |b| b.is_full(rate, now)) {
+            bucket.take(rate, now);
+        }
+    }
+
+    /// Whether this connection, which has `here` subscriptions, may have so many more.
+    pub(crate) fn may_subscribe(&self, here: usize, more: usize) -> Result<(), ErrorCode> {
+        let rules = self.gate.rules();
+        let fits = |have: usize, most: u32| {
+            usize::try_from(most).is_ok_and(|most| have.saturating_add(more) <= most)
+        };
+        let everywhere = lock(&self.gate.table).subscriptions;
+        if !fits(here, rules.limits.connection.subscriptions) {
+            return Err(ErrorCode::LimitReached);
+        }
+        if !fits(everywhere, rules.limits.subscriptions) {
+            return Err(ErrorCode::Busy);
+        }
+        Ok(())
+    }
+
+    /// This connection has so many subscriptions now.
+    pub(crate) fn subscribed(&self, now: usize) {
+        let before = self.subscriptions.swap(now, Ordering::Relaxed);
+        let mut table = lock(&self.gate.table);
+        table.subscriptions = table.subscriptions.saturating_sub(before).saturating_add(now);
+    }
+
+    /// Begins a transfer of a blob.
+    pub(crate) fn transfer(&self) -> Result<Transfer, ErrorCode> {
+        let most = self.gate.rules().limits.transfers;
+        let mut table = lock(&self.gate.table);
+        if table.transfers >= most {
+            return Err(ErrorCode::Busy);
+        }
+        table.transfers = table.transfers.saturating_add(1);
+        Ok(Transfer(self.gate.clone()))
+    }
+
+    /// Whether something may be made without a token. It counts.
+    pub(crate) fn may_make_without_token(&self, today: Day) -> Result<(), ErrorCode> {
+        let rules = self.gate.rules();
+        if !rules.open {
+            return Err(ErrorCode::NotAdmitted);
+        }
+        let Some(network) = self.network else { return Ok(()) };
+        let mut table = lock(&self.gate.table);
+        let network = table.network(network, &rules.limits, (self.gate.ticks)());
+        if network.made.0 != today {
+            network.made = (today, 0);
+        }
+        if network.made.1 >= rules.limits.prefix.made {
+            return Err(ErrorCode::QuotaExceeded);
+        }
+        network.made.1 = network.made.1.saturating_add(1);
+        Ok(())
+    }
+
+    /// The mailbox of a key; if the operator denies it, one that nobody can have, so that denied and
+    /// never made are one and the same from here on.
+    pub(crate) fn mailbox(&self, key: ReadKey) -> MailboxId {
+        let id = key.mailbox();
+        if self.gate.rules().denied.mailbox(id) { NOWHERE } else { id }
+    }
+
+    /// Refuses what the operator denies, as if it were not there.
+    pub(crate) fn check(&self, denied: impl FnOnce(&Denied) -> bool) -> Result<(), ErrorCode> {
+        if denied(&self.gate.rules().denied) { Err(ErrorCode::Unknown) } else { Ok(()) }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.subscribed(0);
+        let mut table = lock(&self.gate.table);
+        table.connections = table.connections.saturating_sub(1);
+        if let Some(network) = self.network
+            && !*self.vouched.get_mut()
+        {
+            let network = table.counted(network);
+            network.connections = network.connections.saturating_sub(1);
+        }
+    }
+}
+
+/// A blob that is being transferred, until this is dropped.
+pub(crate) struct Transfer(Arc<Gate>);
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        let mut table = lock(&self.0.table);
+        table.transfers = table.transfers.saturating_sub(1);
+    }
+}
