@@ -14,16 +14,16 @@ class DrawError(Exception):
 
 
 class Listed:
-    """Hands out listed values in order."""
+    """Hands out listed values in order. A name may be None."""
 
-    def __init__(self, values: list[tuple[str, bytes]]):
+    def __init__(self, values: list[tuple[str | None, bytes]]):
         self._left = list(values)
 
     def __call__(self, name: str, n: int) -> bytes:
         if not self._left:
             raise DrawError(f"no draw is left for {name}")
         listed, value = self._left.pop(0)
-        if listed != name or len(value) != n:
+        if listed not in (None, name) or len(value) != n:
             raise DrawError(f"{name} of {n} bytes wanted, {listed} of {len(value)} is next")
         return value
 
