@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     unreachable_pub,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
@@ -105,4 +106,28 @@ fn secrets_are_gone_after_drop() {
     for (name, needle) in &secrets {
         assert_eq!(occurrences(needle), 0, "{name} outlived the session");
     }
+}
+
+/// The complement of a session's expanded ML-KEM key, where it has one.
+fn expanded_key(session: &Session) -> Option<Vec<u8>> {
+    let secrets = session.dangerous_secrets();
+    let vector = secrets.iter().find(|(name, _)| *name == "ML-KEM secret vector")?;
+    Some(complement(&vector.1[..64]))
+}
+
+#[test]
+fn the_expanded_key_goes_with_its_exchange() {
+    let rng = &mut TestRng::new(4);
+    let (mut alice, mut bob) = pair(rng);
+    let mut turn = || {
+        let envelope = seal(&mut alice, b"message", rng);
+        open(&mut bob, &envelope).unwrap();
+        std::mem::swap(&mut alice, &mut bob);
+        expanded_key(&alice).or_else(|| expanded_key(&bob))
+    };
+    let needle = (0..20).find_map(|_| turn()).expect("an exchange begins");
+    assert!(occurrences(&needle) >= 1, "it is there while its key is on offer");
+    let gone = (0..20).find(|_| turn().as_ref() != Some(&needle));
+    assert!(gone.is_some(), "the exchange ends");
+    assert_eq!(occurrences(&needle), 0, "it outlived its exchange");
 }

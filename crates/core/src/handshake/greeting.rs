@@ -112,7 +112,9 @@ impl<'e> Greeting<'e> {
             return Err(HandshakeError::Expired);
         }
         let mut shared = KemSecret::blank();
-        mlkem1024::decapsulate(&prekey.kem, &self.ciphertext, &mut shared);
+        let mut private = mlkem1024::PrivateKey::blank();
+        private.expand(&prekey.kem);
+        private.decapsulate(&self.ciphertext, &mut shared);
         let stage = Anonymous::new(
             &link.psk(),
             &shared,

@@ -48,8 +48,10 @@ pub fn generate_prekey(
     let id = BundleId::generate(rng);
     let dh = DhSecret::generate(rng);
     let kem = KemSeed::generate(rng);
+    let mut private = mlkem1024::PrivateKey::blank();
+    private.expand(&kem);
     let fresh =
-        Fresh { kind, id, expiry, dh: dh.public(), kem: mlkem1024::encapsulation_key(&kem), reply };
+        Fresh { kind, id, expiry, dh: dh.public(), kem: private.encapsulation_key(), reply };
     let bundle = Bundle::sign(fresh, me);
     let digest = bundle.digest();
     (PrekeySecret { kind, id, expiry, digest, dh, kem }, bundle)

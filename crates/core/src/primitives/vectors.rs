@@ -132,10 +132,13 @@ macro_rules! kem_tests {
                 };
                 let seed = KemSeed::from_array(&seed);
                 if let Some(key) = &test.encaps_key {
-                    assert_eq!($ours::encapsulation_key(&seed).as_bytes()[..], key[..]);
+                    assert_eq!(
+                        $ours::PrivateKey::of(&seed).encapsulation_key().as_bytes()[..],
+                        key[..]
+                    );
                 }
                 let mut secret = KemSecret::blank();
-                $ours::decapsulate(&seed, &ct, &mut secret);
+                $ours::PrivateKey::of(&seed).decapsulate(&ct, &mut secret);
                 let expected = test.shared_secret.as_ref().unwrap();
                 assert_eq!(
                     secret.expose()[..] == expected[..],
@@ -158,7 +161,7 @@ macro_rules! kem_tests {
             for round in 0..200 {
                 let seed = KemSeed::generate(&mut rng);
                 let other = ml_kem::$theirs::DecapsulationKey::from_seed((*seed.expose()).into());
-                let ours = $ours::encapsulation_key(&seed);
+                let ours = $ours::PrivateKey::of(&seed).encapsulation_key();
                 let encoded = ml_kem::kem::KeyExport::to_bytes(other.encapsulation_key());
                 assert_eq!(ours.as_bytes()[..], encoded[..], "round {round}");
                 let portable = libcrux_ml_kem::$path::portable::generate_key_pair(*seed.expose());
@@ -171,7 +174,7 @@ macro_rules! kem_tests {
                     other.encapsulation_key().encapsulate_deterministic(&message.into());
                 let mut bytes: [u8; $ours::CIPHERTEXT] = ct.as_slice().try_into().unwrap();
                 let mut secret = KemSecret::blank();
-                $ours::decapsulate(&seed, &bytes, &mut secret);
+                $ours::PrivateKey::of(&seed).decapsulate(&bytes, &mut secret);
                 assert_eq!(secret.expose()[..], expected[..]);
                 let private = portable.private_key();
                 let slow = libcrux_ml_kem::$path::portable::decapsulate(private, &bytes.into());
@@ -185,7 +188,7 @@ macro_rules! kem_tests {
                 // An altered ciphertext: both reject implicitly, alike.
                 let at = usize::from(message[0]) % bytes.len();
                 bytes[at] ^= 1 << (message[1] % 8);
-                $ours::decapsulate(&seed, &bytes, &mut secret);
+                $ours::PrivateKey::of(&seed).decapsulate(&bytes, &mut secret);
                 assert_eq!(secret.expose()[..], other.decapsulate(&bytes.into())[..]);
                 assert_ne!(secret.expose()[..], expected[..]);
 
@@ -218,9 +221,9 @@ fn ml_kem_key_generation_and_encapsulation_vectors() {
             let seed = KemSeed::from_array(&array(test.seed.as_ref().unwrap()).unwrap());
             let expected = test.encaps_key.as_ref().unwrap();
             let key: Vec<u8> = if expected.len() == mlkem768::KEY {
-                mlkem768::encapsulation_key(&seed).as_bytes().to_vec()
+                mlkem768::PrivateKey::of(&seed).encapsulation_key().as_bytes().to_vec()
             } else {
-                mlkem1024::encapsulation_key(&seed).as_bytes().to_vec()
+                mlkem1024::PrivateKey::of(&seed).encapsulation_key().as_bytes().to_vec()
             };
             assert_eq!(key == expected[..], test.result == TestResult::Valid, "{}", test.tc_id);
             done += 1;

@@ -158,7 +158,7 @@ impl PendingOpen<'_> {
                 next.copy_from(live);
                 inner.delta.pq = true;
             }
-            next.receive(run.as_ref(), stepped)?;
+            next.receive(run.as_ref(), stepped, &mut inner.memo)?;
         }
         Ok(())
     }

@@ -83,7 +83,7 @@ impl Inner {
         }
         if !changed && pq.has_work() {
             next_pq.copy_from(pq);
-            next_pq.work(rng);
+            next_pq.work(&mut self.memo, rng);
             if pq.begins_object() {
                 next.cursor = 0;
             }
@@ -98,6 +98,7 @@ impl Inner {
         self.core.split().1.wipe();
         self.pq.split().1.wipe();
         self.delta.clear();
+        self.memo.keep_only(self.pq.live().offered());
     }
 }
 

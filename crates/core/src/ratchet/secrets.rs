@@ -27,6 +27,7 @@ impl Session {
             ("chain key", core.sending.chain.expose().as_slice()),
             ("chain key", core.receiving.chain.expose().as_slice()),
             ("ML-KEM seed", pq.seed.expose().as_slice()),
+            ("ML-KEM secret vector", self.inner.memo.secret_vector()),
             ("ML-KEM secret", pq.shared.expose().as_slice()),
         ]);
         found.extend(

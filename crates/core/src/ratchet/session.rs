@@ -12,7 +12,7 @@ use super::core::Core;
 use super::double::Double;
 use super::old::OldChains;
 use super::open::Delta;
-use super::pq::{EpochTag, Phase, Pq};
+use super::pq::{EpochTag, KeyMemo, Phase, Pq};
 use super::recent::Recent;
 use super::skipped::{Skipped, lives};
 use super::state::StateView;
@@ -48,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) preamble: Option<Vec<u8>>,
     pub(crate) core: Double<Core>,
     pub(crate) pq: Double<Pq>,
+    pub(crate) memo: KeyMemo,
     pub(crate) old: OldChains,
     pub(crate) recent: Recent,
     pub(crate) skipped: Skipped,
@@ -91,6 +92,7 @@ impl Inner {
             preamble: None,
             core: Double::new(Core::blank(), Core::blank()),
             pq: Double::new(Pq::new(first), Pq::new(first)),
+            memo: KeyMemo::blank(),
             old: OldChains::new(),
             recent: Recent::new(),
             skipped: Skipped::new(),

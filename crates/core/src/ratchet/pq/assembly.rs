@@ -22,11 +22,13 @@ impl<const SIZE: usize> Assembly<SIZE> {
         Self { tag, have: 0, bytes: [0; SIZE] }
     }
 
-    /// What a run makes of an assembly, or of none.
-    pub(crate) fn with(current: Option<Self>, run: &Run<'_>) -> Self {
-        let mut assembly = current
-            .filter(|assembly| assembly.tag == run.tag)
-            .unwrap_or_else(|| Self::new(run.tag));
+    /// Adds a run to an assembly, which begins with it where there is none of
+    /// its tag.
+    pub(crate) fn add<'a>(current: &'a mut Option<Self>, run: &Run<'_>) -> &'a Self {
+        if current.as_ref().is_some_and(|assembly| assembly.tag != run.tag) {
+            *current = None;
+        }
+        let assembly = current.get_or_insert_with(|| Self::new(run.tag));
         for (index, block) in Self::indexed(run) {
             let start = index * PIECE_BLOCK;
             if let Some(place) = assembly.bytes.get_mut(start..start + PIECE_BLOCK) {

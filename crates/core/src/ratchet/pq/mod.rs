@@ -18,10 +18,12 @@
 
 mod assembly;
 mod epoch;
+mod memo;
 mod phase;
 mod piece;
 
 pub(crate) use assembly::Assembly;
 pub(crate) use epoch::{EpochInfo, EpochTag};
+pub(crate) use memo::KeyMemo;
 pub(crate) use phase::{Phase, Pq, RemoteKey, answering, keyed};
 pub(crate) use piece::{Outgoing, Run, read as read_run};

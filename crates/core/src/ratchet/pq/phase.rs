@@ -8,9 +8,9 @@ use crate::primitives::hash::truncate;
 use crate::primitives::kem::{InvalidKey, KemSecret, KemSeed, mlkem768};
 use crate::ratchet::error::OpenError;
 
-use super::Assembly;
 use super::epoch::{EpochInfo, ciphertext_hash, key_hash};
 use super::piece::{Kind, Outgoing, Run, TAG};
+use super::{Assembly, KeyMemo};
 
 /// An encapsulation key that is arriving.
 pub(crate) type KeyParts = Assembly<{ mlkem768::KEY }>;
@@ -84,6 +84,14 @@ impl Pq {
         self.shared.zeroize();
     }
 
+    /// The hash of the key that is on offer.
+    pub(crate) fn offered(&self) -> Option<&[u8; 32]> {
+        match &self.phase {
+            Phase::Offering { key_hash, .. } => Some(key_hash),
+            _ => None,
+        }
+    }
+
     /// Whether the next send has something to make first.
     pub(crate) fn has_work(&self) -> bool {
         match self.phase {
@@ -99,16 +107,15 @@ impl Pq {
     }
 
     /// Makes the key pair, or encapsulates, at the first send that needs it.
-    pub(crate) fn work(&mut self, rng: &mut impl CryptoRng) {
+    pub(crate) fn work(&mut self, memo: &mut KeyMemo, rng: &mut impl CryptoRng) {
         self.phase = match self.phase {
             Phase::Idle => {
                 rng.fill_bytes(self.seed.expose_mut());
-                let key = *mlkem768::encapsulation_key(&self.seed).as_bytes();
-                let key_hash = key_hash(&key);
+                let (key, key_hash) = memo.expand(&self.seed);
                 Phase::Offering { key: Some(key), key_hash, peer_has_key: false, incoming: None }
             }
             Phase::Offering { key: None, key_hash, peer_has_key, incoming } => {
-                let key = *mlkem768::encapsulation_key(&self.seed).as_bytes();
+                let (key, _) = memo.expand(&self.seed);
                 Phase::Offering { key: Some(key), key_hash, peer_has_key, incoming }
             }
             Phase::Keyed(remote) => answer(&remote, rng, &mut self.shared),
@@ -184,57 +191,58 @@ impl Pq {
         &mut self,
         run: Option<&Run<'_>>,
         stepped: bool,
+        memo: &mut KeyMemo,
     ) -> Result<(), OpenError> {
-        self.phase = match (self.phase, run) {
-            (Phase::Offering { key, key_hash, peer_has_key, incoming }, run) => {
+        match (&mut self.phase, run) {
+            (Phase::Offering { peer_has_key, incoming, .. }, run) => {
                 let Some(run) = run.filter(|run| run.kind == Kind::Ciphertext) else {
                     // A peer that goes on without pieces has lost our key.
-                    let peer_has_key = peer_has_key && !stepped;
-                    self.phase = Phase::Offering { key, key_hash, peer_has_key, incoming };
+                    *peer_has_key &= !stepped;
                     return Ok(());
                 };
-                let parts = CiphertextParts::with(incoming, run);
-                self.take_ciphertext(key, key_hash, parts)
+                *peer_has_key = true;
+                CiphertextParts::add(incoming, run);
+                self.take_ciphertext(memo);
+                return Ok(());
             }
             (Phase::Waiting { incoming }, Some(run)) if run.kind == Kind::Key => {
-                collect_key(incoming, run, None)?
+                let Some(key) = collect_key(incoming, run)? else { return Ok(()) };
+                self.phase = Phase::Keyed(key);
             }
             (Phase::Keyed(remote), Some(run)) if is_other_key(run, &remote.hash) => {
-                collect_key(None, run, None)?
+                let mut incoming = None;
+                self.phase = match collect_key(&mut incoming, run)? {
+                    Some(key) => Phase::Keyed(key),
+                    None => Phase::Waiting { incoming },
+                };
             }
-            (phase @ Phase::Answering { key_hash, incoming, .. }, Some(run))
-                if is_other_key(run, &key_hash) =>
+            (Phase::Answering { key_hash, incoming, .. }, Some(run))
+                if is_other_key(run, key_hash) =>
             {
-                collect_key(incoming, run, Some(phase))?
+                let Some(key) = collect_key(incoming, run)? else { return Ok(()) };
+                self.phase = Phase::Keyed(key);
             }
-            (phase, _) => phase,
-        };
-        if matches!(self.phase, Phase::Keyed(_)) {
-            // The answer to a key that is superseded is void.
-            self.wipe();
+            _ => return Ok(()),
         }
+        // The answer to a key that is superseded is void.
+        self.wipe();
         Ok(())
     }
 
-    fn take_ciphertext(
-        &mut self,
-        key: Option<[u8; mlkem768::KEY]>,
-        key_hash: [u8; 32],
-        parts: CiphertextParts,
-    ) -> Phase {
-        let incoming = |incoming| Phase::Offering { key, key_hash, peer_has_key: true, incoming };
-        if !parts.is_full() {
-            return incoming(Some(parts));
-        }
-        let ciphertext_hash = ciphertext_hash(&key_hash, &parts.bytes);
+    /// Recovers the secret, once the ciphertext is whole.
+    fn take_ciphertext(&mut self, memo: &mut KeyMemo) {
+        let Phase::Offering { key_hash, incoming, .. } = &mut self.phase else { return };
+        let Some(parts) = incoming.as_ref().filter(|parts| parts.is_full()) else { return };
+        let ciphertext_hash = ciphertext_hash(key_hash, &parts.bytes);
         if truncate::<TAG>(&ciphertext_hash) != parts.tag {
             // Made for another key of ours, or pieces of two objects under
             // one tag: start over (spec: not an error of this message).
-            return incoming(None);
+            *incoming = None;
+            return;
         }
-        mlkem768::decapsulate(&self.seed, &parts.bytes, &mut self.shared);
+        memo.get(key_hash, &self.seed).decapsulate(&parts.bytes, &mut self.shared);
         self.seed.zeroize();
-        Phase::Secret { key_hash, ciphertext_hash }
+        self.phase = Phase::Secret { key_hash: *key_hash, ciphertext_hash };
     }
 }
 
@@ -268,29 +276,18 @@ fn answer(remote: &RemoteKey, rng: &mut impl CryptoRng, shared: &mut KemSecret) 
     answering(ciphertext, remote.hash, None)
 }
 
-/// Adds a run of a key. `answering`: the phase that goes on until the new key
-/// is whole.
+/// Adds a run of a key. Returns the key, once it is whole and its hash fits.
 fn collect_key(
-    incoming: Option<KeyParts>,
+    incoming: &mut Option<KeyParts>,
     run: &Run<'_>,
-    answering: Option<Phase>,
-) -> Result<Phase, OpenError> {
-    let parts = KeyParts::with(incoming, run);
+) -> Result<Option<RemoteKey>, OpenError> {
+    let parts = KeyParts::add(incoming, run);
     if !parts.is_full() {
-        return Ok(with_incoming(answering, Some(parts)));
+        return Ok(None);
     }
-    let hash = key_hash(&parts.bytes);
-    if truncate::<TAG>(&hash) != parts.tag {
-        return Ok(with_incoming(answering, None));
+    if truncate::<TAG>(&key_hash(&parts.bytes)) != parts.tag {
+        *incoming = None;
+        return Ok(None);
     }
-    keyed(&parts.bytes).map(Phase::Keyed).map_err(|InvalidKey| OpenError::EncapsulationKey)
-}
-
-fn with_incoming(answering: Option<Phase>, incoming: Option<KeyParts>) -> Phase {
-    match answering {
-        Some(Phase::Answering { ciphertext, key_hash, ciphertext_hash, .. }) => {
-            Phase::Answering { ciphertext, key_hash, ciphertext_hash, incoming }
-        }
-        _ => Phase::Waiting { incoming },
-    }
+    keyed(&parts.bytes).map(Some).map_err(|InvalidKey| OpenError::EncapsulationKey)
 }
