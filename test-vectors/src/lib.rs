@@ -10,6 +10,7 @@ pub mod check;
 pub mod conversation;
 mod fail;
 pub mod forge;
+pub mod files;
 pub mod form;
 #[allow(
     clippy::unwrap_used,
