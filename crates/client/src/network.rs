@@ -54,7 +54,7 @@ impl Network {
     pub(crate) fn new(settings: Settings) -> Self {
         let Settings { bind, timeout, limits, offline } = settings;
         Self {
-            options: Options { bind, timeout },
+            options: Options { bind, timeout, ..Options::default() },
             limits,
             offline,
             connections: Mutex::new(HashMap::new()),

@@ -94,6 +94,8 @@ codes! {
     Damaged = 20, "damaged", "The relay found this damaged in its store and does not serve it; tell its operator.";
     /// Not supported by this relay.
     Unsupported = 21, "unsupported", "This relay does not support the request.";
+    /// A subscription ticket that this relay did not issue, or that is no longer good.
+    TicketRefused = 22, "ticket-refused", "The subscription ticket is no longer good; subscribe with the mailboxes' keys.";
 }
 
 impl fmt::Display for ErrorCode {

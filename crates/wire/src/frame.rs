@@ -11,13 +11,16 @@ use crate::bytes::{Bounded, BoundedBytes};
 use crate::error::ErrorCode;
 use crate::ids::{
     AdmissionToken, BlobDeleteCapability, BlobId, Day, DepotId, DepotKey, FetchCapability, Floor,
-    Incarnation, MailboxId, ReadKey, RequestId, Seq, Signature, TakeId, WriteCapability,
-    WriteCapabilityHash,
+    Incarnation, MailboxId, ReadKey, RequestId, Seq, SessionKey, Signature, TakeId,
+    WriteCapability, WriteCapabilityHash,
 };
 use crate::limits::{
     ENVELOPE_SIZES, MAX_ACKS_PER_REQUEST, MAX_BUNDLES_PER_REQUEST, MAX_CAPABILITIES_PER_REQUEST,
-    MAX_ENVELOPE, MAX_MAILBOXES_PER_REQUEST, MAX_MESSAGE, SEALED_BUNDLE,
+    MAX_ENVELOPE, MAX_MAILBOXES_PER_REQUEST, MAX_MAILBOXES_PER_TICKET, MAX_MESSAGE, MAX_PADDING,
+    MAX_TICKET, SEALED_BUNDLE,
 };
+use crate::padding::Padding;
+use crate::ticket::{MAX_RESUME, SignedResume};
 
 /// The first byte of every stream that a client opens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +71,31 @@ pub struct ClientFrame {
     pub request: Request,
 }
 
+impl ClientFrame {
+    /// How long a frame can be that begins with these bytes (R-1107); 0 if it is none. It is asked
+    /// before a message is read, so that no more is kept for it than its kind can need.
+    #[must_use]
+    pub fn bound(head: &[u8]) -> usize {
+        // The request id ends with the first byte that has no high bit; then comes the kind.
+        let id = head.iter().take_while(|byte| **byte >= 0x80).count().saturating_add(1);
+        let content = match head.get(id) {
+            Some(0) => MAX_MESSAGE,
+            Some(1) => 32 + LONGEST_VARINT + MAX_ENVELOPE,
+            Some(2) => 32 + 16,
+            Some(3) => LONGEST_VARINT + MAX_ACKS_PER_REQUEST * (32 + 16 + LONGEST_VARINT),
+            Some(4) => 32 + 32,
+            Some(5) => 32 + LONGEST_VARINT + 32 * MAX_MAILBOXES_PER_TICKET,
+            Some(6) => LONGEST_VARINT + MAX_RESUME + 64,
+            Some(7) => LONGEST_VARINT + MAX_PADDING,
+            _ => return 0,
+        };
+        content.saturating_add(id).saturating_add(1).min(MAX_MESSAGE)
+    }
+}
+
+/// Bytes of the longest varint, which a bound may take for a shorter one.
+const LONGEST_VARINT: usize = 10;
+
 /// What a client asks.
 #[derive(PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Request {
@@ -101,7 +129,23 @@ pub enum Request {
         /// Whoever holds it may delete.
         capability: BlobDeleteCapability,
     },
+    /// Asks for a ticket for mailboxes that were subscribed to on this connection with their keys.
+    /// Answered by [`Response::Ticket`].
+    Ticket {
+        /// What [`Request::Resume`] will be signed with; made for this ticket alone.
+        session: SessionKey,
+        /// The mailboxes, each once.
+        mailboxes: Bounded<MailboxId, MAX_MAILBOXES_PER_TICKET>,
+    },
+    /// Subscribes to the mailboxes of a ticket. Answered by [`Response::Mailboxes`], in the order
+    /// in which the ticket was asked for.
+    Resume(SignedResume),
+    /// Means nothing and is not answered: fills a record.
+    Padding(Padding),
 }
+
+/// A sealed subscription ticket: only the relay that issued it can read it.
+pub type SealedTicket = BoundedBytes<MAX_TICKET>;
 
 /// An owner's operation, signed by each key that it names.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -265,6 +309,21 @@ pub enum ServerFrame {
     },
     /// Comes by itself, because of a subscription.
     Push(Push),
+    /// Means nothing: fills a record.
+    Padding(Padding),
+}
+
+impl ServerFrame {
+    /// As [`ClientFrame::bound`], for what a relay writes.
+    #[must_use]
+    pub fn bound(head: &[u8]) -> usize {
+        match head.first() {
+            Some(0) => MAX_MESSAGE,
+            Some(1) => 2 + 32 + 16 + 2 * LONGEST_VARINT + MAX_ENVELOPE,
+            Some(2) => 1 + LONGEST_VARINT + MAX_PADDING,
+            _ => 0,
+        }
+    }
 }
 
 /// What a relay answers.
@@ -272,13 +331,21 @@ pub enum ServerFrame {
 pub enum Response {
     /// It is done, and on stable storage where it changed anything.
     Done,
-    /// One entry for each key of the request, in its order; `None` is a mailbox that this relay
-    /// does not know (for subscribe and status).
-    Mailboxes(Bounded<Option<MailboxState>, MAX_MAILBOXES_PER_REQUEST>),
+    /// One entry for each key of the request or mailbox of the ticket, in its order; `None` is a
+    /// mailbox that this relay does not know (for subscribe, resume and status).
+    Mailboxes(Bounded<Option<MailboxState>, MAX_MAILBOXES_PER_TICKET>),
     /// A prekey, or that there is none left.
     Prekey(PrekeyAnswer),
     /// What a depot holds.
     Depot(DepotState),
+    /// A ticket, and for how many seconds it is good: at most
+    /// [`crate::limits::TICKET_SECONDS`]. It ends sooner if the relay forgets its keys.
+    Ticket {
+        /// To be presented with [`Request::Resume`].
+        ticket: SealedTicket,
+        /// How long.
+        seconds: u32,
+    },
 }
 
 /// Floors and counters of a mailbox.

@@ -128,6 +128,8 @@ public_bytes! {
     DepotId[32];
     /// Public Ed25519 key of a depot's owner, independent of the link's secret.
     DepotKey[32];
+    /// Public Ed25519 key that a client made for one subscription ticket.
+    SessionKey[32];
     /// Chosen at random by the holder of a link and kept with the attempt, so that a repeated take
     /// (after a broken connection, or a crash) gets the same bundle.
     TakeId[16];

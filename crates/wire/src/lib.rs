@@ -6,7 +6,8 @@
 //! - [`address`]: where a relay is and how it is recognised;
 //! - [`ids`]: keys, capabilities, identifiers and counters, each a type of its own;
 //! - [`frame`]: requests, replies and pushes; [`blob`]: the frames of a blob stream;
-//! - [`owner`]: how the owner of a mailbox or depot signs a request;
+//! - [`owner`]: how the owner of a mailbox or depot signs a request; [`ticket`]: how one signature
+//!   stands for many; [`padding`]: how frames are filled up to records;
 //! - [`codec`]: strict, bounded encoding of frames as length-prefixed messages;
 //! - [`error`]: stable error codes; [`limits`]: every bound, with its reason.
 //!
@@ -25,6 +26,8 @@ pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod owner;
+pub mod padding;
+pub mod ticket;
 #[cfg(feature = "quic")]
 pub mod transport;
 
@@ -34,9 +37,10 @@ pub use error::ErrorCode;
 pub use ids::{
     AdmissionToken, BlobDeleteCapability, BlobHash, BlobId, BlobReadCapability, Day, DepotId,
     DepotKey, EnvelopeHash, Exporter, FetchCapability, Floor, Incarnation, MailboxId, ReadKey,
-    RequestId, RootFingerprint, Seq, TakeId, WriteCapability, WriteCapabilityHash,
+    RequestId, RootFingerprint, Seq, SessionKey, TakeId, WriteCapability, WriteCapabilityHash,
 };
 pub use owner::{DepotSecret, MailboxSecret, OwnerSecret};
+pub use ticket::SessionSecret;
 
 /// Names the protocol and its version to TLS (ALPN, RFC 7301); the only version negotiation there is.
 pub const ALPN: &[u8] = b"undertone/1";

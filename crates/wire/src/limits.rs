@@ -38,6 +38,26 @@ pub const MAX_SUBSCRIPTIONS: usize = 10_000;
 /// Acknowledgements in one request: one for each mailbox of a subscribe request.
 pub const MAX_ACKS_PER_REQUEST: usize = 256;
 
+/// Mailboxes in one subscription ticket: 64 KiB of ids, and the states that answer it fit a message
+/// with room to spare. Whoever has more mailboxes has more tickets.
+pub const MAX_MAILBOXES_PER_TICKET: usize = 2048;
+
+/// Largest sealed ticket in bytes: the ids of [`MAX_MAILBOXES_PER_TICKET`] mailboxes, and a
+/// kibibyte for everything else that a relay puts into one.
+pub const MAX_TICKET: usize = 32 * MAX_MAILBOXES_PER_TICKET + 1024;
+
+/// Longest time, in seconds, for which a ticket is good: one day, after which the client proves its
+/// read keys again.
+pub const TICKET_SECONDS: u32 = 86_400;
+
+/// What the control stream is filled up to a multiple of, each time that it is flushed, when a
+/// client wants padding: the smallest envelope with all that stands around it, and what fits the
+/// smallest packet of QUIC (1,200 bytes) with its headers.
+pub const RECORD: usize = 1152;
+
+/// Largest padding in one frame: a record, and what is missing where no frame fits that.
+pub const MAX_PADDING: usize = 2 * RECORD;
+
 /// Envelopes that may be pushed and not yet acknowledged on a connection. Keeps a connection busy
 /// at 64 KiB an envelope over a long path, and bounds what is sent again when it breaks.
 pub const MAX_CREDIT: u32 = 1024;

@@ -194,14 +194,19 @@ impl SignedRequest {
     ///
     /// # Errors
     /// [`ErrorCode::Malformed`] if the body is not an owner request, names another request id
-    /// (R-1112) or no key, or has another number of signatures than keys (R-1113);
+    /// (R-1112), no key or one key twice (R-1116), or has another number of signatures than keys
+    /// (R-1113);
     /// [`ErrorCode::BadSignature`] if one of them is wrong (R-1114).
     pub fn verify(&self, id: RequestId, exporter: &Exporter) -> Result<OwnerOperation, ErrorCode> {
         let body = self.body.as_slice();
         let request: OwnerRequest = codec::decode(body).map_err(|_| ErrorCode::Malformed)?;
         let keys = request.operation.keys();
         let signatures = self.signatures.as_slice();
-        if request.id != id || keys.is_empty() || keys.len() != signatures.len() {
+        if request.id != id
+            || keys.is_empty()
+            || keys.len() != signatures.len()
+            || has_duplicates(&keys)
+        {
             return Err(ErrorCode::Malformed);
         }
         let message =
@@ -213,9 +218,20 @@ impl SignedRequest {
     }
 }
 
+/// Whether anything is there twice.
+#[must_use]
+pub fn has_duplicates<T: Ord>(items: &[T]) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    !items.iter().all(|item| seen.insert(item))
+}
+
 /// Strict verification: small-order keys and non-canonical encodings are refused, so that a
 /// signature has one meaning everywhere.
-fn verify_one(key: &[u8; 32], message: &[u8], signature: &Signature) -> Result<(), ErrorCode> {
+pub(crate) fn verify_one(
+    key: &[u8; 32],
+    message: &[u8],
+    signature: &Signature,
+) -> Result<(), ErrorCode> {
     let key = VerifyingKey::from_bytes(key).map_err(|_| ErrorCode::BadSignature)?;
     let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
     key.verify_strict(message, &signature).map_err(|_| ErrorCode::BadSignature)

@@ -203,6 +203,9 @@ async fn read_requests(
         let Ok(frame) = codec::decode::<ClientFrame>(&message) else {
             return connection.channel.close(Goodbye::ProtocolError);
         };
+        if matches!(frame.request, undertone_wire::frame::Request::Padding(_)) {
+            continue;
+        }
         if wait_for_turn(&connection.admission, &mut stopped).await.is_none() {
             return;
         }

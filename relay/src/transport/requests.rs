@@ -140,6 +140,10 @@ async fn plan(
             admission.metrics().count(Counter::RequestBlobDelete);
             one(Command::DeleteBlob(blob, capability.hash()), Shape::BlobDeleted(blob))
         }
+        // Padding does not come here.
+        Request::Ticket { .. } | Request::Resume(_) | Request::Padding(_) => {
+            Err(ErrorCode::Unsupported)
+        }
     }
 }
 

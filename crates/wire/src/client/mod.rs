@@ -6,7 +6,9 @@
 
 mod blob;
 mod error;
+mod reach;
 mod tasks;
+mod ticket;
 
 use core::time::Duration;
 use std::net::IpAddr;
@@ -27,11 +29,12 @@ use crate::ids::{
 };
 use crate::limits::{MAX_CREDIT, MAX_MESSAGE};
 use crate::owner::OwnerSecret;
-use crate::transport::{Channel, Goodbye, connect_quic};
+use crate::transport::{Carrier, Channel, Goodbye};
 
 pub use blob::{BlobDownload, BlobUpload};
 pub use error::ClientError;
 use tasks::{Outgoing, Pending};
+pub use ticket::{Subscription, Ticket};
 
 /// Requests that wait to be written; more make [`Connection::request`] wait.
 const QUEUED_REQUESTS: usize = 256;
@@ -47,12 +50,36 @@ pub struct Options {
     pub bind: Option<IpAddr>,
     /// How long connecting and each request may take.
     pub timeout: Duration,
+    /// What to try.
+    pub carriers: Carriers,
+    /// Whether requests and answers are filled up to whole records (see [`crate::padding`]), so that
+    /// an observer learns less from their sizes.
+    pub padding: bool,
+}
+
+/// Over what to connect.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Carriers {
+    /// Both, QUIC with a head start: right for a network of which nothing is known.
+    #[default]
+    QuicFirst,
+    /// Both, TCP with a head start: for a network where [`Connection::carrier`] said TCP before.
+    TcpFirst,
+    /// QUIC alone.
+    QuicOnly,
+    /// TLS on TCP alone.
+    TcpOnly,
 }
 
 impl Default for Options {
-    /// Any local address, 15 seconds.
+    /// Any local address, 15 seconds, QUIC first, padding.
     fn default() -> Self {
-        Self { bind: None, timeout: Duration::from_secs(15) }
+        Self {
+            bind: None,
+            timeout: Duration::from_secs(15),
+            carriers: Carriers::default(),
+            padding: true,
+        }
     }
 }
 
@@ -85,62 +112,47 @@ impl core::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Resolves the host and connects over QUIC to the first of its addresses that answers.
+    /// Resolves the host and connects to the first of its addresses that answers, over QUIC or,
+    /// where that is blocked, over TLS on TCP.
     ///
     /// # Errors
     /// [`ClientError::Unreachable`], [`ClientError::PinMismatch`], [`ClientError::Certificate`],
     /// [`ClientError::Timeout`], [`ClientError::Protocol`].
     pub async fn connect(relay: &RelayAddress, options: &Options) -> Result<Self, ClientError> {
-        let channel = tokio::time::timeout(options.timeout, Self::reach(relay, options.bind))
-            .await
-            .map_err(|_| ClientError::Unreachable)??;
-        Self::over(channel, options.timeout).await
-    }
-
-    async fn reach(
-        relay: &RelayAddress,
-        bind: Option<IpAddr>,
-    ) -> Result<Arc<dyn Channel>, ClientError> {
-        let addresses = tokio::net::lookup_host((relay.host(), relay.port()))
-            .await
-            .map_err(|_| ClientError::Unreachable)?;
-        let mut last = ClientError::Unreachable;
-        for address in addresses {
-            // A local address can only reach its own family.
-            if bind.is_some_and(|from| from.is_ipv4() != address.is_ipv4()) {
-                continue;
-            }
-            match connect_quic(address, *relay.root(), bind).await {
-                Ok(channel) => return Ok(Arc::new(channel)),
-                Err(lost) => last = lost.into(),
-            }
-        }
-        Err(last)
+        let channel = reach::reach(relay, options).await?;
+        Self::over(channel, options).await
     }
 
     /// Speaks the protocol over any channel.
     ///
     /// # Errors
     /// As [`Self::connect`].
-    pub async fn over(channel: Arc<dyn Channel>, timeout: Duration) -> Result<Self, ClientError> {
+    pub async fn over(channel: Arc<dyn Channel>, options: &Options) -> Result<Self, ClientError> {
         let exporter = channel.exporter()?;
         let (writer, reader) = channel.open().await?;
         let (outgoing, to_write) = mpsc::channel(QUEUED_REQUESTS);
         let (to_push, pushes) = mpsc::channel(QUEUED_PUSHES);
         let pending = Arc::new(Pending::default());
-        tokio::spawn(tasks::write(writer, to_write));
+        tokio::spawn(tasks::write(writer, to_write, options.padding));
         tokio::spawn(tasks::read(reader, channel.clone(), pending.clone(), to_push));
         Ok(Self {
             shared: Arc::new(Shared {
                 channel,
                 exporter,
-                timeout,
+                timeout: options.timeout,
                 next_id: AtomicU64::new(1),
                 pending,
                 outgoing,
                 pushes: Mutex::new(Some(pushes)),
             }),
         })
+    }
+
+    /// What carries this connection: remember it for the network that the client is in, and give
+    /// it as [`Options::carriers`] the next time.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        self.shared.channel.carrier()
     }
 
     fn next_id(&self) -> RequestId {

@@ -11,7 +11,8 @@ use crate::codec;
 use crate::frame::{Push, Response, ServerFrame, StreamKind};
 use crate::ids::RequestId;
 use crate::limits::MAX_MESSAGE;
-use crate::transport::{Channel, Goodbye, Reader, Writer, read_message};
+use crate::padding::client_padding;
+use crate::transport::{Channel, Goodbye, Reader, Writer, read_bounded_message};
 
 /// An encoded message.
 pub(super) type Outgoing = Vec<u8>;
@@ -86,20 +87,26 @@ impl Pending {
 }
 
 /// Writes what is queued; flushes when the queue is empty, so that pipelined requests share packets.
-pub(super) async fn write(writer: Writer, mut queue: mpsc::Receiver<Outgoing>) {
+pub(super) async fn write(writer: Writer, mut queue: mpsc::Receiver<Outgoing>, padded: bool) {
     let mut writer = BufWriter::with_capacity(WRITE_BUFFER, writer);
-    if writer.write_u8(StreamKind::Control.byte()).await.is_err() || writer.flush().await.is_err() {
+    // The relay learns of the stream with the first request.
+    if writer.write_u8(StreamKind::Control.byte()).await.is_err() {
         return;
     }
+    let mut written: usize = 1;
     while let Some(message) = queue.recv().await {
-        if writer.write_all(&message).await.is_err() {
-            return;
-        }
-        while let Ok(message) = queue.try_recv() {
+        let mut next = Some(message);
+        while let Some(message) = next {
+            written = written.saturating_add(message.len());
             if writer.write_all(&message).await.is_err() {
                 return;
             }
+            next = queue.try_recv().ok();
         }
+        if padded && writer.write_all(&client_padding(written)).await.is_err() {
+            return;
+        }
+        written = 0;
         if writer.flush().await.is_err() {
             return;
         }
@@ -116,7 +123,8 @@ pub(super) async fn read(
 ) {
     let mut reader = BufReader::with_capacity(WRITE_BUFFER, reader);
     let reason = loop {
-        let message = match read_message(&mut reader, MAX_MESSAGE).await {
+        let message = read_bounded_message(&mut reader, MAX_MESSAGE, ServerFrame::bound).await;
+        let message = match message {
             Ok(Some(message)) => message,
             // The relay never ends the stream alone, so the connection is gone or going.
             Ok(None) | Err(crate::transport::MessageError::Broken) => {
@@ -133,6 +141,7 @@ pub(super) async fn read(
                 // Nobody wants pushes if the receiver is gone; replies still matter.
                 let _ = pushes.send(push).await;
             }
+            Ok(ServerFrame::Padding(_)) => {}
             Err(_) => break protocol_error(&*channel),
         }
     };

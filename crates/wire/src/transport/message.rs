@@ -8,13 +8,16 @@ use crate::codec;
 use crate::frame::StreamKind;
 use crate::limits::LENGTH_PREFIX;
 
+/// What of a frame tells its kind: a request id (a varint of at most 10 bytes) and an index.
+pub const HEAD: usize = 11;
+
 /// Why no message could be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum MessageError {
     /// The stream ended or broke inside a message, or could not be written.
     Broken,
-    /// The length prefix says zero or more than is allowed (R-1101).
+    /// The length prefix says zero or more than is allowed (R-1101, R-1107).
     Length,
 }
 
@@ -39,6 +42,19 @@ pub async fn read_message(
     reader: &mut (impl AsyncRead + Unpin + ?Sized),
     max: usize,
 ) -> Result<Option<Vec<u8>>, MessageError> {
+    read_bounded_message(reader, max, |_| max).await
+}
+
+/// As [`read_message`], with a bound of its own for each kind of frame: `bound` is shown the first
+/// bytes of the frame, at most [`HEAD`], before any others are read.
+///
+/// # Errors
+/// [`MessageError`].
+pub async fn read_bounded_message(
+    reader: &mut (impl AsyncRead + Unpin + ?Sized),
+    max: usize,
+    bound: impl FnOnce(&[u8]) -> usize,
+) -> Result<Option<Vec<u8>>, MessageError> {
     let mut prefix = [0; LENGTH_PREFIX];
     let (first, rest) = prefix.split_at_mut(1);
     if reader.read(first).await.map_err(|_| MessageError::Broken)? == 0 {
@@ -46,11 +62,15 @@ pub async fn read_message(
     }
     reader.read_exact(rest).await.map_err(|_| MessageError::Broken)?;
     let length = codec::message_length(prefix, max).map_err(|_| MessageError::Length)?;
-    let mut message = Vec::new();
-    let limit = u64::try_from(length).map_err(|_| MessageError::Length)?;
-    let read =
-        reader.take(limit).read_to_end(&mut message).await.map_err(|_| MessageError::Broken)?;
-    if read != length {
+    let mut message = vec![0; length.min(HEAD)];
+    reader.read_exact(&mut message).await.map_err(|_| MessageError::Broken)?;
+    // R-1107
+    if length > bound(&message) {
+        return Err(MessageError::Length);
+    }
+    let rest = u64::try_from(length.saturating_sub(HEAD)).map_err(|_| MessageError::Length)?;
+    reader.take(rest).read_to_end(&mut message).await.map_err(|_| MessageError::Broken)?;
+    if message.len() != length {
         return Err(MessageError::Broken);
     }
     Ok(Some(message))

@@ -1,10 +1,14 @@
-//! How frames travel: a channel of streams, and QUIC as the first thing that carries one.
+//! How frames travel: a channel of streams, carried by QUIC or by TLS over TCP.
 //!
-//! Frames, request ids and signatures do not depend on QUIC: whatever implements [`Channel`]
-//! (TLS over TCP, a channel in memory for tests) can carry them.
+//! Frames, request ids and signatures do not depend on what carries them: whatever implements
+//! [`Channel`] can (a channel in memory, for simulations).
 
 mod message;
 mod quic;
+mod stream;
+mod tcp;
+#[cfg(undertone_test_transport)]
+mod test_transport;
 mod tls;
 
 use core::fmt;
@@ -16,8 +20,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::ids::Exporter;
 
-pub use message::{MessageError, read_message, read_stream_kind, write_message};
+pub use message::{
+    HEAD, MessageError, read_bounded_message, read_message, read_stream_kind, write_message,
+};
 pub use quic::{QuicChannel, QuicLimits, accept_quic, connect_quic, server_config};
+pub use stream::StreamChannel;
+pub use tcp::{TcpTls, accept_tcp, connect_tcp, keep_alive};
+#[cfg(undertone_test_transport)]
+pub use test_transport::{TEST_EXPORTER, accept_test, connect_test};
 pub use tls::{LEAF_NAME, PinnedRoot, client_tls, crypto_provider, root_fingerprint, server_tls};
 
 /// A future on the heap, so that [`Channel`] can be used as a trait object.
@@ -40,6 +50,8 @@ pub trait Channel: Send + Sync {
     /// # Errors
     /// [`Lost::Protocol`] if the TLS library refuses.
     fn exporter(&self) -> Result<Exporter, Lost>;
+    /// What carries it.
+    fn carrier(&self) -> Carrier;
     /// The peer's address: for limits in memory, never for storage or logs.
     fn peer(&self) -> SocketAddr;
     /// Closes the connection at once; what was not acknowledged by the peer may be lost.
@@ -48,7 +60,20 @@ pub trait Channel: Send + Sync {
     fn closed(&self) -> BoxFuture<'_, Lost>;
 }
 
-/// Why an end closes a connection; travels as QUIC's application error code.
+/// What carries a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// QUIC, over UDP.
+    Quic,
+    /// TLS over TCP, where UDP is blocked.
+    Tcp,
+    /// Something in tests.
+    Test,
+}
+
+/// Why an end closes a connection; travels as QUIC's application error code
+/// (over TCP it does not travel).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Goodbye {

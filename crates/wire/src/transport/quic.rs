@@ -10,7 +10,9 @@ use quinn::{
     ConnectionError, Endpoint, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt,
 };
 
-use super::{BoxFuture, Channel, Goodbye, LEAF_NAME, Lost, Reader, Writer, client_tls, server_tls};
+use super::{
+    BoxFuture, Carrier, Channel, Goodbye, LEAF_NAME, Lost, Reader, Writer, client_tls, server_tls,
+};
 use crate::ids::{Exporter, RootFingerprint};
 use crate::owner::EXPORTER_LABEL;
 
@@ -59,10 +61,11 @@ fn base_transport() -> TransportConfig {
         .datagram_receive_buffer_size(None)
         // One bit that would tell every observer the round-trip time.
         .allow_spin(false)
-        // Not padded. quinn-proto 0.11.19 pads packets that only acknowledge as well and then counts
-        // them as in flight, although nothing acknowledges them: ten of them fill the first
-        // congestion window, nothing more may be sent, and without an ack-eliciting packet no
-        // timer ends that. Under load a connection then stood still for ever.
+        // Frames are padded instead (`crate::padding`). quinn-proto 0.11.19 pads packets that only
+        // acknowledge as well and then counts them as in flight, although nothing acknowledges them
+        // (the hazard of RFC 9002 §7): ten of them fill the first congestion window, nothing more
+        // may be sent, and without an ack-eliciting packet no timer ends that. Under load a
+        // connection then stood still for ever.
         .pad_to_mtu(false);
     transport
 }
@@ -189,6 +192,10 @@ impl Channel for QuicChannel {
             .export_keying_material(&mut bytes, EXPORTER_LABEL, &[])
             .map_err(|_| Lost::Protocol)?;
         Ok(Exporter::from_bytes(bytes))
+    }
+
+    fn carrier(&self) -> Carrier {
+        Carrier::Quic
     }
 
     fn peer(&self) -> SocketAddr {
