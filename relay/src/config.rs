@@ -9,7 +9,7 @@ use undertone_wire::limits::MAX_RETENTION_DAYS;
 
 use crate::clock::{Clock, SystemClock};
 use crate::limits::{Deny, Limits};
-use crate::store::{Policy, Quotas, TokenClass};
+use crate::store::{DiskLimits, Policy, Quotas, TokenClass};
 use crate::transport::FrameTap;
 
 /// UDP port if none is given.
@@ -32,6 +32,11 @@ pub struct Config {
     pub retention_days: u32,
     /// What the holders of tokens may make in a day, for each class.
     pub quotas: Quotas,
+    /// How much of the disk may be used.
+    pub disk: DiskLimits,
+    /// The machine's clock is right, however far it is ahead of what the store saw last: what has
+    /// expired by it goes at once. Otherwise two days' worth go in a day of uptime.
+    pub accept_clock: bool,
     /// How much anybody may use of it.
     pub limits: Limits,
     /// Whom and what it refuses.
@@ -60,6 +65,8 @@ impl Config {
             host: None,
             retention_days: MAX_RETENTION_DAYS,
             quotas: Quotas::default(),
+            disk: DiskLimits::default(),
+            accept_clock: false,
             limits: Limits::default(),
             deny: Deny::default(),
             open: false,
@@ -76,7 +83,7 @@ impl Config {
     /// What of it the store needs.
     #[must_use]
     pub const fn policy(&self) -> Policy {
-        Policy { retention_days: self.retention_days, quotas: self.quotas }
+        Policy { retention_days: self.retention_days, quotas: self.quotas, disk: self.disk }
     }
 }
 

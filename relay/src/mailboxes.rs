@@ -59,6 +59,11 @@ impl Hub {
         }
     }
 
+    /// All mailboxes that somebody is subscribed to.
+    pub(crate) fn mailboxes(&self) -> Vec<MailboxId> {
+        lock(&self.subscribers).keys().copied().collect()
+    }
+
     /// The connection is gone.
     pub(crate) fn leave(&self, subscriber: &Subscriber) {
         let mailboxes: Vec<_> = lock(&subscriber.state).cursors.keys().copied().collect();

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use quinn_proto::HashedConnectionIdGenerator;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use undertone_wire::transport::{QuicLimits, server_config};
-use undertone_wire::{JoinAddress, RelayAddress};
+use undertone_wire::{ErrorCode, JoinAddress, RelayAddress};
 
 use crate::admission::new_token;
 use crate::config::Config;
@@ -28,6 +29,9 @@ use crate::transport::{BlobDirectory, Server, Services, Tap};
 /// How often expired things are removed. A relay that is restarted more often than this removes
 /// nothing: what it is told about time is worth little.
 const MAINTENANCE: Duration = Duration::from_secs(3600);
+
+/// Mailboxes that are looked at in one job for the store.
+const STATUS_AT_A_TIME: usize = 256;
 
 /// Once in so many times the leaf certificate is renewed as well.
 const HOURS_OF_LEAF: u32 = 24;
@@ -98,7 +102,11 @@ impl Relay {
         let identity = Identity::open(&layout)?;
         let leaf = Arc::new(Leaf::new(identity.leaf(config.clock.unix_seconds())?));
         let mut store = SqliteStore::open(&layout.store(), config.retention_days)?;
-        let blobs = BlobDirectory::open(&layout.blobs())?;
+        store.set_policy(&config.policy());
+        if config.accept_clock {
+            store.accept_clock(config.clock.today())?;
+        }
+        let blobs = BlobDirectory::open(&layout.blobs(), store.room())?;
         blobs.sweep(&store.blob_ids()?)?;
 
         let endpoint = endpoint(&config, &identity, leaf.clone()).await?;
@@ -113,17 +121,19 @@ impl Relay {
         let wake = hub.clone();
         let metrics = Arc::new(Metrics::default());
         let commits = metrics.clone();
+        let erased = Arc::new(Notify::new());
+        let tell = erased.clone();
         let told = Told {
             delivered: Box::new(move |mailbox| wake.wake(mailbox)),
             committed: Box::new(move |commands, took| commits.commit(commands, took)),
+            erased: Box::new(move || tell.notify_one()),
         };
         let (thread, handle) =
             StoreThread::start(Box::new(store), config.clock.clone(), told, Some(lock.clone()))?;
-        handle.set_policy(config.policy()).await;
         let services = Services {
             store: handle.clone(),
             reader,
-            hub,
+            hub: hub.clone(),
             incarnation,
             blobs: blobs.clone(),
             clock: config.clock.clone(),
@@ -131,7 +141,7 @@ impl Relay {
         };
         let gate = Gate::new(config.limits.clone(), &config.deny, config.open, metrics);
         let server = Server::start(endpoint, services, gate);
-        let keeper = Keeper { identity, leaf, store: handle.clone(), blobs, config };
+        let keeper = Keeper { identity, leaf, store: handle.clone(), hub, erased, blobs, config };
         let keeper = Arc::new(keeper);
         let maintenance = Maintenance(tokio::spawn(keeper.clone().keep()));
         let join = first_token.map(|token| JoinAddress::new(address.clone(), token));
@@ -258,6 +268,9 @@ struct Keeper {
     identity: Identity,
     leaf: Arc<Leaf>,
     store: StoreHandle,
+    hub: Arc<Hub>,
+    /// Something was erased by an operator's command.
+    erased: Arc<Notify>,
     blobs: BlobDirectory,
     config: Config,
 }
@@ -266,8 +279,18 @@ impl Keeper {
     async fn keep(self: Arc<Self>) {
         // Not at the start: then nothing is known about how right the clock is.
         let mut hours: u32 = 0;
+        if self.config.accept_clock {
+            self.remove(0).await;
+        }
+        let mut next = tokio::time::Instant::now() + MAINTENANCE;
         loop {
-            tokio::time::sleep(MAINTENANCE).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => next += MAINTENANCE,
+                () = self.erased.notified() => {
+                    self.end_erased().await;
+                    continue;
+                }
+            }
             self.remove(1).await;
             hours = hours.wrapping_add(1);
             if hours.is_multiple_of(HOURS_OF_LEAF) {
@@ -284,9 +307,27 @@ impl Keeper {
     }
 
     async fn remove(&self, hours: u32) {
-        for blob in self.store.expire(hours).await.unwrap_or_default() {
+        let removed = self.store.expire(hours).await.unwrap_or_default();
+        for mailbox in removed.mailboxes {
+            self.hub.deleted(mailbox);
+        }
+        for blob in removed.blobs {
             // Reported where it fails; the next start sweeps what is left.
             let _ = self.blobs.remove(&self.store, blob).await;
+        }
+    }
+
+    /// Tells those who are subscribed to a mailbox that was erased.
+    async fn end_erased(&self) {
+        for mailboxes in self.hub.mailboxes().chunks(STATUS_AT_A_TIME) {
+            let commands = mailboxes.iter().copied().map(Command::Status).collect();
+            let Ok(answers) = self.store.submit(commands).await else { return };
+            let Ok(answers) = answers.await else { return };
+            for (mailbox, answer) in mailboxes.iter().zip(answers) {
+                if answer == Err(ErrorCode::Unknown) {
+                    self.hub.deleted(*mailbox);
+                }
+            }
         }
     }
 }

@@ -153,8 +153,9 @@ fn unwrap_queue(
         if let (Some(seq), Some(mark)) = (row.number("seq"), row.get("mark"))
             && let Ok(mark) = mark.bytes.as_slice().try_into()
         {
-            let hash = opener.hash(*mailbox, seq, mark);
-            more.push(Field::new("(hash)", Value::Blob(hash.to_vec())));
+            if let Some(hash) = opener.hash(*mailbox, seq, mark) {
+                more.push(Field::new("(hash)", Value::Blob(hash.to_vec())));
+            }
             let sealed = row.get("sealed").filter(|sealed| !sealed.bytes.is_empty());
             if let Some(envelope) = sealed.and_then(|s| opener.open(*mailbox, seq, &s.bytes)) {
                 more.push(Field::new("(envelope)", Value::Blob(envelope)));

@@ -55,6 +55,19 @@ impl Layout {
     }
 }
 
+/// Bytes from hexadecimal digits; `None` unless there are exactly as many as it takes.
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != N.checked_mul(2)? || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(core::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Makes a directory that only the owner can enter, unless it is there.
 pub(crate) fn private_directory(path: &Path) -> Result<(), StoreFailure> {
     let mut builder = std::fs::DirBuilder::new();

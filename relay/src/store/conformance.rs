@@ -9,7 +9,7 @@ use undertone_wire::{
 };
 
 use super::{
-    Answer, BlobRecord, Command, DepotFill, Outcome, Prekey, Quotas, Store, StoreFailure,
+    Answer, BlobRecord, Command, DepotFill, Outcome, Prekey, Quotas, Removed, Store, StoreFailure,
     TokenClass,
 };
 
@@ -449,19 +449,19 @@ fn slowly(s: &mut Subject) -> Result<(), Finding> {
     // The machine's clock is set ten years ahead.
     s.today = start.plus(3652);
     for _ in 0..1000 {
-        same!(s.store.expire(s.today, 0)?, vec![]);
+        same!(s.store.expire(s.today, 0)?, Removed::default());
     }
     // Four days, nine, and the first hour of the tenth.
-    same!(s.store.expire(s.today, 48)?, vec![]);
-    same!(s.store.expire(s.today, 71)?, vec![]);
+    same!(s.store.expire(s.today, 48)?.blobs, vec![]);
+    same!(s.store.expire(s.today, 71)?.blobs, vec![]);
     same!(s.queued(1, 0, 9)?, vec![(1, envelope(0))]);
     // Set right again: what would have gone is there.
     s.today = start.plus(1);
-    same!(s.store.expire(s.today, 1)?, vec![]);
+    same!(s.store.expire(s.today, 1)?.blobs, vec![]);
     same!(s.run(Command::FindBlob(blob.blob, blob.read))?, Ok(Outcome::Blob(blob.clone())));
     // If time really passes, it catches up.
     s.today = start.plus(33);
-    same!(s.store.expire(s.today, 1)?, vec![blob.blob]);
+    same!(s.store.expire(s.today, 1)?.blobs, vec![blob.blob]);
     same!(s.queued(1, 0, 9)?, vec![(1, envelope(0))]);
     s.store.expire(s.today, 12 * 23 - 1)?;
     same!(s.state(1)?.expired.get(), 0);
@@ -492,12 +492,12 @@ fn expiry(s: &mut Subject) -> Result<(), Finding> {
     s.run(Command::AnnounceBlob(blob.clone(), TOKEN))??;
     // Retention is over, grace is not.
     s.today = start.plus(12);
-    same!(s.store.expire(s.today, EVER)?, vec![]);
+    same!(s.store.expire(s.today, EVER)?.blobs, vec![]);
     s.today = start.plus(32);
-    same!(s.store.expire(s.today, EVER)?, vec![blob.blob]);
+    same!(s.store.expire(s.today, EVER)?.blobs, vec![blob.blob]);
     same!(s.state(1)?.expired.get(), 0);
     s.today = start.plus(33);
-    same!(s.store.expire(s.today, EVER)?, vec![]);
+    same!(s.store.expire(s.today, EVER)?.blobs, vec![]);
     let state = s.state(1)?;
     same!((state.acknowledged.get(), state.expired.get(), state.head.get()), (0, 2, 3));
     same!(state.bytes, 1024);
@@ -510,7 +510,7 @@ fn expiry(s: &mut Subject) -> Result<(), Finding> {
     // A visited mailbox lives on, the other goes.
     s.run(Command::Visit(id(1)))??;
     s.today = start.plus(MAILBOX_IDLE_DAYS).plus(1);
-    s.store.expire(s.today, EVER)?;
+    same!(s.store.expire(s.today, EVER)?.mailboxes, vec![id(2)]);
     s.state(1)?;
     same!(s.run(Command::Status(id(2)))?, Err(ErrorCode::Unknown));
     Ok(())

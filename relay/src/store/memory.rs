@@ -14,9 +14,10 @@ use undertone_wire::{
     WriteCapabilityHash,
 };
 
+use super::audit::{Action, AuditEntry};
 use super::{
-    Answer, BlobRecord, Command, DepotFill, Outcome, Policy, Prekey, Queued, Quotas, Reader, Store,
-    StoreFailure, TokenClass, TokenId, TokenRecord, new_incarnation,
+    Answer, BlobRecord, Command, DepotFill, Outcome, Policy, Prekey, Queued, Quotas, Reader,
+    Removed, Store, StoreFailure, TokenClass, TokenId, TokenRecord, new_incarnation,
 };
 
 /// Holds everything in memory and loses it when dropped.
@@ -32,6 +33,7 @@ struct State {
     blobs: BTreeMap<BlobId, BlobRecord>,
     tokens: Vec<TokenRecord>,
     next_token: u32,
+    log: Vec<AuditEntry>,
     quotas: Quotas,
     retention: u32,
     /// The maintenance clock, once it runs.
@@ -94,6 +96,7 @@ impl MemoryStore {
             blobs: BTreeMap::new(),
             tokens: Vec::new(),
             next_token: 1,
+            log: Vec::new(),
             quotas: Quotas::default(),
             retention: MAX_RETENTION_DAYS,
             hours: None,
@@ -365,7 +368,18 @@ impl State {
                 }
             }
             Command::Tokens => Ok(Outcome::Tokens(self.tokens.clone())),
+            Command::Audit(action) => Ok(Outcome::Audited(self.audit(today, *action))),
         }
+    }
+
+    fn audit(&mut self, day: Day, action: Action) -> AuditEntry {
+        let previous = self.log.last().map_or([0; 32], |entry| entry.hash);
+        let number = u64::try_from(self.log.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let (name, detail) = action.text();
+        let mut entry = AuditEntry { number, day, action: name.to_owned(), detail, hash: previous };
+        entry.hash = entry.expected_hash(&previous);
+        self.log.push(entry.clone());
+        entry
     }
 
     fn add_token(&mut self, day: Day, verifier: [u8; 32], class: TokenClass) -> Outcome {
@@ -394,7 +408,7 @@ impl Store for MemoryStore {
         Ok(Box::new(MemoryReader { shared: self.shared.clone() }))
     }
 
-    fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Vec<BlobId>, StoreFailure> {
+    fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Removed, StoreFailure> {
         let mut state = lock(&self.shared);
         let target = today.get().saturating_mul(24);
         let hours = state.hours.get_or_insert(target);
@@ -412,13 +426,17 @@ impl Store for MemoryStore {
         }
         let idle: Vec<_> =
             state.mailboxes.iter().filter(|(_, m)| m.expires < today).map(|(id, _)| *id).collect();
-        for id in idle {
-            let _ = state.delete_mailbox(id);
+        for id in &idle {
+            let _ = state.delete_mailbox(*id);
         }
         state.depots.retain(|_, depot| depot.expires >= today);
         let gone = state.blobs.values().filter(|b| b.expires < today).map(|b| b.blob).collect();
         state.blobs.retain(|_, blob| blob.expires >= today);
-        Ok(gone)
+        Ok(Removed { blobs: gone, mailboxes: idle })
+    }
+
+    fn erased_elsewhere(&mut self) -> bool {
+        false
     }
 
     fn set_policy(&mut self, policy: &Policy) {

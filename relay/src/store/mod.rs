@@ -4,9 +4,11 @@
 //! it is on stable storage when [`Store::commit`] returns, or the store has failed and the relay
 //! stops. A [`Reader`] hands out queued envelopes beside it.
 
+pub mod audit;
 pub mod conformance;
 mod memory;
 mod policy;
+mod room;
 mod rules;
 pub mod sqlite;
 mod thread;
@@ -25,6 +27,8 @@ use undertone_wire::{
 
 pub use memory::MemoryStore;
 pub use policy::{DailyQuota, Policy, Quotas, TokenClass};
+pub(crate) use room::Room;
+pub use room::{Disk, DiskLimits, SystemDisk};
 pub(crate) use thread::{ReadThread, StoreHandle, StoreThread, Told, Unanswered};
 
 /// Keeps mailboxes, depots, blob records and admission tokens.
@@ -43,7 +47,8 @@ pub trait Store: Send {
     /// [`StoreFailure`].
     fn reader(&self) -> Result<Box<dyn Reader>, StoreFailure>;
 
-    /// Removes what has expired, and names the blobs whose files can go.
+    /// Removes what has expired, and names what is needed to follow: the blobs whose files can go,
+    /// and the mailboxes whose subscribers, if any, are told.
     ///
     /// What has expired is told by a clock that is stored. It begins at the day of the first
     /// commit, and with each call comes nearer to `today` by at most two hours for each of the
@@ -51,11 +56,15 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// As [`Self::commit`].
-    fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Vec<BlobId>, StoreFailure>;
+    fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Removed, StoreFailure>;
 
     /// What the operator decides, from now on. Holds at first: [`Policy::default`], with the
     /// retention that the store was opened with.
     fn set_policy(&mut self, policy: &Policy);
+
+    /// Whether an operator's command has erased something since this was last asked, so that
+    /// mailboxes may be gone that somebody is subscribed to.
+    fn erased_elsewhere(&mut self) -> bool;
 
     /// Closes in order: the next opening finds nothing to repair.
     ///
@@ -148,6 +157,17 @@ pub enum Command {
     RevokeToken(TokenId),
     /// All tokens. [`Outcome::Tokens`].
     Tokens,
+    /// Add to the operator's log. [`Outcome::Audited`].
+    Audit(audit::Action),
+}
+
+/// What expired.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Removed {
+    /// Blobs whose files can go.
+    pub blobs: Vec<BlobId>,
+    /// Mailboxes that nobody came to for long.
+    pub mailboxes: Vec<MailboxId>,
 }
 
 /// Bundles for a depot.
@@ -247,6 +267,8 @@ pub enum Outcome {
     Token(TokenId),
     /// All tokens.
     Tokens(Vec<TokenRecord>),
+    /// The entry of the log.
+    Audited(audit::AuditEntry),
 }
 
 /// As [`PrekeyAnswer`], with plain bytes.

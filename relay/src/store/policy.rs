@@ -2,6 +2,8 @@
 
 use undertone_wire::limits::MAX_RETENTION_DAYS;
 
+use super::DiskLimits;
+
 /// What the operator decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
@@ -11,11 +13,17 @@ pub struct Policy {
     pub retention_days: u32,
     /// What the holders of tokens may make in a day.
     pub quotas: Quotas,
+    /// How much of the disk the relay may use.
+    pub disk: DiskLimits,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { retention_days: MAX_RETENTION_DAYS, quotas: Quotas::default() }
+        Self {
+            retention_days: MAX_RETENTION_DAYS,
+            quotas: Quotas::default(),
+            disk: DiskLimits::default(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use undertone_wire::{Day, ErrorCode, MailboxId, Seq};
 
-use super::{Answer, Command, Outcome, Policy, Queued, Reader, Store, StoreFailure};
+use super::{Answer, Command, Outcome, Policy, Queued, Reader, Removed, Store, StoreFailure};
 use crate::clock::Clock;
 
 /// Commands in one commit. More would delay the first of them without making the disk faster.
@@ -23,11 +23,13 @@ pub(crate) struct Told {
     pub(crate) delivered: Box<dyn Fn(MailboxId) + Send>,
     /// How many commands it had, and how long it took.
     pub(crate) committed: Box<dyn Fn(usize, Duration) + Send>,
+    /// That an operator's command has erased something.
+    pub(crate) erased: Box<dyn Fn() + Send>,
 }
 
 enum Job {
     Run(Vec<Command>, oneshot::Sender<Vec<Answer>>),
-    Expire(u32, oneshot::Sender<Vec<undertone_wire::BlobId>>),
+    Expire(u32, oneshot::Sender<Removed>),
     Policy(Policy),
     /// Something beside the database can't be stored: end as if the database had failed.
     Fail(StoreFailure),
@@ -80,8 +82,8 @@ impl StoreHandle {
         let _ = self.jobs.send(Job::Fail(failure)).await;
     }
 
-    /// Removes what has expired, after so many hours; names the blobs among it.
-    pub(crate) async fn expire(&self, observed_hours: u32) -> Option<Vec<undertone_wire::BlobId>> {
+    /// Removes what has expired, after so many hours; `None` if the store has ended.
+    pub(crate) async fn expire(&self, observed_hours: u32) -> Option<Removed> {
         let (answer, receiver) = oneshot::channel();
         self.jobs.send(Job::Expire(observed_hours, answer)).await.ok()?;
         receiver.await.ok()
@@ -204,6 +206,9 @@ fn commit(
             (told.delivered)(*mailbox);
         }
     }
+    if store.erased_elsewhere() {
+        (told.erased)();
+    }
     let mut answers = answers.into_iter();
     for (count, waiting) in waiting {
         // Nobody waits any more if the connection is gone.
@@ -267,7 +272,11 @@ mod tests {
     use crate::clock::SystemClock;
 
     fn silent() -> Told {
-        Told { delivered: Box::new(|_| {}), committed: Box::new(|_, _| {}) }
+        Told {
+            delivered: Box::new(|_| {}),
+            committed: Box::new(|_, _| {}),
+            erased: Box::new(|| {}),
+        }
     }
 
     /// Commits a few batches, then fails as a disk would.
@@ -284,10 +293,13 @@ mod tests {
         fn reader(&self) -> Result<Box<dyn Reader>, StoreFailure> {
             Err(StoreFailure::Random)
         }
-        fn expire(&mut self, _: Day, _: u32) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
-            Ok(Vec::new())
+        fn expire(&mut self, _: Day, _: u32) -> Result<Removed, StoreFailure> {
+            Ok(Removed::default())
         }
         fn set_policy(&mut self, _: &Policy) {}
+        fn erased_elsewhere(&mut self) -> bool {
+            false
+        }
         fn close(self: Box<Self>) -> Result<(), StoreFailure> {
             panic!("a store that failed is not used again")
         }
@@ -318,14 +330,13 @@ mod tests {
             fn reader(&self) -> Result<Box<dyn Reader>, StoreFailure> {
                 Err(StoreFailure::Random)
             }
-            fn expire(
-                &mut self,
-                _: Day,
-                _: u32,
-            ) -> Result<Vec<undertone_wire::BlobId>, StoreFailure> {
-                Ok(Vec::new())
+            fn expire(&mut self, _: Day, _: u32) -> Result<Removed, StoreFailure> {
+                Ok(Removed::default())
             }
             fn set_policy(&mut self, _: &Policy) {}
+            fn erased_elsewhere(&mut self) -> bool {
+                false
+            }
             fn close(self: Box<Self>) -> Result<(), StoreFailure> {
                 self.0.lock().unwrap().push(usize::MAX);
                 Ok(())

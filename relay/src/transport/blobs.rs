@@ -20,7 +20,7 @@ use super::connection::Services;
 use super::requests::verifier;
 use crate::limits::Admission;
 use crate::metrics::Counter;
-use crate::store::{BlobRecord, Command, Outcome, StoreFailure, StoreHandle, Unanswered};
+use crate::store::{BlobRecord, Command, Outcome, Room, StoreFailure, StoreHandle, Unanswered};
 
 /// Bytes that are read or written at a time.
 const PIECE: usize = 64 * 1024;
@@ -32,6 +32,7 @@ pub(crate) struct BlobDirectory {
     /// Blobs whose files are being written or removed: two at a time would mix their bytes, or
     /// remove what the other has just stored.
     uploads: Arc<Mutex<HashSet<BlobId>>>,
+    room: Arc<Room>,
 }
 
 /// Holds a blob against other writers.
@@ -86,9 +87,9 @@ fn failed(error: &std::io::Error) -> ErrorCode {
 
 impl BlobDirectory {
     /// Opens the directory, or makes it.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreFailure> {
+    pub(crate) fn open(path: &Path, room: Arc<Room>) -> Result<Self, StoreFailure> {
         crate::operator::private_directory(path)?;
-        Ok(Self { path: Arc::new(path.to_owned()), uploads: Arc::default() })
+        Ok(Self { path: Arc::new(path.to_owned()), uploads: Arc::default(), room })
     }
 
     fn whole(&self, blob: BlobId) -> PathBuf {
@@ -107,19 +108,25 @@ impl BlobDirectory {
         Ok(Upload { blob, uploads: self.uploads.clone() })
     }
 
-    /// Removes the files of blobs that are not in the table: a crash came between the two.
+    /// Removes the files of blobs that are not in the table: a crash came between the two. Counts
+    /// the bytes of the others.
     pub(crate) fn sweep(&self, announced: &[BlobId]) -> Result<(), StoreFailure> {
         let kept: HashSet<String> = announced.iter().map(BlobId::to_string).collect();
+        let mut bytes: u64 = 0;
         for entry in std::fs::read_dir(self.path.as_path())? {
-            let name = entry?.file_name();
+            let entry = entry?;
+            let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let id = name.strip_suffix(".part").unwrap_or(name);
             // Files that this relay did not make are left alone.
             let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
             if is_id && !kept.contains(id) {
                 std::fs::remove_file(self.path.join(name))?;
+            } else {
+                bytes = bytes.saturating_add(entry.metadata()?.len());
             }
         }
+        self.room.set_blobs(bytes);
         Ok(())
     }
 
@@ -138,9 +145,11 @@ impl BlobDirectory {
     async fn remove_held(&self, upload: &Upload) -> Result<(), ErrorCode> {
         let blob = upload.blob;
         for path in [self.whole(blob), self.part(blob)] {
+            let length = tokio::fs::metadata(&path).await.map_or(0, |metadata| metadata.len());
             match tokio::fs::remove_file(path).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&error)),
-                _ => {}
+                Err(_) => {}
+                Ok(()) => self.room.remove_blob_bytes(length),
             }
         }
         Ok(())
@@ -184,8 +193,10 @@ impl BlobDirectory {
         options.mode(0o600);
         let open = async {
             let mut file = options.open(self.part(record.blob)).await?;
-            if file.metadata().await?.len() > record.length {
+            let length = file.metadata().await?.len();
+            if length > record.length {
                 file.set_len(0).await?;
+                self.room.remove_blob_bytes(length);
             }
             let offset = file.seek(std::io::SeekFrom::End(0)).await?;
             Ok((file, offset))
@@ -373,6 +384,10 @@ async fn receive(
         }
         services.tap.received(bytes);
         admission.metrics().add(Counter::BlobBytesIn, size);
+        // Looked at again with each piece: others write as well.
+        services.blobs.room.measure();
+        services.blobs.room.check(size)?;
+        services.blobs.room.add_blob_bytes(size);
         file.write_all(bytes).await.map_err(|error| failed(&error))?;
         left = left.saturating_sub(size);
     }

@@ -3,14 +3,16 @@
 //! From a day key (32 random bytes) come, as `HMAC-SHA-256(day key, label)`, three keys:
 //!
 //! - `tag`: a mailbox is named in the file by the first 16 bytes of `HMAC(tag key, mailbox id)`;
-//! - `mark`: an envelope's 16-byte hash is stored as `hash XOR HMAC(mark key, mailbox id ‖ position)[..16]`,
-//!   so that repeats are recognised and the file alone tells nothing;
+//! - `mark`: an envelope's 16-byte hash is stored as
+//!   `(hash ‖ SHA-256(hash)[..8]) XOR HMAC(mark key, mailbox id ‖ position)[..24]`, so that repeats are
+//!   recognised, the file alone tells nothing, and a mark that was damaged is noticed;
 //! - `seal`: an envelope is stored as `nonce (12) ‖ AES-256-GCM(seal key, nonce, envelope)` with
 //!   `"undertone relay envelope" ‖ mailbox id ‖ position (8) ‖ day (4)` as associated data.
 
 use core::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use undertone_wire::{Day, EnvelopeHash, MailboxId};
 
@@ -18,6 +20,9 @@ use crate::store::{StoreFailure, random};
 
 /// Names a mailbox in one day's file.
 pub(super) type Tag = [u8; 16];
+
+/// An envelope's hash and 8 bytes to check it by, under the day's key.
+pub(super) type Mark = [u8; 24];
 
 const SEAL_LABEL: &[u8] = b"undertone relay envelope";
 
@@ -54,18 +59,32 @@ impl DayKeys {
         first_16(&hmac::sign(&self.tag, mailbox.as_bytes()))
     }
 
-    /// Hash to mark and, since it is an exclusive or, back.
-    pub(super) fn mask(&self, mailbox: MailboxId, position: u64, value: [u8; 16]) -> [u8; 16] {
+    fn masked(&self, mailbox: MailboxId, position: u64, value: Mark) -> Mark {
         let input = [mailbox.as_bytes().as_slice(), &position.to_be_bytes()].concat();
-        let mut masked = first_16(&hmac::sign(&self.mark, &input));
+        // An HMAC-SHA-256 has 32 bytes.
+        let mask = hmac::sign(&self.mark, &input);
+        let mut masked: Mark = mask.as_ref().first_chunk().copied().unwrap_or_default();
         for (byte, with) in masked.iter_mut().zip(value) {
             *byte ^= with;
         }
         masked
     }
 
-    pub(super) fn mark(&self, mailbox: MailboxId, position: u64, hash: EnvelopeHash) -> [u8; 16] {
-        self.mask(mailbox, position, *hash.as_bytes())
+    /// How the file holds an envelope's hash.
+    pub(super) fn mark(&self, mailbox: MailboxId, position: u64, hash: EnvelopeHash) -> Mark {
+        self.masked(mailbox, position, checked(*hash.as_bytes()))
+    }
+
+    /// The hash in a mark; `None` if it is not what was written for this place.
+    pub(super) fn unmark(
+        &self,
+        mailbox: MailboxId,
+        position: u64,
+        mark: Mark,
+    ) -> Option<EnvelopeHash> {
+        let value = self.masked(mailbox, position, mark);
+        let hash = value.first_chunk().copied()?;
+        (checked(hash) == value).then_some(EnvelopeHash::from_bytes(hash))
     }
 
     fn associated(&self, mailbox: MailboxId, position: u64) -> Vec<u8> {
@@ -120,4 +139,14 @@ pub(super) const OVERHEAD: usize = NONCE_LEN + 16;
 fn first_16(tag: &hmac::Tag) -> [u8; 16] {
     // An HMAC-SHA-256 has 32 bytes.
     tag.as_ref().first_chunk::<16>().copied().unwrap_or_default()
+}
+
+/// A hash and what it is checked by.
+fn checked(hash: [u8; 16]) -> Mark {
+    let check = digest(&SHA256, &hash);
+    let mut value = [0; 24];
+    for (to, from) in value.iter_mut().zip(hash.iter().chain(check.as_ref())) {
+        *to = *from;
+    }
+    value
 }

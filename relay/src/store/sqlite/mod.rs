@@ -9,6 +9,7 @@ mod queue;
 mod reader;
 mod records;
 pub(crate) mod schema;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -23,10 +24,12 @@ use undertone_wire::{
     BlobId, Day, EnvelopeHash, ErrorCode, Incarnation, MailboxId, WriteCapabilityHash,
 };
 
+use super::audit::{Action, AuditEntry};
+use super::room::{Room, SystemDisk};
 use super::rules::{Entry, Mailbox, Offer, hours, maintenance_clock};
-use super::{Answer, Command, Outcome, Policy, Reader, Store, StoreFailure};
+use super::{Answer, Command, Disk, Outcome, Policy, Reader, Removed, Store, StoreFailure};
 use queue::{Days, Queue};
-use records::Records;
+use records::{Found, Records};
 use schema::Database;
 
 /// Mailboxes kept in memory, in each of two generations. A mailbox costs a few hundred bytes, and
@@ -37,8 +40,27 @@ const CACHED_MAILBOXES: usize = 20_000;
 /// back again destroys nothing.
 const GRACE_DAYS: u32 = 2;
 
-/// Queue files that may go at a time: as many as pass in two days.
-const REMOVALS_AT_A_TIME: usize = 2;
+/// Hours of uptime after which another queue file may go: two in a day, whatever clocks say.
+const HOURS_PER_REMOVAL: u32 = 12;
+
+/// Uptime beyond this does not add up: a day's worth of removals at a time.
+const MOST_CREDIT: u32 = 24;
+
+/// What a row takes beside an envelope's bytes, in its table and in the index: counted rather too
+/// high, since a page is never quite full.
+const ROW_BYTES: u64 = 512;
+
+/// The databases are measured anew after so many bytes that came in: 1 MiB.
+const MEASURE_AFTER: u64 = 1 << 20;
+
+/// Beside the databases: the last entry of the audit log, against which its end is checked.
+pub(crate) const AUDIT_HEAD: &str = "audit.head";
+
+fn size_of_fill(fill: &super::DepotFill) -> u64 {
+    let bundles = fill.one_time.iter().chain(&fill.last_resort);
+    let bytes = bundles.map(|bundle| u64::try_from(bundle.len()).unwrap_or(u64::MAX));
+    bytes.fold(ROW_BYTES, |sum, bytes| sum.saturating_add(bytes).saturating_add(ROW_BYTES))
+}
 
 /// The store on SQLite.
 pub struct SqliteStore {
@@ -53,6 +75,16 @@ pub struct SqliteStore {
     /// By which everything is removed; `None` until the first commit.
     maintenance: Option<u32>,
     cache: Cache,
+    /// Hours of uptime for which no queue file went yet.
+    credit: u32,
+    /// The operator said that the clock is right: all that has passed may go.
+    catching_up: bool,
+    room: Arc<Room>,
+    /// Bytes accepted since the files were measured.
+    unmeasured: u64,
+    /// As [`Records::erasures`] when it was last looked at.
+    erasures: u64,
+    erased_elsewhere: bool,
 }
 
 /// What is asked for often: two generations, the older of which is dropped when the newer is full.
@@ -122,6 +154,7 @@ impl SqliteStore {
         let incarnation = records.incarnation()?;
         let key_database = schema::open(directory, Database::Keys)?;
         let maintenance = records.maintenance_clock()?;
+        let erasures = records.erasures()?;
         Ok(Self {
             directory: directory.to_owned(),
             incarnation,
@@ -133,6 +166,12 @@ impl SqliteStore {
             retention: MAX_RETENTION_DAYS,
             maintenance,
             cache: Cache::default(),
+            credit: 0,
+            catching_up: false,
+            room: Arc::new(Room::new(directory, Arc::new(SystemDisk))),
+            unmeasured: 0,
+            erasures,
+            erased_elsewhere: false,
         })
     }
 
@@ -177,6 +216,38 @@ impl SqliteStore {
         self.records.blob_ids()
     }
 
+    /// Asks another disk how much is free: for tests.
+    #[must_use]
+    pub fn with_disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.room = Arc::new(Room::new(&self.directory, disk));
+        self
+    }
+
+    /// How much room there is; whoever writes blobs counts them there.
+    pub(crate) fn room(&self) -> Arc<Room> {
+        self.room.clone()
+    }
+
+    /// The operator's log, in order.
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    pub fn audit_log(&self) -> Result<Vec<AuditEntry>, StoreFailure> {
+        self.records.audit_log()
+    }
+
+    /// Lets the maintenance clock catch up with the machine's at once, because the operator says
+    /// that it is right; what has expired goes with the next [`Store::expire`].
+    ///
+    /// # Errors
+    /// [`StoreFailure`].
+    pub fn accept_clock(&mut self, today: Day) -> Result<(), StoreFailure> {
+        self.set_maintenance(hours(today))?;
+        self.catching_up = true;
+        self.commit(today, &[Command::Audit(Action::ClockAccepted)])?;
+        Ok(())
+    }
+
     fn open_queue(&mut self, day: Day) -> Result<(), StoreFailure> {
         let queue = Queue::open(&self.directory, &self.key_database, day)?;
         let mut days = self.days.write().unwrap_or_else(PoisonError::into_inner);
@@ -218,20 +289,27 @@ impl SqliteStore {
     }
 
     /// Takes a mailbox out of the cache or reads it; `None` if there is none.
-    fn mailbox(&mut self, id: MailboxId) -> Result<Option<Mailbox>, StoreFailure> {
+    fn mailbox(&mut self, id: MailboxId) -> Result<Found<Mailbox>, StoreFailure> {
         if let Some(mailbox) = self.cache.take(id) {
-            return Ok(Some(mailbox));
+            return Ok(Ok(Some(mailbox)));
         }
-        let Some(row) = self.records.mailbox(id)? else { return Ok(None) };
+        let row = match self.records.mailbox(id)? {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(Ok(None)),
+            Err(code) => return Ok(Err(code)),
+        };
         let (mut acknowledged, mut entries) = (row.acknowledged, Vec::<Entry>::new());
         for queue in self.queues.values() {
-            let (floor, more) = queue.load(id)?;
+            let (floor, more) = match queue.load(id)? {
+                Ok(loaded) => loaded,
+                Err(code) => return Ok(Err(code)),
+            };
             acknowledged = acknowledged.max(floor);
             entries.extend(more);
         }
         entries.sort_unstable_by_key(|entry| entry.seq);
         let floors = (acknowledged, row.expired);
-        Ok(Some(Mailbox::new(row.limits, row.expires, floors, entries)))
+        Ok(Ok(Some(Mailbox::new(row.limits, row.expires, floors, entries))))
     }
 
     /// Runs a change on a mailbox and keeps it in the cache.
@@ -240,7 +318,11 @@ impl SqliteStore {
         id: MailboxId,
         change: impl FnOnce(&mut Self, &mut Mailbox) -> Result<Answer, StoreFailure>,
     ) -> Result<Answer, StoreFailure> {
-        let Some(mut mailbox) = self.mailbox(id)? else { return Ok(Err(ErrorCode::Unknown)) };
+        let mut mailbox = match self.mailbox(id)? {
+            Ok(Some(mailbox)) => mailbox,
+            Ok(None) => return Ok(Err(ErrorCode::Unknown)),
+            Err(code) => return Ok(Err(code)),
+        };
         let answer = change(self, &mut mailbox)?;
         self.cache.put(id, mailbox);
         Ok(answer)
@@ -255,11 +337,12 @@ impl SqliteStore {
         let id = match self.cache.capabilities.get(&capability) {
             Some(id) => *id,
             None => match self.records.mailbox_of(capability)? {
-                Some(id) => {
+                Ok(Some(id)) => {
                     self.cache.remember(capability, id);
                     id
                 }
-                None => return Ok(Err(ErrorCode::Unknown)),
+                Ok(None) => return Ok(Err(ErrorCode::Unknown)),
+                Err(code) => return Ok(Err(code)),
             },
         };
         self.with_mailbox(id, |store, mailbox| {
@@ -270,6 +353,11 @@ impl SqliteStore {
                 Ok(Offer::Known) => return Ok(Ok(Outcome::Delivered { mailbox: id, new: false })),
                 Err(code) => return Ok(Err(code)),
             };
+            let size = bytes.saturating_add(ROW_BYTES);
+            if let Err(code) = store.room.promise(size) {
+                return Ok(Err(code));
+            }
+            store.unmeasured = store.unmeasured.saturating_add(size);
             store.current(today)?.insert(id, seq, hash, envelope)?;
             mailbox.push(Entry { seq, bytes, hash });
             Ok(Ok(Outcome::Delivered { mailbox: id, new: true }))
@@ -301,7 +389,10 @@ impl SqliteStore {
             Command::Acknowledge(ack) => self.acknowledge(today, ack),
             Command::CreateMailbox { key, token, kind, limits, capabilities } => {
                 let id = key.mailbox();
-                if self.mailbox_is_absent(id)? {
+                if let Err(code) = self.room.check(ROW_BYTES) {
+                    return Ok(Err(code));
+                }
+                if !self.records.has_mailbox(id)? {
                     // What an earlier mailbox with this key left would count as this one's.
                     for queue in self.queues.values_mut() {
                         queue.purge(id)?;
@@ -338,12 +429,24 @@ impl SqliteStore {
                 if visited.is_err() { Ok(visited) } else { self.state(*id) }
             }
             Command::DeleteMailbox(id) => self.delete_mailbox(*id),
+            Command::FillDepot(fill) => match self.room.check(size_of_fill(fill)) {
+                Ok(()) => self.records.execute(today, command, self.incarnation),
+                Err(code) => Ok(Err(code)),
+            },
+            Command::AnnounceBlob(record, _) => {
+                let known = self.records.execute(
+                    today,
+                    &Command::HasBlob(record.blob),
+                    self.incarnation,
+                )?;
+                // One that is known resumes; whoever writes its bytes looks again.
+                match self.room.check(if known.is_ok() { 0 } else { record.length }) {
+                    Ok(()) => self.records.execute(today, command, self.incarnation),
+                    Err(code) => Ok(Err(code)),
+                }
+            }
             other => self.records.execute(today, other, self.incarnation),
         }
-    }
-
-    fn mailbox_is_absent(&mut self, id: MailboxId) -> Result<bool, StoreFailure> {
-        Ok(self.records.mailbox(id)?.is_none())
     }
 
     fn state(&mut self, id: MailboxId) -> Result<Answer, StoreFailure> {
@@ -353,14 +456,14 @@ impl SqliteStore {
     }
 
     fn delete_mailbox(&mut self, id: MailboxId) -> Result<Answer, StoreFailure> {
-        if self.mailbox_is_absent(id)? {
+        if !self.records.has_mailbox(id)? {
             return Ok(Err(ErrorCode::Unknown));
         }
         self.cache.take(id);
         self.cache.capabilities.retain(|_, mailbox| *mailbox != id);
         // First the record, so that a crash in between leaves rows that nobody can reach rather
         // than a mailbox that lost its envelopes.
-        self.records.delete_mailbox(id)?;
+        let _ = self.records.delete_mailbox(id)?;
         self.records.commit()?;
         for queue in self.queues.values_mut() {
             queue.purge(id)?;
@@ -394,7 +497,11 @@ impl SqliteStore {
     fn remove_queue(&mut self, day: Day) -> Result<(), StoreFailure> {
         let Some(queue) = self.queues.remove(&day) else { return Ok(()) };
         for id in self.records.mailbox_ids()? {
-            let (acknowledged, entries) = queue.load(id)?;
+            // A floor that is damaged goes with its file; what was behind it shows as expired.
+            let (acknowledged, entries) = match queue.load(id)? {
+                Ok(loaded) => loaded,
+                Err(_) => (0, queue.entries(id)?),
+            };
             let last = entries.iter().filter(|entry| entry.bytes > 0).map(|entry| entry.seq).max();
             if acknowledged > 0 || last.is_some() {
                 self.records.raise_floors(id, acknowledged, last.unwrap_or(0))?;
@@ -426,16 +533,88 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    /// Before a batch that queues or acknowledges: notices what another process erased.
+    ///
+    /// The newest file's transaction is opened first. Whoever erases removes the record, and then
+    /// waits for this transaction before it removes the rows; so either the record's removal is
+    /// seen here, or the rows of this batch are seen there.
+    fn notice_erasures(&mut self, today: Day, batch: &[Command]) -> Result<(), StoreFailure> {
+        let writes = |command: &Command| {
+            matches!(command, Command::Deliver { .. } | Command::Acknowledge(_))
+        };
+        if batch.iter().any(writes) {
+            self.current(today)?.begin()?;
+        }
+        let erasures = self.records.erasures()?;
+        if erasures != self.erasures {
+            self.erasures = erasures;
+            self.erased_elsewhere = true;
+            self.cache.clear();
+        }
+        Ok(())
+    }
+
+    /// How much is free and how much is used; gives free pages back while there is no room.
+    fn measure(&mut self) -> Result<(), StoreFailure> {
+        self.room.measure();
+        let short = self.room.check(0).is_err();
+        if short && let Some(newest) = self.newest.and_then(|day| self.queues.get(&day)) {
+            schema::give_back(newest.connection())?;
+        }
+        if self.room.has_quota() && (short || self.unmeasured >= MEASURE_AFTER) {
+            self.measure_databases()?;
+        }
+        Ok(())
+    }
+
+    fn measure_databases(&mut self) -> Result<(), StoreFailure> {
+        let directory = &self.directory;
+        let mut used = schema::used(directory, Database::Relay, self.records.connection())?;
+        for (day, queue) in &self.queues {
+            let more = schema::used(directory, Database::Queue(*day), queue.connection())?;
+            used = used.saturating_add(more);
+        }
+        self.room.set_databases(used);
+        self.unmeasured = 0;
+        Ok(())
+    }
+
+    /// Notes the last entry of the audit log where it shows if the log's end is missing. Under the
+    /// database's lock, since another process may be doing the same.
+    fn write_audit_head(&mut self) -> Result<(), StoreFailure> {
+        if let Some(last) = self.records.last_audit()? {
+            let (path, anchor) = (self.directory.join(AUDIT_HEAD), last.anchor().to_string());
+            crate::operator::write_private(&path, anchor.as_bytes())?;
+        }
+        self.records.commit()
+    }
+
+    /// Gives back the pages that were freed since, as much as can be done in passing.
+    fn shrink(&self) -> Result<(), StoreFailure> {
+        for queue in self.queues.values() {
+            schema::give_back(queue.connection())?;
+        }
+        schema::give_back(self.records.connection())?;
+        Ok(())
+    }
+}
+
 impl Store for SqliteStore {
     fn commit(&mut self, today: Day, batch: &[Command]) -> Result<Vec<Answer>, StoreFailure> {
         if self.maintenance.is_none() {
             self.set_maintenance(hours(today))?;
         }
+        self.measure()?;
+        self.notice_erasures(today, batch)?;
         let mut answers = Vec::with_capacity(batch.len());
         for command in batch {
             answers.push(self.execute(today, command)?);
         }
         self.commit_all()?;
+        if answers.iter().any(|answer| matches!(answer, Ok(Outcome::Audited(_)))) {
+            self.write_audit_head()?;
+        }
         Ok(answers)
     }
 
@@ -443,7 +622,7 @@ impl Store for SqliteStore {
         Ok(Box::new(reader::SqliteReader::new(self.directory.clone(), self.days.clone())))
     }
 
-    fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Vec<BlobId>, StoreFailure> {
+    fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Removed, StoreFailure> {
         let now = self.maintenance.unwrap_or(hours(today));
         let now = maintenance_clock(now, today, observed_hours);
         self.set_maintenance(now)?;
@@ -452,21 +631,39 @@ impl Store for SqliteStore {
         let today = today.min(Day::new(now / 24));
         let passed: Vec<Day> =
             self.queues.keys().copied().filter(|day| day.plus(GRACE_DAYS) < today).collect();
-        for day in passed.into_iter().take(REMOVALS_AT_A_TIME) {
+        self.credit = self.credit.saturating_add(observed_hours).min(MOST_CREDIT);
+        for day in passed {
+            if !self.catching_up {
+                let Some(left) = self.credit.checked_sub(HOURS_PER_REMOVAL) else { break };
+                self.credit = left;
+            }
             self.remove_queue(day)?;
         }
+        self.catching_up = false;
         self.finish_removals()?;
-        let blobs = self.records.expire(today)?;
+        let mut removed = self.records.expire(today)?;
         for id in self.records.idle_mailboxes(today)? {
-            let _ = self.delete_mailbox(id)?;
+            if self.delete_mailbox(id)?.is_ok() {
+                removed.mailboxes.push(id);
+            }
         }
         self.commit_all()?;
-        Ok(blobs)
+        self.shrink()?;
+        self.room.measure();
+        self.measure_databases()?;
+        Ok(removed)
     }
 
     fn set_policy(&mut self, policy: &Policy) {
         self.retention = policy.retention_days.min(MAX_RETENTION_DAYS);
         self.records.quotas = policy.quotas;
+        self.room.set_limits(policy.disk);
+        // So that the next commit measures.
+        self.unmeasured = MEASURE_AFTER;
+    }
+
+    fn erased_elsewhere(&mut self) -> bool {
+        std::mem::take(&mut self.erased_elsewhere)
     }
 
     fn close(mut self: Box<Self>) -> Result<(), StoreFailure> {
@@ -504,8 +701,8 @@ impl Opener {
         self.keys.open(mailbox, seq, sealed)
     }
 
-    /// The envelope's hash in a row.
-    pub(crate) fn hash(&self, mailbox: MailboxId, seq: u64, mark: [u8; 16]) -> [u8; 16] {
-        self.keys.mask(mailbox, seq, mark)
+    /// The envelope's hash in a row, unless the row is damaged.
+    pub(crate) fn hash(&self, mailbox: MailboxId, seq: u64, mark: [u8; 24]) -> Option<[u8; 16]> {
+        self.keys.unmark(mailbox, seq, mark).map(|hash| *hash.as_bytes())
     }
 }

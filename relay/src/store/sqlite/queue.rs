@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use undertone_wire::{Day, EnvelopeHash, MailboxId};
+use undertone_wire::{Day, EnvelopeHash, ErrorCode, MailboxId};
 
-use super::keys::{DayKeys, OVERHEAD};
+use super::keys::{DayKeys, OVERHEAD, Tag};
 use super::schema::{self, Database};
 use crate::store::rules::Entry;
 use crate::store::{StoreFailure, random};
@@ -71,8 +71,14 @@ impl Queue {
         Ok(())
     }
 
-    fn begin(&mut self) -> Result<(), StoreFailure> {
+    /// Opens the transaction that the next commit ends; until then no other process writes here.
+    pub(super) fn begin(&mut self) -> Result<(), StoreFailure> {
         self.batch.begin(&self.connection)
+    }
+
+    /// The connection, for who measures the file.
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Durable when it returns (unless retired).
@@ -173,30 +179,60 @@ impl Queue {
     }
 
     /// What the file knows of a mailbox: its floor, and its envelopes in order. An envelope whose
-    /// bytes were dropped has size 0.
-    pub(super) fn load(&self, mailbox: MailboxId) -> Result<(u64, Vec<Entry>), StoreFailure> {
+    /// bytes were dropped has size 0. [`ErrorCode::Damaged`] if the floor is not what was written.
+    pub(super) fn load(&self, mailbox: MailboxId) -> Result<Loaded, StoreFailure> {
+        let floor = floor_of(&self.connection, self.keys.tag(mailbox))?;
+        match floor {
+            Ok(floor) => Ok(Ok((floor, self.entries(mailbox)?))),
+            Err(code) => Ok(Err(code)),
+        }
+    }
+
+    /// Its envelopes alone.
+    pub(super) fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>, StoreFailure> {
         let tag = self.keys.tag(mailbox);
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, mark, coalesce(length(sealed), 0) FROM envelope WHERE tag = ?1 ORDER BY seq",
+            "SELECT seq, mark, coalesce(length(sealed), 0), arrival FROM envelope
+             WHERE tag = ?1 ORDER BY seq",
         )?;
         let rows = statement.query_map([tag], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, i64>(2)?))
+            let mark: Vec<u8> = row.get(1)?;
+            Ok((row.get::<_, i64>(0)?, mark, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
         })?;
         let mut entries = Vec::new();
         for row in rows {
-            let (seq, mark, length) = row?;
+            let (seq, mark, length, arrival) = row?;
             let seq = natural(seq)?;
             let overhead = u64::try_from(OVERHEAD).unwrap_or(0);
             let bytes = natural(length)?.saturating_sub(overhead);
-            let hash = EnvelopeHash::from_bytes(self.keys.mask(mailbox, seq, mark));
+            let mark = mark.try_into().ok().and_then(|mark| self.keys.unmark(mailbox, seq, mark));
+            let hash = match mark {
+                Some(hash) => Some(hash),
+                None => self.hash_of(mailbox, seq, arrival)?,
+            };
+            // Neither hash nor bytes are of this place: so the place is what is damaged.
+            let Some(hash) = hash else { continue };
             entries.push(Entry { seq, bytes, hash });
         }
-        let floor = self
+        Ok(entries)
+    }
+
+    /// The hash of an envelope whose mark is damaged, if its bytes are not.
+    fn hash_of(
+        &self,
+        mailbox: MailboxId,
+        seq: u64,
+        arrival: i64,
+    ) -> Result<Option<EnvelopeHash>, StoreFailure> {
+        tracing::error!("the mark of an envelope is damaged");
+        let sealed: Option<Vec<u8>> = self
             .connection
-            .prepare_cached("SELECT acknowledged FROM floor WHERE tag = ?1")?
-            .query_row([tag], |row| row.get::<_, i64>(0))
-            .optional()?;
-        Ok((floor.map_or(Ok(0), natural)?, entries))
+            .prepare_cached("SELECT sealed FROM envelope WHERE arrival = ?1")?
+            .query_row([arrival], |row| row.get(0))
+            .optional()?
+            .flatten();
+        let envelope = sealed.and_then(|sealed| self.keys.open(mailbox, seq, &sealed));
+        Ok(envelope.map(|envelope| EnvelopeHash::of(&envelope)))
     }
 
     /// Largest arrival number that the file ever gave: it only grows.
@@ -211,11 +247,40 @@ impl Queue {
     }
 }
 
+/// Floor and envelopes of a mailbox in a file.
+pub(super) type Loaded = Result<(u64, Vec<Entry>), ErrorCode>;
+
+/// The floor that a file holds for a mailbox; 0 if none.
+pub(super) fn floor_of(
+    queue: &Connection,
+    tag: Tag,
+) -> Result<Result<u64, ErrorCode>, StoreFailure> {
+    let row = queue
+        .prepare_cached("SELECT intact, acknowledged FROM floor WHERE tag = ?1")?
+        .query_row([tag], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
+    match row {
+        Some((true, floor)) => Ok(Ok(natural(floor)?)),
+        Some((false, _)) => {
+            tracing::error!(table = "floor", "a row is damaged");
+            Ok(Err(ErrorCode::Damaged))
+        }
+        None => Ok(Ok(0)),
+    }
+}
+
 /// The key of a day, if there is one.
 pub(super) fn read_key(keys: &Connection, day: Day) -> Result<Option<[u8; 32]>, StoreFailure> {
-    Ok(keys
-        .query_row("SELECT key FROM day_key WHERE day = ?1", [day.get()], |row| row.get(0))
-        .optional()?)
+    let row = keys
+        .query_row("SELECT intact, key FROM day_key WHERE day = ?1", [day.get()], |row| {
+            Ok((row.get::<_, bool>(0)?, row.get(1)?))
+        })
+        .optional()?;
+    match row {
+        Some((true, key)) => Ok(Some(key)),
+        Some((false, _)) => Err(StoreFailure::Damaged("a day key")),
+        None => Ok(None),
+    }
 }
 
 /// As SQLite stores a number.

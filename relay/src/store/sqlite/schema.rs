@@ -2,7 +2,7 @@
 //!
 //! | file | holds | written |
 //! |---|---|---|
-//! | `relay.db` | mailboxes, capabilities, depots, blob records, tokens | when one of them is made or changed |
+//! | `relay.db` | mailboxes, capabilities, depots, blob records, tokens, audit log | when one of them is made or changed |
 //! | `queue-DAY.db` | envelopes that expire at the end of DAY, and floors set while it was the newest | each delivery and acknowledgement |
 //! | `keys.db` | the key of each day that has a queue file | once a day |
 
@@ -13,19 +13,40 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use undertone_wire::Day;
 
+use super::queue::natural;
+use super::sums;
 use crate::store::StoreFailure;
 
 /// Earlier versions could lose a commit when a WAL file was reset (fixed in 3.51.3).
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// Stored in each file's `user_version`; raised with every change of a table.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How long one process waits for the other (the daemon, or an operator's command) to finish a write.
 const BUSY: Duration = Duration::from_secs(10);
 
-const RELAY: &str = "
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
+/// Ends a table whose rows carry a sum over the named columns: see `sums`.
+macro_rules! summed {
+    ($columns:literal) => {
+        concat!(
+            "    sum INTEGER NOT NULL GENERATED ALWAYS AS (row_sum(",
+            $columns,
+            ")) STORED,\n",
+            "    intact INTEGER GENERATED ALWAYS AS (sum = row_sum(",
+            $columns,
+            ")) VIRTUAL\n"
+        )
+    };
+}
+
+const RELAY: &str = concat!(
+    "CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL,
+",
+    summed!("name, value"),
+    ") WITHOUT ROWID, STRICT;
 CREATE TABLE mailbox (
     id BLOB PRIMARY KEY,
     key BLOB NOT NULL,
@@ -34,12 +55,16 @@ CREATE TABLE mailbox (
     max_envelopes INTEGER NOT NULL,
     max_bytes INTEGER NOT NULL,
     acknowledged INTEGER NOT NULL,
-    expired INTEGER NOT NULL
-) WITHOUT ROWID, STRICT;
+    expired INTEGER NOT NULL,
+",
+    summed!("id, key, kind, expires, max_envelopes, max_bytes, acknowledged, expired"),
+    ") WITHOUT ROWID, STRICT;
 CREATE TABLE capability (
     hash BLOB PRIMARY KEY,
-    mailbox BLOB NOT NULL REFERENCES mailbox (id) ON DELETE CASCADE
-) WITHOUT ROWID, STRICT;
+    mailbox BLOB NOT NULL REFERENCES mailbox (id) ON DELETE CASCADE,
+",
+    summed!("hash, mailbox"),
+    ") WITHOUT ROWID, STRICT;
 CREATE INDEX capability_of_mailbox ON capability (mailbox);
 CREATE TABLE depot (
     id BLOB PRIMARY KEY,
@@ -47,13 +72,17 @@ CREATE TABLE depot (
     expires INTEGER NOT NULL,
     last_resort BLOB,
     last_take BLOB,
-    last_bundle BLOB
-) WITHOUT ROWID, STRICT;
+    last_bundle BLOB,
+",
+    summed!("id, owner, expires, last_resort, last_take, last_bundle"),
+    ") WITHOUT ROWID, STRICT;
 CREATE TABLE bundle (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     depot BLOB NOT NULL REFERENCES depot (id) ON DELETE CASCADE,
-    sealed BLOB NOT NULL
-) STRICT;
+    sealed BLOB NOT NULL,
+",
+    summed!("depot, sealed"),
+    ") STRICT;
 CREATE INDEX bundle_of_depot ON bundle (depot, position);
 CREATE TABLE blob (
     id BLOB PRIMARY KEY,
@@ -61,20 +90,33 @@ CREATE TABLE blob (
     del BLOB NOT NULL,
     length INTEGER NOT NULL,
     hash BLOB NOT NULL,
-    expires INTEGER NOT NULL
-) WITHOUT ROWID, STRICT;
+    expires INTEGER NOT NULL,
+",
+    summed!("id, read, del, length, hash, expires"),
+    ") WITHOUT ROWID, STRICT;
 CREATE TABLE token (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     verifier BLOB NOT NULL UNIQUE,
     class TEXT NOT NULL,
     day INTEGER NOT NULL,
     mailboxes INTEGER NOT NULL,
-    blob_bytes INTEGER NOT NULL
+    blob_bytes INTEGER NOT NULL,
+",
+    summed!("verifier, class, day, mailboxes, blob_bytes"),
+    ") STRICT;
+CREATE TABLE audit (
+    number INTEGER PRIMARY KEY,
+    day INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    hash BLOB NOT NULL
 ) STRICT;
-";
+"
+);
 
-const QUEUE: &str = "
-CREATE TABLE envelope (
+/// An envelope's `mark` tells whether it is what was written, `sealed` is authenticated.
+const QUEUE: &str = concat!(
+    "CREATE TABLE envelope (
     arrival INTEGER PRIMARY KEY AUTOINCREMENT,
     tag BLOB NOT NULL,
     seq INTEGER NOT NULL,
@@ -82,12 +124,24 @@ CREATE TABLE envelope (
     sealed BLOB
 ) STRICT;
 CREATE UNIQUE INDEX envelope_of_mailbox ON envelope (tag, seq);
-CREATE TABLE floor (tag BLOB PRIMARY KEY, acknowledged INTEGER NOT NULL) WITHOUT ROWID, STRICT;
-";
+CREATE TABLE floor (
+    tag BLOB PRIMARY KEY,
+    acknowledged INTEGER NOT NULL,
+",
+    summed!("tag, acknowledged"),
+    ") WITHOUT ROWID, STRICT;
+"
+);
 
-const KEYS: &str = "
-CREATE TABLE day_key (day INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT;
-";
+const KEYS: &str = concat!(
+    "CREATE TABLE day_key (
+    day INTEGER PRIMARY KEY,
+    key BLOB NOT NULL,
+",
+    summed!("day, key"),
+    ") STRICT;
+"
+);
 
 /// Which database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,10 +184,13 @@ pub(super) fn open(directory: &Path, database: Database) -> Result<Connection, S
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(&path, flags)?;
     connection.busy_timeout(BUSY)?;
+    sums::register(&connection)?;
+    // Freed pages can be given back to the file system; only before the first page is written.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     // Closing in order checkpoints explicitly; being dropped is like being killed.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", synchronous())?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // What is deleted is overwritten, except in queue files: their key goes, and they go whole.
     let secure = !matches!(database, Database::Queue(_));
@@ -158,6 +215,18 @@ pub(super) fn open(directory: &Path, database: Database) -> Result<Connection, S
     Ok(connection)
 }
 
+/// A commit is on stable storage when it returns.
+#[cfg(not(test))]
+const fn synchronous() -> &'static str {
+    "FULL"
+}
+
+/// As it ships, except where a test of power loss proves itself by leaving the fsync out.
+#[cfg(test)]
+fn synchronous() -> &'static str {
+    if std::env::var_os("UNDERTONE_TEST_WITHOUT_FSYNC").is_some() { "OFF" } else { "FULL" }
+}
+
 /// Opens a database for reading only.
 pub(crate) fn open_read_only(
     directory: &Path,
@@ -167,6 +236,7 @@ pub(crate) fn open_read_only(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    sums::register(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Reading a WAL needs write access to its index, hence not SQLITE_OPEN_READ_ONLY.
     connection.pragma_update(None, "query_only", true)?;
@@ -179,6 +249,43 @@ pub(super) fn checkpoint(connection: &Connection) -> Result<bool, StoreFailure> 
     let busy: i64 =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     Ok(busy == 0)
+}
+
+/// Pages given back to the file system at a time: moving them writes to the WAL, 4 MiB at most.
+const GIVE_BACK_PAGES: u32 = 1024;
+
+/// Gives free pages back to the file system; `true` if there may be more of them.
+pub(super) fn give_back(connection: &Connection) -> Result<bool, StoreFailure> {
+    let free: u32 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+    if free == 0 {
+        return Ok(false);
+    }
+    // Each row that it returns is a page.
+    let mut statement =
+        connection.prepare(&format!("PRAGMA incremental_vacuum({GIVE_BACK_PAGES})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    drop(rows);
+    drop(statement);
+    checkpoint(connection)?;
+    Ok(free > GIVE_BACK_PAGES)
+}
+
+/// Bytes that a database uses: what is in its WAL, and its pages except those that are free.
+pub(super) fn used(
+    directory: &Path,
+    database: Database,
+    connection: &Connection,
+) -> Result<u64, StoreFailure> {
+    let number = |name| {
+        let number: i64 = connection.pragma_query_value(None, name, |row| row.get(0))?;
+        natural(number)
+    };
+    let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
+    let pages = pages.saturating_mul(number("page_size")?);
+    let wal = directory.join(format!("{}-wal", database.file_name()));
+    let wal = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
+    Ok(pages.saturating_add(wal))
 }
 
 /// Removes a queue file with what SQLite keeps beside it, durably. They may be gone already.

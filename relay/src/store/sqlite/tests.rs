@@ -209,7 +209,7 @@ fn restarts_do_not_hurry_a_clock_that_was_set_ahead() {
         for _ in 0..10 {
             let mut store = open(directory.path());
             run(&mut store, ahead, &[Command::Status(key().mailbox())]);
-            assert_eq!(store.expire(ahead, 0).unwrap(), []);
+            assert_eq!(store.expire(ahead, 0).unwrap(), Removed::default());
         }
         open(directory.path()).expire(ahead, 24).unwrap();
     }
