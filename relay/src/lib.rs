@@ -5,7 +5,7 @@
 //! the handshake nor the ratchet, so it could not decrypt if it wanted to.
 //!
 //! - [`store`]: what is kept, behind a trait; [`store::sqlite`] is the default;
-//! - `mailboxes`: who is subscribed, in memory;
+//! - `mailboxes`: who is subscribed, in memory; [`tickets`]: how clients come back;
 //! - `transport`: connections, requests, blobs;
 //! - [`admission`]: tokens; [`operator`]: identity and inspection.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod operator;
 mod relay;
 pub mod store;
+pub mod tickets;
 mod transport;
 
 pub use config::{Config, DEFAULT_PORT};

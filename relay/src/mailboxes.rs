@@ -42,8 +42,9 @@ impl Hub {
         subscriber: &Arc<Subscriber>,
         mailbox: MailboxId,
         state: &MailboxState,
+        proof: Proof,
     ) {
-        subscriber.begin(mailbox, state.acknowledged.max(state.expired));
+        subscriber.begin(mailbox, state.acknowledged.max(state.expired), proof);
         let previous = lock(&self.subscribers).insert(mailbox, subscriber.clone());
         if let Some(previous) = previous.filter(|previous| previous.id != subscriber.id) {
             previous.end(mailbox, EndReason::Replaced);
@@ -95,12 +96,22 @@ struct State {
     in_flight: u64,
 }
 
+/// How a client showed that a mailbox is its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Proof {
+    /// It signed with the read key on this connection.
+    Key,
+    /// It had a ticket, from which no further ticket comes.
+    Ticket,
+}
+
 /// How far a mailbox has been pushed on this connection.
 #[derive(Clone, Copy)]
 struct Cursor {
     pushed: u64,
     floor: u64,
     active: bool,
+    proof: Proof,
 }
 
 /// What the pump does next.
@@ -137,12 +148,24 @@ impl Subscriber {
         lock(&self.state).cursors.len()
     }
 
-    fn begin(&self, mailbox: MailboxId, floor: Floor) {
+    fn begin(&self, mailbox: MailboxId, floor: Floor, proof: Proof) {
         let mut state = lock(&self.state);
-        let cursor = Cursor { pushed: floor.get(), floor: floor.get(), active: true };
+        let cursor = Cursor { pushed: floor.get(), floor: floor.get(), active: true, proof };
         if let Some(old) = state.cursors.insert(mailbox, cursor) {
             state.in_flight = state.in_flight.saturating_sub(old.in_flight());
+            // What was proved once on this connection stays proved.
+            if old.proof == Proof::Key
+                && let Some(cursor) = state.cursors.get_mut(&mailbox)
+            {
+                cursor.proof = Proof::Key;
+            }
         }
+    }
+
+    /// Whether the owner of every one of them signed with its key on this connection.
+    pub(crate) fn proved_all(&self, mailboxes: &[MailboxId]) -> bool {
+        let state = lock(&self.state);
+        mailboxes.iter().all(|id| state.cursors.get(id).is_some_and(|c| c.proof == Proof::Key))
     }
 
     fn end(&self, mailbox: MailboxId, reason: EndReason) {
@@ -161,7 +184,7 @@ impl Subscriber {
         self.changed.notify_one();
     }
 
-    /// Whether the owner proved its key on this connection.
+    /// Whether there was a subscription on this connection.
     pub(crate) fn has(&self, mailbox: MailboxId) -> bool {
         lock(&self.state).cursors.contains_key(&mailbox)
     }
@@ -284,7 +307,7 @@ mod tests {
     async fn what_was_fetched_for_an_earlier_subscription_is_not_pushed_in_the_next() {
         let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
         subscriber.set_credit(64);
-        hub.subscribe(&subscriber, MAILBOX, &acknowledged(0));
+        hub.subscribe(&subscriber, MAILBOX, &acknowledged(0), Proof::Key);
         assert_eq!(fetched_behind(&subscriber).await, 0);
         for seq in 1..=3 {
             assert!(subscriber.claim(MAILBOX, Seq::new(seq - 1), Seq::new(seq)));
@@ -293,7 +316,7 @@ mod tests {
         assert_eq!(fetched_behind(&subscriber).await, 3);
         // While 4 and 5 are being fetched, the client subscribes again on the same connection:
         // everything behind the floor must come again, 1 first.
-        hub.subscribe(&subscriber, MAILBOX, &acknowledged(0));
+        hub.subscribe(&subscriber, MAILBOX, &acknowledged(0), Proof::Key);
         assert!(!subscriber.claim(MAILBOX, Seq::new(3), Seq::new(4)));
         assert_eq!(fetched_behind(&subscriber).await, 0);
         assert!(subscriber.claim(MAILBOX, Seq::new(0), Seq::new(1)));

@@ -86,6 +86,8 @@ counters! {
         RequestAcknowledge "{operation=\"acknowledge\"}",
         RequestCreate "{operation=\"create_mailbox\"}",
         RequestSubscribe "{operation=\"subscribe\"}",
+        RequestTicket "{operation=\"ticket\"}",
+        RequestResume "{operation=\"resume\"}",
         RequestStatus "{operation=\"status\"}",
         RequestOwner "{operation=\"other_owner\"}",
         RequestBlobPut "{operation=\"blob_put\"}",

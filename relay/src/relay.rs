@@ -2,7 +2,7 @@
 
 use core::fmt;
 use std::fs::{File, TryLockError};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use undertone_wire::transport::{QuicLimits, server_config};
+use undertone_wire::transport::{QuicLimits, TcpTls, server_config};
 use undertone_wire::{ErrorCode, JoinAddress, RelayAddress};
 
 use crate::admission::new_token;
@@ -24,7 +24,8 @@ use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Command, Outcome, ReadThread, Store, StoreFailure, StoreHandle, StoreThread, TokenClass, Told,
 };
-use crate::transport::{BlobDirectory, Server, Services, Tap};
+use crate::tickets::Tickets;
+use crate::transport::{BlobDirectory, Doors, Server, Services, Tap, listen};
 
 /// How often expired things are removed. A relay that is restarted more often than this removes
 /// nothing: what it is told about time is worth little.
@@ -35,10 +36,6 @@ const STATUS_AT_A_TIME: usize = 256;
 
 /// Once in so many times the leaf certificate is renewed as well.
 const HOURS_OF_LEAF: u32 = 24;
-
-/// A relay that has just stopped may hold its port for a moment longer.
-const BIND_TRIES: u32 = 40;
-const BIND_PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts relays.
 pub struct Relay;
@@ -62,7 +59,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Store(failure) => failure.fmt(f),
             Self::Listen(address, error) => {
-                write!(f, "cannot listen on UDP {address}: {error}; choose another with --listen")
+                write!(f, "cannot listen on {address}: {error}; choose another with --listen")
             }
             Self::Host(host) => write!(
                 f,
@@ -109,11 +106,13 @@ impl Relay {
         let blobs = BlobDirectory::open(&layout.blobs(), store.room())?;
         blobs.sweep(&store.blob_ids()?)?;
 
-        let endpoint = endpoint(&config, &identity, leaf.clone()).await?;
-        let address = public_address(&config, &identity, endpoint.local_addr()?)?;
+        let doors = doors(&config, &identity, leaf.clone()).await?;
+        let address = public_address(&config, &identity, doors.quic.local_addr()?)?;
         write_private(&layout.address(), address.to_string().as_bytes())?;
 
         let incarnation = store.incarnation();
+        let today = config.clock.today();
+        let tickets = Arc::new(Tickets::open(&layout.ticket_keys(), incarnation, today)?);
         let reader = ReadThread::start(store.reader()?)?;
         // Not before everything that the configuration can make fail: a token is shown only once.
         let first_token = first_token(&mut store, &config)?;
@@ -136,12 +135,14 @@ impl Relay {
             hub: hub.clone(),
             incarnation,
             blobs: blobs.clone(),
+            tickets: tickets.clone(),
             clock: config.clock.clone(),
             tap: Tap(config.tap.clone()),
         };
         let gate = Gate::new(config.limits.clone(), &config.deny, config.open, metrics);
-        let server = Server::start(endpoint, services, gate);
-        let keeper = Keeper { identity, leaf, store: handle.clone(), hub, erased, blobs, config };
+        let server = Server::start(doors, services, gate);
+        let keeper =
+            Keeper { identity, leaf, store: handle.clone(), hub, erased, blobs, tickets, config };
         let keeper = Arc::new(keeper);
         let maintenance = Maintenance(tokio::spawn(keeper.clone().keep()));
         let join = first_token.map(|token| JoinAddress::new(address.clone(), token));
@@ -200,42 +201,17 @@ fn first_token(
     Ok(Some(token))
 }
 
-async fn endpoint(
-    config: &Config,
-    identity: &Identity,
-    leaf: Arc<Leaf>,
-) -> Result<Endpoint, StartError> {
-    let server = server_config(leaf, QuicLimits::default()).map_err(|_| StartError::Tls)?;
-    let mut tries = 0;
-    let socket = loop {
-        match bind(config.listen) {
-            Ok(socket) => break socket,
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && tries < BIND_TRIES => {
-                tries += 1;
-                tokio::time::sleep(BIND_PAUSE).await;
-            }
-            Err(error) => return Err(StartError::Listen(config.listen, error)),
-        }
-    };
+async fn doors(config: &Config, identity: &Identity, leaf: Arc<Leaf>) -> Result<Doors, StartError> {
+    let server = server_config(leaf.clone(), QuicLimits::default()).map_err(|_| StartError::Tls)?;
+    let tls = TcpTls::new(leaf).map_err(|_| StartError::Tls)?;
+    let failed = |error| StartError::Listen(config.listen, error);
+    let sockets = listen(config.listen).await.map_err(failed)?;
     let keys = identity.connection_keys();
     let mut endpoint = EndpointConfig::new(Arc::new(keys.reset));
     endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(keys.ids)));
-    Endpoint::new(endpoint, Some(server), socket, Arc::new(TokioRuntime))
-        .map_err(|error| StartError::Listen(config.listen, error))
-}
-
-/// "All addresses" means IPv4 only where the machine has no IPv6.
-fn bind(listen: SocketAddr) -> std::io::Result<UdpSocket> {
-    let bound = UdpSocket::bind(listen);
-    match &bound {
-        Err(error)
-            if listen.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-                && error.kind() != std::io::ErrorKind::AddrInUse =>
-        {
-            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, listen.port()))
-        }
-        _ => bound,
-    }
+    let quic = Endpoint::new(endpoint, Some(server), sockets.udp, Arc::new(TokioRuntime));
+    let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(failed)?;
+    Ok(Doors { quic: quic.map_err(failed)?, tcp, tls })
 }
 
 fn public_address(
@@ -272,6 +248,7 @@ struct Keeper {
     /// Something was erased by an operator's command.
     erased: Arc<Notify>,
     blobs: BlobDirectory,
+    tickets: Arc<Tickets>,
     config: Config,
 }
 
@@ -307,6 +284,9 @@ impl Keeper {
     }
 
     async fn remove(&self, hours: u32) {
+        if let Err(failure) = self.tickets.rotate(self.config.clock.today()) {
+            tracing::error!(%failure, "the keys of tickets could not be renewed");
+        }
         let removed = self.store.expire(hours).await.unwrap_or_default();
         for mailbox in removed.mailboxes {
             self.hub.deleted(mailbox);

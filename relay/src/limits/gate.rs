@@ -366,7 +366,11 @@ impl Admission {
     /// The mailbox of a key; if the operator denies it, one that nobody can have, so that denied and
     /// never made are one and the same from here on.
     pub(crate) fn mailbox(&self, key: ReadKey) -> MailboxId {
-        let id = key.mailbox();
+        self.mailbox_id(key.mailbox())
+    }
+
+    /// As [`Self::mailbox`], for one that is known by its id.
+    pub(crate) fn mailbox_id(&self, id: MailboxId) -> MailboxId {
         if self.gate.rules().denied.mailbox(id) { NOWHERE } else { id }
     }
 

@@ -42,6 +42,12 @@ impl Layout {
         self.root.join("root.key")
     }
 
+    /// Keys that seal subscription tickets.
+    #[must_use]
+    pub fn ticket_keys(&self) -> PathBuf {
+        self.root.join("tickets.key")
+    }
+
     /// Held by the process that uses the directory.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

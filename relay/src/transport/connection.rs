@@ -6,14 +6,16 @@
 //! so that whoever sends faster than it reads waits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::sync::{Semaphore, mpsc, watch};
 use undertone_wire::codec;
-use undertone_wire::frame::{ClientFrame, Push, ServerFrame, StreamKind};
-use undertone_wire::limits::MAX_MESSAGE;
+use undertone_wire::frame::{ClientFrame, Push, Request, ServerFrame, StreamKind};
+use undertone_wire::limits::{LENGTH_PREFIX, MAX_MESSAGE};
+use undertone_wire::padding::server_padding;
 use undertone_wire::transport::{
-    Channel, Goodbye, MessageError, Reader, Writer, read_message, read_stream_kind,
+    Channel, Goodbye, MessageError, Reader, Writer, read_bounded_message, read_stream_kind,
 };
 use undertone_wire::{BoundedBytes, Exporter, Incarnation};
 
@@ -25,6 +27,7 @@ use crate::limits::Admission;
 use crate::mailboxes::{ConnectionId, Hub, Next, Subscriber};
 use crate::metrics::Counter;
 use crate::store::{ReadThread, StoreHandle};
+use crate::tickets::Tickets;
 
 /// Requests of a connection that wait for the store.
 const PIPELINE: usize = 256;
@@ -48,6 +51,7 @@ pub(crate) struct Services {
     pub(crate) hub: Arc<Hub>,
     pub(crate) incarnation: Incarnation,
     pub(crate) blobs: BlobDirectory,
+    pub(crate) tickets: Arc<Tickets>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tap: Tap,
 }
@@ -71,6 +75,7 @@ pub(crate) async fn serve(
         subscriber: subscriber.clone(),
         channel: channel.clone(),
         admission,
+        padded: AtomicBool::new(false),
         stopped: stopped.clone(),
     });
     let hub = connection.services.hub.clone();
@@ -79,9 +84,10 @@ pub(crate) async fn serve(
     let mut has_control = false;
     loop {
         let stream = tokio::select! {
-            stream = channel.accept() => stream.ok(),
-            Some(_) = streams.join_next() => continue,
+            biased;
             _ = stopped.wait_for(|stop| *stop) => None,
+            Some(_) = streams.join_next() => continue,
+            stream = channel.accept() => stream.ok(),
         };
         let Some((writer, mut reader)) = stream else { break };
         // The kind comes with the stream's first packet, so that this wait is short; whoever
@@ -140,6 +146,8 @@ struct Connection {
     subscriber: Arc<Subscriber>,
     channel: Arc<dyn Channel>,
     admission: Arc<Admission>,
+    /// Whether the client pads, and so the relay does.
+    padded: AtomicBool,
     stopped: watch::Receiver<bool>,
 }
 
@@ -154,6 +162,7 @@ async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
         subscriber: connection.subscriber.clone(),
         admission: connection.admission.clone(),
         exporter: connection.exporter.duplicate(),
+        tickets: connection.services.tickets.clone(),
         room: Arc::new(Semaphore::new(PIPELINE_WEIGHT)),
     });
     let pump = tokio::spawn(pump(connection.clone(), messages.clone()));
@@ -162,7 +171,7 @@ async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
     let read = async {
         read_requests(&connection, &context, reader, work).await;
     };
-    let write = write_messages(connection.services.tap.clone(), writer, to_write);
+    let write = write_messages(&connection, writer, to_write);
     // When the reader ends, the responder finishes what it has; the pump is stopped by then, so
     // the writer sees the end of its queue and finishes the stream.
     let answer = async {
@@ -191,8 +200,9 @@ async fn read_requests(
     let mut stopped = connection.stopped.clone();
     loop {
         let message = tokio::select! {
-            message = read_message(&mut reader, MAX_MESSAGE) => message,
+            biased;
             _ = stopped.wait_for(|stop| *stop) => return,
+            message = read_bounded_message(&mut reader, MAX_MESSAGE, ClientFrame::bound) => message,
         };
         let message = match message {
             Ok(Some(message)) => message,
@@ -203,7 +213,8 @@ async fn read_requests(
         let Ok(frame) = codec::decode::<ClientFrame>(&message) else {
             return connection.channel.close(Goodbye::ProtocolError);
         };
-        if matches!(frame.request, undertone_wire::frame::Request::Padding(_)) {
+        if let Request::Padding(_) = frame.request {
+            connection.padded.store(true, Ordering::Relaxed);
             continue;
         }
         if wait_for_turn(&connection.admission, &mut stopped).await.is_none() {
@@ -306,30 +317,32 @@ async fn send_push(messages: &mpsc::Sender<Vec<u8>>, push: Push) -> Option<()> {
     messages.send(message).await.ok()
 }
 
-async fn write_messages(tap: Tap, writer: Writer, mut queue: mpsc::Receiver<Vec<u8>>) {
+/// Writes what is queued; flushes when the queue is empty, so that replies and pushes share packets.
+async fn write_messages(
+    connection: &Connection,
+    writer: Writer,
+    mut queue: mpsc::Receiver<Vec<u8>>,
+) {
     let mut writer = BufWriter::with_capacity(BUFFER, writer);
     while let Some(message) = queue.recv().await {
-        if write_one(&tap, &mut writer, &message).await.is_err() {
-            return;
-        }
-        while let Ok(message) = queue.try_recv() {
-            if write_one(&tap, &mut writer, &message).await.is_err() {
+        let mut written: usize = 0;
+        let mut next = Some(message);
+        while let Some(message) = next {
+            written = written.saturating_add(message.len());
+            if writer.write_all(&message).await.is_err() {
                 return;
             }
+            connection.services.tap.sent(message.get(LENGTH_PREFIX..).unwrap_or_default());
+            next = queue.try_recv().ok();
+        }
+        if connection.padded.load(Ordering::Relaxed)
+            && writer.write_all(&server_padding(written)).await.is_err()
+        {
+            return;
         }
         if writer.flush().await.is_err() {
             return;
         }
     }
     let _ = writer.shutdown().await;
-}
-
-async fn write_one(
-    tap: &Tap,
-    writer: &mut BufWriter<Writer>,
-    message: &[u8],
-) -> std::io::Result<()> {
-    writer.write_all(message).await?;
-    tap.sent(message.get(undertone_wire::limits::LENGTH_PREFIX..).unwrap_or_default());
-    Ok(())
 }

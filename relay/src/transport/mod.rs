@@ -2,12 +2,14 @@
 
 mod blobs;
 mod connection;
+mod listen;
 mod requests;
 mod server;
 mod tap;
 
 pub(crate) use blobs::BlobDirectory;
 pub(crate) use connection::Services;
-pub(crate) use server::Server;
+pub(crate) use listen::listen;
+pub(crate) use server::{Doors, Server};
 pub(crate) use tap::Tap;
 pub use tap::{Direction, FrameTap};

@@ -7,19 +7,23 @@ use undertone_wire::frame::{
     Acknowledgement, ClientFrame, OwnerOperation, Request, Response, ServerFrame, SignedRequest,
     is_envelope_size,
 };
-use undertone_wire::limits::{MAX_CREDIT, MAX_RETENTION_DAYS, SEALED_BUNDLE};
+use undertone_wire::limits::{MAX_CREDIT, MAX_RETENTION_DAYS, SEALED_BUNDLE, TICKET_SECONDS};
+use undertone_wire::owner::has_duplicates;
+use undertone_wire::ticket::SignedResume;
 use undertone_wire::{
     AdmissionToken, BlobId, Bounded, Day, ErrorCode, Exporter, Floor, MailboxId, ReadKey,
-    RequestId, WriteCapabilityHash,
+    RequestId, SessionKey, WriteCapabilityHash,
 };
 
 use super::blobs::BlobDirectory;
+use super::connection::PIPELINE_WEIGHT;
 use crate::admission::OPEN_TOKEN;
 use crate::clock::Clock;
 use crate::limits::Admission;
-use crate::mailboxes::{Hub, Subscriber};
+use crate::mailboxes::{Hub, Proof, Subscriber};
 use crate::metrics::Counter;
 use crate::store::{Answer, Command, DepotFill, Outcome, StoreHandle, Unanswered};
+use crate::tickets::Tickets;
 
 /// Signatures that are verified between two other things; more go to a thread of their own, so that
 /// one client's many mailboxes do not delay the others.
@@ -34,15 +38,18 @@ pub(super) struct Context {
     pub(super) subscriber: Arc<Subscriber>,
     pub(super) admission: Arc<Admission>,
     pub(super) exporter: Exporter,
+    pub(super) tickets: Arc<Tickets>,
     /// Permits for what requests weigh: see [`weight`].
     pub(super) room: Arc<Semaphore>,
 }
 
 /// What a request of so many commands and bytes weighs until its reply is written: one for each
 /// answer that will be kept for it, and one for each KiB that the store keeps of it until then. At
-/// most 512: a message has at most 256 KiB and 256 keys.
+/// most as much as there is room for: the largest tickets have more mailboxes, and wait until nothing
+/// else does.
 fn weight(commands: usize, bytes: usize) -> u32 {
-    u32::try_from(commands.saturating_add(bytes / 1024)).unwrap_or(u32::MAX).clamp(1, 512)
+    let most = u32::try_from(PIPELINE_WEIGHT).unwrap_or(u32::MAX);
+    u32::try_from(commands.saturating_add(bytes / 1024)).unwrap_or(u32::MAX).clamp(1, most)
 }
 
 /// A request under way.
@@ -70,7 +77,9 @@ enum Shape {
     /// For each mailbox its state, or nothing if it is unknown.
     States,
     /// As `States`; then the known ones are subscribed to.
-    Subscribed(Vec<MailboxId>, u32),
+    Subscribed(Vec<MailboxId>, u32, Proof),
+    /// A ticket, if all of them were subscribed to with their keys by then.
+    Ticket(SessionKey, Vec<MailboxId>),
     Prekey,
     Depot,
 }
@@ -78,15 +87,15 @@ enum Shape {
 /// What follows once the reply is on its way.
 pub(super) enum After {
     Nothing,
-    Subscribe(Vec<(MailboxId, undertone_wire::frame::MailboxState)>, u32),
+    Subscribe(Vec<(MailboxId, undertone_wire::frame::MailboxState)>, u32, Proof),
 }
 
 impl After {
     pub(super) fn run(self, context: &Context) {
-        if let Self::Subscribe(mailboxes, credit) = self {
+        if let Self::Subscribe(mailboxes, credit, proof) = self {
             context.subscriber.set_credit(credit);
             for (mailbox, state) in mailboxes {
-                context.hub.subscribe(&context.subscriber, mailbox, &state);
+                context.hub.subscribe(&context.subscriber, mailbox, &state, proof);
             }
             context.admission.subscribed(context.subscriber.subscriptions());
         }
@@ -140,11 +149,63 @@ async fn plan(
             admission.metrics().count(Counter::RequestBlobDelete);
             one(Command::DeleteBlob(blob, capability.hash()), Shape::BlobDeleted(blob))
         }
-        // Padding does not come here.
-        Request::Ticket { .. } | Request::Resume(_) | Request::Padding(_) => {
-            Err(ErrorCode::Unsupported)
+        Request::Ticket { session, mailboxes } => {
+            admission.metrics().count(Counter::RequestTicket);
+            let mailboxes = mailboxes.into_vec();
+            // R-1116
+            if mailboxes.is_empty() || has_duplicates(&mailboxes) {
+                return Err(ErrorCode::Malformed);
+            }
+            Ok((Vec::new(), Shape::Ticket(session, mailboxes)))
         }
+        Request::Resume(signed) => {
+            admission.metrics().count(Counter::RequestResume);
+            resume(context, id, &signed)
+        }
+        // Padding is passed over before.
+        Request::Padding(_) => Err(ErrorCode::Malformed),
     }
+}
+
+/// One signature and one opening, however many mailboxes.
+fn resume(
+    context: &Context,
+    id: RequestId,
+    signed: &SignedResume,
+) -> Result<(Vec<Command>, Shape), ErrorCode> {
+    let now = context.clock.unix_seconds();
+    let (credit, mailboxes) = signed.verify(id, &context.exporter, |ticket| {
+        let opened = context.tickets.open_ticket(now, ticket)?;
+        Ok((opened.session, opened.mailboxes))
+    })?;
+    let mailboxes = mailboxes.into_iter().map(|id| context.admission.mailbox_id(id)).collect();
+    subscribe(context, mailboxes, credit, Proof::Ticket)
+}
+
+fn subscribe(
+    context: &Context,
+    mailboxes: Vec<MailboxId>,
+    credit: u32,
+    proof: Proof,
+) -> Result<(Vec<Command>, Shape), ErrorCode> {
+    // R-1115
+    if credit == 0 || credit > MAX_CREDIT {
+        return Err(ErrorCode::LimitReached);
+    }
+    context.admission.may_subscribe(context.subscriber.subscriptions(), mailboxes.len())?;
+    let commands = mailboxes.iter().copied().map(Command::Visit).collect();
+    Ok((commands, Shape::Subscribed(mailboxes, credit, proof)))
+}
+
+/// The ticket, and how long it is good.
+fn ticket(context: &Context, session: SessionKey, mailboxes: &[MailboxId]) -> Reply {
+    // R-1119
+    if !context.subscriber.proved_all(mailboxes) {
+        return Err(ErrorCode::NotSubscribed);
+    }
+    let ticket = context.tickets.issue(context.clock.unix_seconds(), session, mailboxes)?;
+    let ticket = undertone_wire::BoundedBytes::new(ticket).ok_or(ErrorCode::Internal)?;
+    Ok(Response::Ticket { ticket, seconds: TICKET_SECONDS })
 }
 
 async fn verify(
@@ -219,13 +280,7 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
             one(Command::RevokeCapabilities(id, capabilities.into_vec()), Shape::Done)
         }
         OwnerOperation::Subscribe { keys, credit } => {
-            if credit == 0 || credit > MAX_CREDIT {
-                return Err(ErrorCode::LimitReached);
-            }
-            let mailboxes = ids(context, keys.as_slice());
-            admission.may_subscribe(context.subscriber.subscriptions(), mailboxes.len())?;
-            let commands = mailboxes.iter().copied().map(Command::Visit).collect();
-            Ok((commands, Shape::Subscribed(mailboxes, credit)))
+            subscribe(context, ids(context, keys.as_slice()), credit, Proof::Key)
         }
         OwnerOperation::Status { keys } => {
             let commands = ids(context, keys.as_slice()).into_iter().map(Command::Status).collect();
@@ -320,7 +375,8 @@ impl Shape {
                 other => Err(unexpected(other)),
             },
             Self::States => states(&answers),
-            Self::Subscribed(mailboxes, credit) => {
+            Self::Ticket(session, mailboxes) => ticket(context, session, &mailboxes),
+            Self::Subscribed(mailboxes, credit, proof) => {
                 let known =
                     mailboxes.into_iter().zip(&answers).filter_map(|(id, answer)| match answer {
                         Ok(Outcome::Mailbox(state)) => Some((id, *state)),
@@ -330,7 +386,7 @@ impl Shape {
                 if !known.is_empty() {
                     context.admission.vouch();
                 }
-                return (states(&answers), After::Subscribe(known, credit));
+                return (states(&answers), After::Subscribe(known, credit, proof));
             }
             Self::Prekey => match answers.into_iter().next() {
                 Some(Ok(Outcome::Prekey(prekey))) => prekey.try_into().map(Response::Prekey),
@@ -374,7 +430,9 @@ fn unexpected(answer: Option<Answer>) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
-    use undertone_wire::limits::{MAX_MAILBOXES_PER_REQUEST, MAX_MESSAGE};
+    use undertone_wire::limits::{
+        MAX_MAILBOXES_PER_REQUEST, MAX_MAILBOXES_PER_TICKET, MAX_MESSAGE, MAX_TICKET,
+    };
 
     use super::*;
     use crate::transport::connection::PIPELINE_WEIGHT;
@@ -385,6 +443,7 @@ mod tests {
         assert_eq!(weight(1, 65_600), 65);
         let heaviest = weight(MAX_MAILBOXES_PER_REQUEST, MAX_MESSAGE);
         assert_eq!(heaviest, 512);
+        assert_eq!(weight(MAX_MAILBOXES_PER_TICKET, MAX_TICKET), 1024);
         assert!(usize::try_from(heaviest).is_ok_and(|heaviest| heaviest <= PIPELINE_WEIGHT));
     }
 }

@@ -1,13 +1,15 @@
 //! Accepts connections and ends them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quinn::{Endpoint, Incoming, VarInt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use undertone_wire::transport::{Goodbye, accept_quic};
+use undertone_wire::transport::{Carrier, Channel, Goodbye, TcpTls, accept_quic, accept_tcp};
 
 use super::connection::{Services, serve};
 use crate::limits::{Arrival, Gate, Handshake};
@@ -23,6 +25,17 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// How long the sockets get to say goodbye.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);
 
+/// Pause after a connection could not be taken from the system, which happens when it has no file
+/// descriptors left: some may be free then.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where clients come in.
+pub(crate) struct Doors {
+    pub(crate) quic: Endpoint,
+    pub(crate) tcp: TcpListener,
+    pub(crate) tls: TcpTls,
+}
+
 /// Accepts connections until told to stop.
 pub(crate) struct Server {
     endpoint: Endpoint,
@@ -31,9 +44,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(endpoint: Endpoint, services: Services, gate: Arc<Gate>) -> Self {
+    pub(crate) fn start(doors: Doors, services: Services, gate: Arc<Gate>) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(endpoint.clone(), services, gate, stopped));
+        let endpoint = doors.quic.clone();
+        let accepting = tokio::spawn(accept(doors, services, gate, stopped));
         Self { endpoint, accepting, stop }
     }
 
@@ -63,7 +77,7 @@ impl Server {
 }
 
 async fn accept(
-    endpoint: Endpoint,
+    doors: Doors,
     services: Services,
     gate: Arc<Gate>,
     mut stopped: watch::Receiver<bool>,
@@ -71,31 +85,78 @@ async fn accept(
     let next_id = AtomicU64::new(1);
     let mut connections = JoinSet::new();
     loop {
-        let incoming = tokio::select! {
-            incoming = endpoint.accept() => incoming,
+        let arrival = tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return connections,
             // Finished connections are forgotten as they finish.
             Some(_) = connections.join_next() => continue,
-            _ = stopped.wait_for(|stop| *stop) => None,
+            incoming = doors.quic.accept() => match incoming {
+                Some(incoming) => admit(&gate, incoming),
+                None => return connections,
+            },
+            (connection, peer) = accepted(&doors.tcp) => admit_tcp(&gate, connection, peer),
         };
-        let Some(incoming) = incoming else { return connections };
-        let Some((incoming, handshake)) = admit(&gate, incoming) else { continue };
+        let Some((arrived, handshake)) = arrival else { continue };
         let id = ConnectionId(next_id.fetch_add(1, Ordering::Relaxed));
-        let (services, stopped) = (services.clone(), stopped.clone());
+        let (services, tls, stopped) = (services.clone(), doors.tls.clone(), stopped.clone());
         connections.spawn(async move {
-            let channel = tokio::time::timeout(HANDSHAKE_TIME, accept_quic(incoming)).await;
-            if let Ok(Ok(channel)) = channel {
+            let channel = tokio::time::timeout(HANDSHAKE_TIME, arrived.greet(&tls)).await;
+            if let Ok(Some(channel)) = channel {
                 let admission = Arc::new(handshake.established());
-                admission.metrics().count(Counter::ConnectionsQuic);
-                serve(id, Arc::new(channel), admission, services, stopped).await;
+                admission.metrics().count(match channel.carrier() {
+                    Carrier::Quic => Counter::ConnectionsQuic,
+                    _ => Counter::ConnectionsTcp,
+                });
+                serve(id, channel, admission, services, stopped).await;
             }
         });
     }
 }
 
+/// The next TCP connection.
+async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(kind = %error.kind(), "a TCP connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Somebody at one of the doors.
+enum Arrived {
+    Quic(Incoming),
+    Tcp(TcpStream, SocketAddr),
+}
+
+impl Arrived {
+    /// The handshake.
+    async fn greet(self, tls: &TcpTls) -> Option<Arc<dyn Channel>> {
+        Some(match self {
+            Self::Quic(incoming) => Arc::new(accept_quic(incoming).await.ok()?),
+            Self::Tcp(connection, peer) => Arc::new(accept_tcp(tls, connection, peer).await.ok()?),
+        })
+    }
+}
+
+/// TCP has confirmed the address; who is turned away finds the connection closed.
+fn admit_tcp(
+    gate: &Arc<Gate>,
+    connection: TcpStream,
+    peer: SocketAddr,
+) -> Option<(Arrived, Handshake)> {
+    match gate.arrive(peer, true) {
+        Arrival::Accept(handshake) => Some((Arrived::Tcp(connection, peer), handshake)),
+        Arrival::Retry | Arrival::Refuse | Arrival::Ignore => None,
+    }
+}
+
 /// Decides about a connection before anything is computed for it.
-fn admit(gate: &Arc<Gate>, incoming: Incoming) -> Option<(Incoming, Handshake)> {
+fn admit(gate: &Arc<Gate>, incoming: Incoming) -> Option<(Arrived, Handshake)> {
     match gate.arrive(incoming.remote_address(), incoming.remote_address_validated()) {
-        Arrival::Accept(handshake) => return Some((incoming, handshake)),
+        Arrival::Accept(handshake) => return Some((Arrived::Quic(incoming), handshake)),
         // Fails only if a retry came before, in which case the address is confirmed.
         Arrival::Retry => drop(incoming.retry()),
         Arrival::Refuse => incoming.refuse(),
