@@ -8,6 +8,7 @@ use std::path::Path;
 use undertone_wire::{AdmissionToken, JoinAddress, RelayAddress};
 
 use crate::clock::Clock;
+use crate::store::audit::Action;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Answer, Command, Outcome, Store as _, StoreFailure, TokenClass, TokenId, TokenRecord, random,
@@ -49,6 +50,11 @@ impl Tokens {
         answers.pop().ok_or(StoreFailure::Damaged("a command without an answer"))
     }
 
+    /// Adds to the operator's log.
+    fn note(&mut self, action: Action) -> Result<(), StoreFailure> {
+        self.run(Command::Audit(action)).map(|_| ())
+    }
+
     /// Makes a token; the join address is the only place where it is ever shown.
     ///
     /// # Errors
@@ -56,7 +62,10 @@ impl Tokens {
     pub fn add(&mut self, class: TokenClass) -> Result<(TokenId, JoinAddress), StoreFailure> {
         let token = new_token()?;
         match self.run(Command::AddToken(token.verifier(), class))? {
-            Ok(Outcome::Token(id)) => Ok((id, JoinAddress::new(self.relay.clone(), token))),
+            Ok(Outcome::Token(id)) => {
+                self.note(Action::TokenAdded(id, class))?;
+                Ok((id, JoinAddress::new(self.relay.clone(), token)))
+            }
             _ => Err(StoreFailure::Damaged("the table of tokens")),
         }
     }
@@ -66,6 +75,7 @@ impl Tokens {
     /// # Errors
     /// [`StoreFailure`].
     pub fn list(&mut self) -> Result<Vec<TokenRecord>, StoreFailure> {
+        self.note(Action::TokensListed)?;
         match self.run(Command::Tokens)? {
             Ok(Outcome::Tokens(tokens)) => Ok(tokens),
             _ => Err(StoreFailure::Damaged("the table of tokens")),
@@ -77,6 +87,8 @@ impl Tokens {
     /// # Errors
     /// [`StoreFailure`].
     pub fn revoke(&mut self, id: TokenId) -> Result<bool, StoreFailure> {
+        // Also an attempt at a token that is not there.
+        self.note(Action::TokenRevoked(id))?;
         Ok(self.run(Command::RevokeToken(id))?.is_ok())
     }
 }

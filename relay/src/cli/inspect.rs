@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
+use undertone_relay::clock::{Clock as _, SystemClock};
 use undertone_relay::known_address;
-use undertone_relay::operator::{StoreDump, inspect};
+use undertone_relay::operator::{StoreDump, inspect, record};
+use undertone_relay::store::audit::Action;
 
 use super::{Result, never_ran, print};
 
 pub(super) fn run(directory: &Path, json: bool) -> Result {
     known_address(directory)?.ok_or_else(|| never_ran(directory))?;
+    record(directory, SystemClock.today(), Action::Inspected)?;
     let dump = inspect(directory)?;
     print(&if json { as_json(&dump)? } else { as_text(&dump) })
 }
@@ -42,7 +45,7 @@ fn as_text(dump: &StoreDump) -> String {
     text
 }
 
-fn as_json(dump: &StoreDump) -> Result<String> {
+pub(super) fn as_json(dump: &StoreDump) -> Result<String> {
     let tables: Vec<_> = dump
         .tables
         .iter()

@@ -1,5 +1,6 @@
 //! Command line, configuration file and signals.
 
+mod data;
 mod inspect;
 mod token;
 
@@ -55,6 +56,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Data(data::DataCommand),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -92,6 +95,7 @@ pub(crate) fn run() -> Result {
         }
         Command::Token { command } => token::run(&directory, command),
         Command::Inspect { json } => inspect::run(&directory, json),
+        Command::Data(command) => data::run(&directory, command),
     }
 }
 

@@ -27,7 +27,11 @@ pub struct Table {
     pub file: String,
     /// Its name.
     pub name: String,
-    /// Its rows.
+    /// Its columns, as the table really has them.
+    pub columns: Vec<String>,
+    /// How many rows it has.
+    pub count: usize,
+    /// The rows that were asked for.
     pub rows: Vec<Record>,
 }
 
@@ -91,14 +95,14 @@ pub fn inspect(directory: &Path) -> Result<StoreDump, StoreFailure> {
     let store = layout.store();
     let mut dump = StoreDump::default();
     let relay = open_read_only(&store, Database::Relay)?;
-    tables(&relay, Database::Relay, &mut dump)?;
+    tables(&relay, Database::Relay, Wanted::Rows, &mut dump)?;
     let mailboxes = mailbox_ids(&relay)?;
     let keys = open_read_only(&store, Database::Keys)?;
-    tables(&keys, Database::Keys, &mut dump)?;
+    tables(&keys, Database::Keys, Wanted::Rows, &mut dump)?;
     for day in queue_days(&store)? {
         let queue = open_read_only(&store, Database::Queue(day))?;
         let first = dump.tables.len();
-        tables(&queue, Database::Queue(day), &mut dump)?;
+        tables(&queue, Database::Queue(day), Wanted::Rows, &mut dump)?;
         let fresh = dump.tables.get_mut(first..).unwrap_or_default();
         unwrap_queue(fresh, &keys, day, &mailboxes)?;
     }
@@ -106,28 +110,77 @@ pub fn inspect(directory: &Path) -> Result<StoreDump, StoreFailure> {
     Ok(dump)
 }
 
-fn tables(db: &Connection, which: Database, dump: &mut StoreDump) -> Result<(), StoreFailure> {
+/// The tables of all databases without their rows, and the blobs' files.
+pub(super) fn columns(directory: &Path) -> Result<StoreDump, StoreFailure> {
+    let layout = Layout::new(directory);
+    let store = layout.store();
+    let mut dump = StoreDump::default();
+    for database in [Database::Relay, Database::Keys] {
+        tables(&open_read_only(&store, database)?, database, Wanted::Columns, &mut dump)?;
+    }
+    for day in queue_days(&store)? {
+        let database = Database::Queue(day);
+        tables(&open_read_only(&store, database)?, database, Wanted::Columns, &mut dump)?;
+    }
+    dump.tables.push(blob_files(&layout)?);
+    Ok(dump)
+}
+
+/// What of a table is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Columns,
+    Rows,
+}
+
+fn tables(
+    db: &Connection,
+    which: Database,
+    wanted: Wanted,
+    dump: &mut StoreDump,
+) -> Result<(), StoreFailure> {
     let mut statement =
         db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
     let names: Vec<String> =
         statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for name in names {
-        // The name comes from this database's own schema.
-        let quoted = name.replace('"', "\"\"");
-        let mut statement = db.prepare(&format!("SELECT * FROM \"{quoted}\""))?;
-        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        let mut rows = Vec::new();
-        let mut found = statement.query([])?;
-        while let Some(row) = found.next()? {
-            let mut fields = Vec::new();
-            for (index, column) in columns.iter().enumerate() {
-                fields.push(Field::new(column, row.get(index)?));
-            }
-            rows.push(Record { fields });
+        let filter = if wanted == Wanted::Rows { "1" } else { "0" };
+        let mut table = select(db, which, &name, filter, &[])?;
+        if wanted == Wanted::Columns {
+            // The name comes from this database's own schema.
+            let quoted = name.replace('"', "\"\"");
+            let count = format!("SELECT count(*) FROM \"{quoted}\"");
+            let count: i64 = db.query_row(&count, [], |row| row.get(0))?;
+            table.count = usize::try_from(count).unwrap_or(usize::MAX);
         }
-        dump.tables.push(Table { file: which.file_name(), name, rows });
+        dump.tables.push(table);
     }
     Ok(())
+}
+
+/// The rows of a table for which a condition holds.
+pub(super) fn select(
+    db: &Connection,
+    which: Database,
+    name: &str,
+    condition: &'static str,
+    parameters: &[&dyn rusqlite::ToSql],
+) -> Result<Table, StoreFailure> {
+    // The name comes from this database's own schema.
+    let quoted = name.replace('"', "\"\"");
+    let mut statement = db.prepare(&format!("SELECT * FROM \"{quoted}\" WHERE {condition}"))?;
+    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let mut rows = Vec::new();
+    let mut found = statement.query(parameters)?;
+    while let Some(row) = found.next()? {
+        let mut fields = Vec::new();
+        for (index, column) in columns.iter().enumerate() {
+            fields.push(Field::new(column, row.get(index)?));
+        }
+        rows.push(Record { fields });
+    }
+    let count = rows.len();
+    Ok(Table { file: which.file_name(), name: name.to_owned(), columns, count, rows })
 }
 
 fn mailbox_ids(relay: &Connection) -> Result<Vec<MailboxId>, StoreFailure> {
@@ -137,7 +190,7 @@ fn mailbox_ids(relay: &Connection) -> Result<Vec<MailboxId>, StoreFailure> {
 }
 
 /// Adds what the day key shows: which mailbox a tag is, the envelope's hash, the envelope.
-fn unwrap_queue(
+pub(super) fn unwrap_queue(
     tables: &mut [Table],
     keys: &Connection,
     day: Day,
@@ -168,17 +221,40 @@ fn unwrap_queue(
 
 /// Names and sizes of the blobs' files; their bytes can be read there.
 fn blob_files(layout: &Layout) -> Result<Table, StoreFailure> {
+    files("blobs", &layout.blobs(), |_| true)
+}
+
+/// What is in the relay's directory and is neither a database nor a blob.
+pub(super) fn other_files(layout: &Layout) -> Result<Table, StoreFailure> {
+    let mut all = files("files", &layout.root, |_| true)?;
+    let store = files("files", &layout.store(), |name| !name.contains(".db"))?;
+    all.rows.extend(store.rows);
+    all.count = all.rows.len();
+    Ok(all)
+}
+
+pub(super) fn files(
+    name: &str,
+    directory: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Table, StoreFailure> {
     let mut rows = Vec::new();
-    for entry in std::fs::read_dir(layout.blobs())? {
+    for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let length = i64::try_from(entry.metadata()?.len()).unwrap_or(i64::MAX);
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let metadata = match entry.metadata() {
+            Ok(metadata) if metadata.is_file() && wanted(&file) => metadata,
+            // A directory, or removed meanwhile.
+            _ => continue,
+        };
+        let length = i64::try_from(metadata.len()).unwrap_or(i64::MAX);
         rows.push(Record {
             fields: vec![
-                Field::new("file", Value::Text(name)),
+                Field::new("file", Value::Text(file)),
                 Field::new("bytes", Value::Integer(length)),
             ],
         });
     }
-    Ok(Table { file: "blobs".into(), name: "blobs".into(), rows })
+    let columns = vec!["file".to_owned(), "bytes".to_owned()];
+    Ok(Table { file: name.into(), name: name.into(), columns, count: rows.len(), rows })
 }

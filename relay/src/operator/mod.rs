@@ -1,15 +1,23 @@
 //! What operators do: keep the relay's identity, look into the store, hand out tokens.
 
+mod audit;
+mod backup;
 mod identity;
 mod inspect;
+mod inventory;
+mod subject;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::store::StoreFailure;
 
+pub use audit::{audit_log, check, record, verify_audit};
+pub use backup::{BackedUp, BackupError, Restored, Source, backup, restore};
 pub(crate) use identity::{Identity, Leaf};
 pub use inspect::{Field, Record, StoreDump, Table, inspect};
+pub use inventory::{Inventory, InventoryEntry, NEVER_KEPT, UNDESCRIBED, inventory};
+pub use subject::{Claim, erase, export};
 
 /// Where things are in a relay's directory.
 #[derive(Clone, Debug)]

@@ -4,7 +4,12 @@
 //! newest day's queue. Rows stand in order of arrival, with an index by mailbox; each day's file is
 //! removed whole. The module `schema` lists the files and tables, `keys` says how an envelope is wrapped.
 
+mod backup;
+mod check;
+mod erase;
 mod keys;
+#[cfg(test)]
+mod power_loss;
 mod queue;
 mod reader;
 mod records;
@@ -28,6 +33,8 @@ use super::audit::{Action, AuditEntry};
 use super::room::{Room, SystemDisk};
 use super::rules::{Entry, Mailbox, Offer, hours, maintenance_clock};
 use super::{Answer, Command, Disk, Outcome, Policy, Reader, Removed, Store, StoreFailure};
+pub(crate) use backup::{DayKey, Snapshot, is_whole};
+pub(crate) use check::{blob_records, check};
 use queue::{Days, Queue};
 use records::{Found, Records};
 use schema::Database;

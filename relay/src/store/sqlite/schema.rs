@@ -232,14 +232,21 @@ pub(crate) fn open_read_only(
     directory: &Path,
     database: Database,
 ) -> Result<Connection, StoreFailure> {
+    let connection = open_there(directory, database)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// Opens a database that is there, for a short while and beside whoever has it open.
+pub(super) fn open_there(directory: &Path, database: Database) -> Result<Connection, StoreFailure> {
     let path = directory.join(database.file_name());
+    // Reading a WAL needs write access to its index, hence not SQLITE_OPEN_READ_ONLY.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     sums::register(&connection)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // Reading a WAL needs write access to its index, hence not SQLITE_OPEN_READ_ONLY.
-    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(16);
     Ok(connection)
 }
@@ -303,7 +310,7 @@ pub(super) fn remove_queue(directory: &Path, day: Day) -> Result<(), StoreFailur
 }
 
 /// Makes an empty file that only the owner can read.
-fn create_private(path: &Path) -> Result<(), StoreFailure> {
+pub(super) fn create_private(path: &Path) -> Result<(), StoreFailure> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -63,6 +63,16 @@ impl Records {
         schema::checkpoint(&self.connection).map(|_| ())
     }
 
+    /// Removes a row by its id.
+    pub(super) fn delete_by_id(
+        &mut self,
+        table: &'static str,
+        id: &[u8; 32],
+    ) -> Result<(), StoreFailure> {
+        self.begin()?;
+        super::erase::delete_by_id(&self.connection, table, id)
+    }
+
     /// The connection, for who measures the file.
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
