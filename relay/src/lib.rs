@@ -18,6 +18,7 @@ mod mailboxes;
 pub mod metrics;
 pub mod operator;
 mod relay;
+pub mod settings;
 pub mod store;
 pub mod tickets;
 mod transport;

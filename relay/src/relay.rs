@@ -4,7 +4,8 @@ use core::fmt;
 use std::fs::{File, TryLockError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
@@ -14,11 +15,13 @@ use tokio::task::JoinHandle;
 use undertone_wire::transport::{QuicLimits, TcpTls, server_config};
 use undertone_wire::{ErrorCode, JoinAddress, RelayAddress};
 
-use crate::admission::new_token;
+use crate::admission::{OPEN_TOKEN, new_token};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::limits::Gate;
 use crate::mailboxes::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
+use crate::operator::monitor::{Monitor, Watched};
 use crate::operator::{Identity, Layout, Leaf, private_directory, read_if_there, write_private};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
@@ -34,8 +37,8 @@ const MAINTENANCE: Duration = Duration::from_secs(3600);
 /// Mailboxes that are looked at in one job for the store.
 const STATUS_AT_A_TIME: usize = 256;
 
-/// Once in so many times the leaf certificate is renewed as well.
-const HOURS_OF_LEAF: u32 = 24;
+/// What a day of uptime is in hours of maintenance.
+const HOURS_OF_DAY: u32 = 24;
 
 /// Starts relays.
 pub struct Relay;
@@ -50,6 +53,8 @@ pub enum StartError {
     Listen(SocketAddr, std::io::Error),
     /// The host to tell clients.
     Host(String),
+    /// The address to serve metrics on.
+    Monitoring(SocketAddr, std::io::Error),
     /// TLS could not be set up.
     Tls,
 }
@@ -64,6 +69,10 @@ impl fmt::Display for StartError {
             Self::Host(host) => write!(
                 f,
                 "{host:?} is neither a host name nor an IP address; give the name that clients use with --host"
+            ),
+            Self::Monitoring(address, error) => write!(
+                f,
+                "cannot serve metrics on TCP {address}: {error}; choose another address in monitoring.listen"
             ),
             Self::Tls => f.write_str("TLS could not be set up"),
         }
@@ -140,13 +149,51 @@ impl Relay {
             tap: Tap(config.tap.clone()),
         };
         let gate = Gate::new(config.limits.clone(), &config.deny, config.open, metrics);
-        let server = Server::start(doors, services, gate);
-        let keeper =
-            Keeper { identity, leaf, store: handle.clone(), hub, erased, blobs, tickets, config };
-        let keeper = Arc::new(keeper);
+        let ended = thread.ended.clone();
+        let watched = Watched::new(gate.clone(), leaf.clone(), layout, ended, &*config.clock);
+        let watched = Arc::new(watched);
+        let monitor = match config.monitoring {
+            Some(listen) => Some(
+                Monitor::start(listen, watched.clone())
+                    .await
+                    .map_err(|error| StartError::Monitoring(listen, error))?,
+            ),
+            None => None,
+        };
+        if config.open {
+            ensure_open_token(&handle).await;
+        }
+        let server = Server::start(doors, services, gate.clone());
+        let (store, clock) = (handle.clone(), config.clock.clone());
+        let accept_clock = config.accept_clock;
+        let keeper = Arc::new(Keeper {
+            identity,
+            leaf,
+            store,
+            hub,
+            erased,
+            blobs,
+            tickets,
+            gate,
+            clock,
+            accept_clock,
+        });
         let maintenance = Maintenance(tokio::spawn(keeper.clone().keep()));
         let join = first_token.map(|token| JoinAddress::new(address.clone(), token));
-        Ok(RunningRelay { address, join, server, thread, handle, keeper, maintenance, _lock: lock })
+        let reloadable = Mutex::new(Reloadable { drain: config.drain, open: config.open });
+        Ok(RunningRelay {
+            address,
+            join,
+            server,
+            thread,
+            handle,
+            keeper,
+            maintenance,
+            watched,
+            monitor,
+            reloadable,
+            _lock: lock,
+        })
     }
 }
 
@@ -201,8 +248,19 @@ fn first_token(
     Ok(Some(token))
 }
 
+/// What everybody makes without a token is counted for a token that everybody knows. If the store
+/// ends meanwhile, so does the relay.
+async fn ensure_open_token(store: &StoreHandle) {
+    let verifier = undertone_wire::AdmissionToken::from_bytes(OPEN_TOKEN).verifier();
+    let Ok(Ok(Outcome::Tokens(tokens))) = store.run(Command::Tokens).await else { return };
+    if tokens.iter().all(|token| token.verifier != verifier) {
+        let _ = store.run(Command::AddToken(verifier, TokenClass::Open)).await;
+    }
+}
+
 async fn doors(config: &Config, identity: &Identity, leaf: Arc<Leaf>) -> Result<Doors, StartError> {
-    let server = server_config(leaf.clone(), QuicLimits::default()).map_err(|_| StartError::Tls)?;
+    let quic = QuicLimits { streams: config.limits.streams, ..QuicLimits::default() };
+    let server = server_config(leaf.clone(), quic).map_err(|_| StartError::Tls)?;
     let tls = TcpTls::new(leaf).map_err(|_| StartError::Tls)?;
     let failed = |error| StartError::Listen(config.listen, error);
     let sockets = listen(config.listen).await.map_err(failed)?;
@@ -249,14 +307,15 @@ struct Keeper {
     erased: Arc<Notify>,
     blobs: BlobDirectory,
     tickets: Arc<Tickets>,
-    config: Config,
+    gate: Arc<Gate>,
+    clock: Arc<dyn Clock>,
+    accept_clock: bool,
 }
 
 impl Keeper {
     async fn keep(self: Arc<Self>) {
         // Not at the start: then nothing is known about how right the clock is.
-        let mut hours: u32 = 0;
-        if self.config.accept_clock {
+        if self.accept_clock {
             self.remove(0).await;
         }
         let mut next = tokio::time::Instant::now() + MAINTENANCE;
@@ -269,22 +328,26 @@ impl Keeper {
                 }
             }
             self.remove(1).await;
-            hours = hours.wrapping_add(1);
-            if hours.is_multiple_of(HOURS_OF_LEAF) {
+            // By the clock and not by the uptime: a machine may have slept.
+            if self.leaf.is_old(self.clock.unix_seconds()) {
                 self.renew();
             }
         }
     }
 
     fn renew(&self) {
-        match self.identity.leaf(self.config.clock.unix_seconds()) {
-            Ok(leaf) => self.leaf.change(leaf),
+        match self.identity.leaf(self.clock.unix_seconds()) {
+            Ok(leaf) => {
+                self.leaf.change(leaf);
+                self.gate.metrics().count(Counter::LeafRenewals);
+                tracing::info!("a new certificate is in use");
+            }
             Err(failure) => tracing::error!(%failure, "the certificate could not be renewed"),
         }
     }
 
     async fn remove(&self, hours: u32) {
-        if let Err(failure) = self.tickets.rotate(self.config.clock.today()) {
+        if let Err(failure) = self.tickets.rotate(self.clock.today()) {
             tracing::error!(%failure, "the keys of tickets could not be renewed");
         }
         let removed = self.store.expire(hours).await.unwrap_or_default();
@@ -338,7 +401,16 @@ pub struct RunningRelay {
     handle: StoreHandle,
     keeper: Arc<Keeper>,
     maintenance: Maintenance,
+    watched: Arc<Watched>,
+    monitor: Option<Monitor>,
+    reloadable: Mutex<Reloadable>,
     _lock: Arc<File>,
+}
+
+/// What a reload changes in the relay itself.
+struct Reloadable {
+    drain: Duration,
+    open: bool,
 }
 
 impl fmt::Debug for RunningRelay {
@@ -372,11 +444,47 @@ impl RunningRelay {
         }
     }
 
+    /// The address that whoever has no token gives to `undertone init`; `None` unless the relay is
+    /// open.
+    #[must_use]
+    pub fn open_join_address(&self) -> Option<JoinAddress> {
+        let token = undertone_wire::AdmissionToken::from_bytes(OPEN_TOKEN);
+        self.reloadable().open.then(|| JoinAddress::new(self.address.clone(), token))
+    }
+
+    fn reloadable(&self) -> MutexGuard<'_, Reloadable> {
+        self.reloadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where metrics and health can be asked for.
+    #[must_use]
+    pub fn monitoring(&self) -> Option<SocketAddr> {
+        self.monitor.as_ref().map(Monitor::address)
+    }
+
+    /// Takes over what can be changed while the relay runs (limits, deny lists, quotas, retention,
+    /// openness, drain time) and renews the certificate. Connections go on.
+    pub async fn reload(&self, config: &Config) {
+        if config.open {
+            ensure_open_token(&self.handle).await;
+        }
+        self.handle.set_policy(config.policy()).await;
+        self.keeper.gate.change(config.limits.clone(), &config.deny, config.open);
+        *self.reloadable() = Reloadable { drain: config.drain, open: config.open };
+        self.keeper.renew();
+        self.keeper.gate.metrics().count(Counter::ReloadDone);
+    }
+
+    /// A reload could not be done, since the configuration is not good: the old one holds.
+    pub fn reload_failed(&self) {
+        self.keeper.gate.metrics().count(Counter::ReloadFailed);
+    }
+
     /// Does now what is done in a day of uptime: removes what has expired, though not more than
     /// expires in two days, and renews the certificate.
     pub async fn maintain(&self) {
         self.keeper.renew();
-        self.keeper.remove(HOURS_OF_LEAF).await;
+        self.keeper.remove(HOURS_OF_DAY).await;
     }
 
     /// Waits until the store fails, which ends the relay's service: call [`Self::kill`] and exit.
@@ -399,8 +507,10 @@ impl RunningRelay {
     /// # Errors
     /// [`StoreFailure`] if the store failed; what was answered is durable nevertheless.
     pub async fn shutdown(self) -> Result<(), Arc<StoreFailure>> {
+        self.watched.draining.store(true, Ordering::Relaxed);
+        let drain = self.reloadable().drain;
         self.maintenance.end().await;
-        self.server.drain().await;
+        self.server.drain(drain).await;
         let ended = self.thread.ended.clone();
         self.thread.close().await;
         match &*ended.borrow() {

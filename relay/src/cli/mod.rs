@@ -1,17 +1,23 @@
-//! Command line, configuration file and signals.
+//! The command line.
 
+mod config;
 mod data;
 mod inspect;
+mod log;
+mod notify;
+mod papers;
+mod run;
 mod token;
 
 use std::error::Error;
 use std::io::Write as _;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use serde::Deserialize;
-use undertone_relay::{Config, Relay, RunningRelay, known_address};
+use clap::{Parser, Subcommand};
+use undertone_relay::known_address;
+
+pub(crate) use config::BadConfiguration;
+use config::{Common, Shortcuts};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -19,30 +25,30 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 #[derive(Parser)]
 #[command(name = "undertone-relay", version, about)]
 struct Cli {
-    /// Directory in which everything is kept.
-    #[arg(long, global = true, env = "UNDERTONE_RELAY_DIR")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve; needs no configuration.
+    /// Serve; needs no configuration. SIGHUP reads the configuration again, SIGTERM ends it in order.
     Run {
-        /// UDP address to listen on.
-        #[arg(long, env = "UNDERTONE_RELAY_LISTEN")]
-        listen: Option<SocketAddr>,
-        /// Host name or IP address that clients use.
-        #[arg(long, env = "UNDERTONE_RELAY_HOST")]
-        host: Option<String>,
-        /// Configuration file (TOML); what is given here or in the environment goes before it.
-        #[arg(long, env = "UNDERTONE_RELAY_CONFIG")]
-        config: Option<PathBuf>,
-        /// How the log is written to standard error. It never holds anything about clients.
-        #[arg(long, env = "UNDERTONE_RELAY_LOG_FORMAT")]
-        log_format: Option<LogFormat>,
+        #[command(flatten)]
+        shortcuts: Shortcuts,
+        /// The machine's clock is right, however far it is ahead of what the relay saw last: what has
+        /// expired by it is removed at once, and not two days' worth in a day.
+        #[arg(long)]
+        accept_clock: bool,
     },
+    /// Print the configuration that holds, and where each value is from. Exit code 2 if it is not good.
+    CheckConfig {
+        #[command(flatten)]
+        shortcuts: Shortcuts,
+    },
+    /// Print a configuration file with every setting, its meaning and its default.
+    ExampleConfig,
     /// Print the relay's address.
     Address,
     /// Manage admission tokens; the relay may be running.
@@ -58,44 +64,34 @@ enum Command {
     },
     #[command(flatten)]
     Data(data::DataCommand),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum LogFormat {
-    Text,
-    Json,
-}
-
-/// The configuration file. Every key is optional; an unknown key is an error.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    listen: Option<SocketAddr>,
-    host: Option<String>,
-    retention_days: Option<u32>,
-    max_connections: Option<u32>,
-    log_format: Option<LogFormat>,
+    /// Write the manual pages to a directory.
+    Man {
+        /// An existing directory.
+        directory: std::path::PathBuf,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 pub(crate) fn run() -> Result {
-    let cli = Cli::parse();
-    let directory = cli.dir.map_or_else(default_directory, Ok)?;
-    match cli.command {
-        Command::Run { listen, host, config, log_format } => {
-            let mut file = config.as_deref().map_or_else(|| Ok(File::default()), read_config)?;
-            file.listen = listen.or(file.listen);
-            file.host = host.or(file.host);
-            file.log_format = log_format.or(file.log_format);
-            serve(directory, file)
-        }
+    let Cli { common, command } = Cli::parse();
+    match command {
+        Command::Run { shortcuts, accept_clock } => run::run(&common, &shortcuts, accept_clock),
+        Command::CheckConfig { shortcuts } => config::check(&common, &shortcuts),
+        Command::ExampleConfig => print(&undertone_relay::settings::example()),
         Command::Address => {
+            let directory = common.directory()?;
             let address = known_address(&directory)?.ok_or_else(|| never_ran(&directory))?;
             print(&format!("{address}\n"))
         }
-        Command::Token { command } => token::run(&directory, command),
-        Command::Inspect { json } => inspect::run(&directory, json),
-        Command::Data(command) => data::run(&directory, command),
+        Command::Token { command } => token::run(&common.directory()?, command),
+        Command::Inspect { json } => inspect::run(&common.directory()?, json),
+        Command::Man { directory } => papers::man(&directory),
+        Command::Completions { shell } => papers::completions(shell),
+        Command::Data(command) => data::run(&common.directory()?, command),
     }
 }
 
@@ -106,106 +102,10 @@ fn never_ran(directory: &Path) -> String {
     )
 }
 
-/// systemd's state directory, else the user's data directory.
-fn default_directory() -> Result<PathBuf> {
-    if let Some(state) = std::env::var_os("STATE_DIRECTORY").filter(|state| !state.is_empty()) {
-        return Ok(state.into());
-    }
-    if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()) {
-        return Ok(Path::new(&data).join("undertone-relay"));
-    }
-    let home = std::env::home_dir().ok_or("no home directory; give a directory with --dir")?;
-    Ok(home.join(".local/share/undertone-relay"))
-}
-
-fn read_config(path: &Path) -> Result<File> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
 /// Output that ends early because its reader left is no failure of ours.
 fn print(text: &str) -> Result {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-fn serve(directory: PathBuf, file: File) -> Result {
-    start_log(file.log_format.unwrap_or(LogFormat::Text));
-    let mut config = Config::new(directory);
-    config.listen = file.listen.unwrap_or(config.listen);
-    config.host = file.host;
-    config.retention_days = file.retention_days.unwrap_or(config.retention_days);
-    if let Some(connections) = file.max_connections {
-        config.limits.connections = connections;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let directory = config.directory.display().to_string();
-        let relay = Relay::start(config).await?;
-        announce(&directory, &relay)?;
-        tokio::select! {
-            signal = stop_signal() => {
-                signal?;
-                tracing::info!("stopping");
-                relay.shutdown().await.map_err(|failure| failure.to_string())?;
-                tracing::info!("stopped");
-                Ok(())
-            }
-            failure = relay.failed() => {
-                // Nothing more is answered; what was answered is stored.
-                tracing::error!(%failure, "the store failed");
-                relay.kill().await;
-                Err(failure.to_string().into())
-            }
-        }
-    })
-}
-
-fn announce(directory: &str, relay: &RunningRelay) -> Result {
-    let address = relay.address();
-    let mut text = format!(
-        "Directory: {directory}\nAddress:   {address}\nListening on UDP port {}.\n",
-        address.port()
-    );
-    if let Some(join) = relay.join_address() {
-        text.push_str(&format!(
-            "\nJoin address, for `undertone init --relay`. It holds an admission token and is not shown again\n(`undertone-relay token add` makes another):\n{}\n",
-            join.to_text().as_str()
-        ));
-    }
-    print(&text)
-}
-
-fn start_log(format: LogFormat) {
-    // A level and nothing else: a filter for other crates could make them log client addresses.
-    let level = std::env::var("UNDERTONE_RELAY_LOG")
-        .ok()
-        .and_then(|text| text.parse::<tracing::Level>().ok())
-        .unwrap_or(tracing::Level::INFO);
-    let filter = tracing_subscriber::EnvFilter::new(format!("off,undertone_relay={level}"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-}
-
-#[cfg(unix)]
-async fn stop_signal() -> Result {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn stop_signal() -> Result {
-    Ok(tokio::signal::ctrl_c().await?)
 }

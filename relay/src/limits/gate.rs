@@ -89,9 +89,9 @@ impl Gate {
         &self.metrics
     }
 
-    /// Streams at a time on a new connection.
-    pub(crate) fn streams(&self) -> u32 {
-        self.rules().limits.streams
+    /// The limits that hold.
+    pub(crate) fn limits(&self) -> Limits {
+        self.rules().limits.clone()
     }
 
     /// Connections, handshakes, subscriptions, transfers, networks that are counted.

@@ -14,7 +14,7 @@ mod table;
 
 pub(crate) use deny::Denied;
 pub use deny::{Deny, Id};
-pub(crate) use gate::{Admission, Arrival, Gate, Handshake, Transfer};
+pub(crate) use gate::{Admission, Arrival, Gate, Handshake};
 pub(crate) use prefix::Neighbourhood;
 pub use prefix::Prefix;
 pub(crate) use rate::Bucket;

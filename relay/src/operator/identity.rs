@@ -86,7 +86,7 @@ impl Identity {
     }
 
     /// A fresh leaf key with its certificate, and the root's certificate behind it.
-    pub(crate) fn leaf(&self, unix_seconds: u64) -> Result<CertifiedKey, StoreFailure> {
+    pub(crate) fn leaf(&self, unix_seconds: u64) -> Result<Certified, StoreFailure> {
         let root = root_parameters().self_signed(&self.root).map_err(damaged)?;
         let key = KeyPair::generate_for(&PKCS_ED25519).map_err(|_| StoreFailure::Random)?;
         let mut leaf = CertificateParams::new(vec![LEAF_NAME.to_owned()]).map_err(damaged)?;
@@ -100,7 +100,11 @@ impl Identity {
             vec![certificate.der().clone(), root.der().clone()];
         let private = PrivatePkcs8KeyDer::from(key.serialize_der());
         let signer = any_eddsa_type(&private).map_err(damaged)?;
-        Ok(CertifiedKey::new(chain, signer))
+        Ok(Certified {
+            key: Arc::new(CertifiedKey::new(chain, signer)),
+            begins: unix_seconds.saturating_sub(LEAF_BACKDATING.as_secs()),
+            ends: unix_seconds.saturating_add(LEAF_LIFETIME.as_secs()),
+        })
     }
 }
 
@@ -118,22 +122,48 @@ fn root_parameters() -> CertificateParams {
     root
 }
 
-/// The leaf that is in use; can be changed while the relay runs.
+/// A leaf key with its certificates, and how long they are good.
+#[derive(Clone, Debug)]
+pub(crate) struct Certified {
+    key: Arc<CertifiedKey>,
+    /// From when on, in Unix time; a leaf of our own is dated back behind the time it was made.
+    begins: u64,
+    ends: u64,
+}
+
+/// The leaf that is in use; can be changed while the relay runs. Connections that there are go on
+/// with the one they began with.
 #[derive(Debug)]
-pub(crate) struct Leaf(RwLock<Arc<CertifiedKey>>);
+pub(crate) struct Leaf(RwLock<Certified>);
 
 impl Leaf {
-    pub(crate) fn new(key: CertifiedKey) -> Self {
-        Self(RwLock::new(Arc::new(key)))
+    pub(crate) fn new(leaf: Certified) -> Self {
+        Self(RwLock::new(leaf))
     }
 
-    pub(crate) fn change(&self, key: CertifiedKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+    fn current(&self) -> Certified {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change(&self, leaf: Certified) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = leaf;
+    }
+
+    /// When it ends, in Unix time.
+    pub(crate) fn ends(&self) -> u64 {
+        self.current().ends
+    }
+
+    /// Whether another one should take its place: it was made more than a day ago, or, since the
+    /// machine's clock was set, it seems to be from the future.
+    pub(crate) fn is_old(&self, now: u64) -> bool {
+        let Certified { begins, ends, .. } = self.current();
+        now < begins || now.saturating_add(LEAF_LIFETIME.as_secs()) > ends.saturating_add(DAY)
     }
 }
 
 impl ResolvesServerCert for Leaf {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(self.current().key)
     }
 }

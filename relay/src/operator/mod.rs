@@ -5,6 +5,7 @@ mod backup;
 mod identity;
 mod inspect;
 mod inventory;
+pub mod monitor;
 mod subject;
 
 use std::io::ErrorKind;

@@ -29,7 +29,7 @@ pub use memory::MemoryStore;
 pub use policy::{DailyQuota, Policy, Quotas, TokenClass};
 pub(crate) use room::Room;
 pub use room::{Disk, DiskLimits, SystemDisk};
-pub(crate) use thread::{ReadThread, StoreHandle, StoreThread, Told, Unanswered};
+pub(crate) use thread::{Ended, ReadThread, StoreHandle, StoreThread, Told, Unanswered};
 
 /// Keeps mailboxes, depots, blob records and admission tokens.
 pub trait Store: Send {

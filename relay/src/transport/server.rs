@@ -19,9 +19,6 @@ use crate::metrics::Counter;
 /// How long a handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
-/// How long clients get, when the relay stops, to read what was answered.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
-
 /// How long the sockets get to say goodbye.
 const GOODBYE_TIME: Duration = Duration::from_secs(2);
 
@@ -51,12 +48,13 @@ impl Server {
         Self { endpoint, accepting, stop }
     }
 
-    /// Takes nothing new, answers what was asked, then closes the connections.
-    pub(crate) async fn drain(self) {
+    /// Takes nothing new, answers what was asked, then closes the connections. Clients get so long
+    /// to read the answers.
+    pub(crate) async fn drain(self, time: Duration) {
         let _ = self.stop.send(true);
         if let Ok(mut connections) = self.accepting.await {
             let drained = async { while connections.join_next().await.is_some() {} };
-            if tokio::time::timeout(DRAIN_TIME, drained).await.is_err() {
+            if tokio::time::timeout(time, drained).await.is_err() {
                 connections.shutdown().await;
             }
         }
