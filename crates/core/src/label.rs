@@ -1,6 +1,7 @@
 //! Every label, in one place. Each starts with the protocol's name and
-//! version, and no label is a prefix of what another is used with
-//! (`protocol-spec/01-primitives.md`, table of labels).
+//! version, and no two that serve the same function (hash, Expand, signature)
+//! can begin the same input (`protocol-spec/01-primitives.md`, table of
+//! labels).
 
 macro_rules! labels {
     ($($name:ident = $text:literal;)*) => {
@@ -32,6 +33,7 @@ labels! {
     EPOCH_STEP = "epoch step";
     CHAIN = "chain";
     BODY = "body";
+    NONCE = "nonce";
     CHAIN_CONSTANTS = "chain constants";
     EPOCH_TAG = "epoch tag";
     KEM_KEY_HASH = "kem key";

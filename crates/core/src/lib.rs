@@ -106,7 +106,7 @@ mod testing;
 pub use day::Day;
 pub use envelope::Bucket;
 pub use file::{FileError, FileKey, FileOpener, FileSealer, blob_len, padded_len};
-pub use handshake::{Greeting, HandshakeError, Introduction, PendingAccept, initiate};
+pub use handshake::{Greeting, HandshakeError, Introduction, PendingAccept, UsedBundle, initiate};
 pub use identity::{
     AccountFingerprint, AccountKey, AccountSecret, Device, DeviceKeys, DeviceList, DeviceSecret,
     IdentityError, ListRecord, LocalDevice, SafetyNumber,

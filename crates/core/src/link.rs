@@ -1,6 +1,7 @@
 //! The link secret and what comes from it
 //! (`protocol-spec/03-prekeys.md`).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
@@ -10,9 +11,21 @@ use crate::label;
 use crate::primitives::kdf;
 
 secret! {
-    /// The 32-byte secret of a link. Whoever knows it can fetch a prekey
-    /// bundle, read it, and say hello.
-    pub struct LinkSecret(32);
+    struct LinkBytes(32);
+}
+
+/// The 32-byte secret of a link. Whoever knows it can fetch a prekey bundle,
+/// read it, and say hello.
+///
+/// Boxed, so that a move leaves no copy.
+#[derive(PartialEq, Eq)]
+pub struct LinkSecret(Box<LinkBytes>);
+
+impl core::fmt::Debug for LinkSecret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self(_) = self;
+        f.write_str("LinkSecret(secret)")
+    }
 }
 
 secret! {
@@ -41,14 +54,20 @@ secret! {
 impl LinkSecret {
     /// A new secret.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut secret = Self::blank();
+        let mut secret = Box::new(LinkBytes::blank());
         rng.fill_bytes(secret.expose_mut());
-        secret
+        Self(secret)
     }
 
     /// A secret read from a link or from the store.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self::from_array(bytes)
+        let mut secret = Box::new(LinkBytes::blank());
+        secret.expose_mut().copy_from_slice(bytes);
+        Self(secret)
+    }
+
+    fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
     }
 
     /// Its bytes, for the link and the store: secret.

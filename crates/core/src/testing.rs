@@ -29,7 +29,9 @@ impl Person {
     }
 }
 
-/// A reproducible generator: SHA-256 over seed and counter.
+/// A reproducible generator: SHA-256 over seed and counter. A clone yields the
+/// same bytes again, as the generator of a copied machine would.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TestRng {
     seed: u64,
     counter: u64,

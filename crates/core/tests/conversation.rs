@@ -169,7 +169,7 @@ fn r_505_a_rolled_back_peer_is_noticed() {
     let error = open(&mut bob, &second).unwrap_err();
     // Alice had a step due, so the copies drew different ratchet keys.
     assert_eq!(error, OpenError::PeerRolledBack(RollbackSign::ChainConstants));
-    assert!(error.is_attributable());
+    assert!(error.is_reason_for_reset() && error.is_behind_a_header());
 
     let (mut alice, mut bob) = pair(rng);
     let envelope = seal(&mut alice, b"zero", rng);

@@ -243,27 +243,37 @@ impl FromStr for Link {
     }
 }
 
-/// Decodes base64url; a length that no encoder writes is the sign of a cut.
+/// Decodes base64url in the order of `protocol-spec/03-links.md`, section 3: what is missing is
+/// told before what is left over.
 fn decode(encoded: &str) -> Result<Zeroizing<Vec<u8>>, LinkError> {
-    let bytes = encoded.as_bytes();
-    match BASE64URL_NOPAD.decode(bytes) {
-        Ok(payload) => Ok(Zeroizing::new(payload)),
-        Err(_) => {
-            // Letters beyond the last group of four may be what is left of a cut.
-            let whole = bytes.len() - bytes.len() % 4;
-            let (head, tail) = bytes.split_at_checked(whole).unwrap_or_default();
-            if tail.iter().any(|c| !c.is_ascii_alphanumeric() && !b"-_".contains(c)) {
-                return Err(LinkError::Malformed);
-            }
-            let payload =
-                Zeroizing::new(BASE64URL_NOPAD.decode(head).map_err(|_| LinkError::Malformed)?);
-            match Link::from_payload(&payload) {
-                Err(LinkError::Truncated) => Err(LinkError::Truncated),
-                Err(error @ LinkError::UnsupportedVersion(_)) => Err(error),
-                _ => Err(LinkError::Malformed),
-            }
-        }
+    let letters = encoded.as_bytes();
+    if letters.iter().any(|c| !c.is_ascii_alphanumeric() && !b"-_".contains(c)) {
+        return Err(LinkError::Malformed);
     }
+    if let Ok(payload) = BASE64URL_NOPAD.decode(letters) {
+        return Ok(Zeroizing::new(payload));
+    }
+    // Surplus bits, or a letter alone: damage, unless the end is missing too.
+    let payload = without_surplus(letters);
+    match Link::from_payload(&payload) {
+        Err(error @ (LinkError::Truncated | LinkError::UnsupportedVersion(_))) => Err(error),
+        _ => Err(LinkError::Malformed),
+    }
+}
+
+/// The whole bytes of a text whose last letter has bits too many.
+fn without_surplus(letters: &[u8]) -> Zeroizing<Vec<u8>> {
+    let alone = usize::from(letters.len() % 4 == 1);
+    let kept = letters.get(..letters.len().saturating_sub(alone)).unwrap_or_default();
+    let mut padded = Zeroizing::new(Vec::with_capacity(kept.len().saturating_add(3)));
+    padded.extend_from_slice(kept);
+    let whole = padded.len().saturating_mul(3) / 4;
+    while padded.len() % 4 != 0 {
+        padded.push(b'A');
+    }
+    let mut payload = Zeroizing::new(BASE64URL_NOPAD.decode(&padded).unwrap_or_default());
+    payload.truncate(whole);
+    payload
 }
 
 fn checksum(payload: &[u8]) -> [u8; CHECKSUM] {
@@ -302,6 +312,25 @@ mod tests {
     fn payload_of(link: &Link) -> Vec<u8> {
         let payload = link.payload();
         payload[..payload.len() - CHECKSUM].to_vec()
+    }
+
+    #[test]
+    fn r_303_what_is_left_over_is_damage_and_what_is_missing_is_told_first() {
+        let whole = text_of(&payload_of(&link(LinkKind::SingleUse, "relay.example.org")));
+        let (front, last) = whole.split_at(whole.len() - 1);
+        assert_ne!(whole.len() % 4, LINK_PREFIX.len() % 4, "the last letter has surplus bits");
+        // The next letter of the alphabet differs in the lowest bit alone.
+        let surplus = char::from(last.as_bytes()[0] + 1);
+        assert_eq!(format!("{front}{surplus}").parse::<Link>(), Err(LinkError::Malformed));
+        for end in LINK_PREFIX.len() + 2..front.len() {
+            let cut = &whole[..end];
+            assert_eq!(format!("{cut}_").parse::<Link>(), Err(LinkError::Truncated), "{end}");
+            // No letter of base64url, wherever it stands.
+            assert_eq!(format!("{cut}=").parse::<Link>(), Err(LinkError::Malformed), "{end}");
+        }
+        for more in ["A", "AA", "AAA", "AAAA"] {
+            assert_eq!(format!("{whole}{more}").parse::<Link>(), Err(LinkError::Malformed));
+        }
     }
 
     #[test]

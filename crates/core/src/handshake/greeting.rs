@@ -15,7 +15,7 @@ use crate::envelope::Bucket;
 use crate::identity::{AccountKey, DeviceKeys, DeviceList, ListRecord, LocalDevice};
 use crate::label;
 use crate::link::{HelloKey, LinkSecret};
-use crate::prekey::{BundleDigest, BundleId, PrekeySecret};
+use crate::prekey::{BundleDigest, BundleId, BundleKind, PrekeySecret};
 use crate::primitives::aead::{self, NONCE, TAG};
 use crate::primitives::dh::DhPublic;
 use crate::primitives::kem::{KemSecret, mlkem1024};
@@ -113,12 +113,12 @@ impl<'e> Greeting<'e> {
         }
         let mut shared = KemSecret::blank();
         let mut private = mlkem1024::PrivateKey::blank();
-        private.expand(&prekey.kem);
+        private.expand(&prekey.keys.kem);
         private.decapsulate(&self.ciphertext, &mut shared);
         let stage = Anonymous::new(
             &link.psk(),
             &shared,
-            &prekey.dh.exchange(&self.ephemeral)?,
+            &prekey.keys.dh.exchange(&self.ephemeral)?,
             &me.secret().dh().exchange(&self.ephemeral)?,
             self.anonymous_transcript(&prekey.digest),
         );
@@ -127,10 +127,12 @@ impl<'e> Greeting<'e> {
             return Err(HandshakeError::Oneself);
         }
         let stage = stage.name(&self.identity);
-        let (keys, id) = stage.finish(&prekey.dh.exchange(&claimed.device.dh.0)?);
-        let session = Session::responder(id, &keys, &prekey.dh);
+        let (keys, id) = stage.finish(&prekey.keys.dh.exchange(&claimed.device.dh.0)?);
+        let session = Session::responder(id, &keys, &prekey.keys.dh);
         drop::<SessionKeys>(keys);
-        Ok(Introduction { claimed, session, envelope: self.envelope })
+        let until = prekey.expiry.plus(RETENTION_DAYS);
+        let used = UsedBundle { id: prekey.id, kind: prekey.kind, until };
+        Ok(Introduction { used, claimed, session, envelope: self.envelope })
     }
 
     fn anonymous_transcript(&self, digest: &BundleDigest) -> Transcript {
@@ -156,6 +158,7 @@ fn open_identity(stage: &Anonymous, sealed: &[u8]) -> Result<Claimed, HandshakeE
 /// Who claims to have sent a greeting. The claim holds once the message
 /// inside opens, since its key needs the initiator's private DH key.
 pub struct Introduction<'e> {
+    used: UsedBundle,
     claimed: Claimed,
     session: Session,
     envelope: &'e [u8],
@@ -187,22 +190,58 @@ impl Introduction<'_> {
         // Only now it is the initiator who says so: before, anybody with the
         // link could have shown an old list in somebody else's name.
         self.claimed.list.follows(known)?;
-        Ok(PendingAccept { claimed: self.claimed, session: self.session, content })
+        Ok(PendingAccept { used: self.used, claimed: self.claimed, session: self.session, content })
+    }
+}
+
+/// The bundle that a handshake used, and what follows from that in the
+/// transaction that accepts the session (`protocol-spec/03-prekeys.md`,
+/// section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsedBundle {
+    id: BundleId,
+    kind: BundleKind,
+    until: Day,
+}
+
+impl UsedBundle {
+    /// The bundle.
+    pub fn id(&self) -> BundleId {
+        self.id
+    }
+
+    /// Whether its private keys MUST be deleted in the same transaction: those
+    /// of a one-time bundle.
+    pub fn ends(&self) -> bool {
+        self.kind == BundleKind::OneTime
+    }
+
+    /// The last day on which the session's id is kept in the replay record.
+    pub fn remember_until(&self) -> Day {
+        self.until
     }
 }
 
 /// A session that is about to be accepted, and its first message.
 #[must_use = "nothing is accepted until this is committed"]
 pub struct PendingAccept {
+    used: UsedBundle,
     claimed: Claimed,
     session: Session,
     content: Zeroizing<Vec<u8>>,
 }
 
 impl PendingAccept {
-    /// The session's id.
+    /// The session's id: it goes into the replay record, for as long as
+    /// [`bundle`](Self::bundle) says.
     pub fn session_id(&self) -> SessionId {
         self.session.id()
+    }
+
+    /// What the transaction that accepts the session has to do with the bundle
+    /// that it was started with.
+    pub fn bundle(&self) -> UsedBundle {
+        self.used
     }
 
     /// The initiator's device list: remember its

@@ -11,7 +11,7 @@ mod tests;
 mod transcript;
 
 pub use error::HandshakeError;
-pub use greeting::{Greeting, Introduction, PendingAccept};
+pub use greeting::{Greeting, Introduction, PendingAccept, UsedBundle};
 pub use initiate::initiate;
 
 pub(crate) use schedule::SessionKeys;

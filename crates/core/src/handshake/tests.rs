@@ -7,6 +7,7 @@ use std::vec;
 use super::schedule::Anonymous;
 use super::{Greeting, HandshakeError, Transcript, identity_block, initiate};
 use crate::bounds::{IDENTITY_BLOCK_LONG, IDENTITY_BLOCK_SHORT, MAX_ROUTING};
+use crate::day::Day;
 use crate::identity::{DeviceList, DeviceSecret, ListRecord, LocalDevice, MAX_LIST};
 use crate::label;
 use crate::prekey::tests::Inviter;
@@ -265,4 +266,46 @@ fn r_208_to_r_210_an_initiators_list_counts_once_the_message_opened() {
     for known in [None, Some(&newer), Some(&fork), Some(&other)] {
         assert_eq!(accept(&bob, &envelope, known), Err("R-501"));
     }
+}
+
+/// What Bob says to an honest envelope on a day, with a replay record.
+fn on_day(bob: &Inviter, hello: &[u8], today: Day, seen: bool) -> Result<(), &'static str> {
+    Greeting::open(&bob.link.hello_key(), hello)
+        .and_then(|hello| hello.accept(&bob.person.device, &bob.prekey, &bob.link, today, |_| seen))
+        .map(drop)
+        .map_err(HandshakeError::code)
+}
+
+#[test]
+fn r_405_the_last_day_and_behind_r_410() {
+    let rng = &mut TestRng::new(1);
+    let (alice, bob) = (Person::new(rng), Inviter::new(rng));
+    let hello = forge(&bob, &block(&alice.device), alice.secret.dh(), rng);
+    // The bundle's last day is TODAY + 30.
+    let last = TODAY.plus(60);
+    assert_eq!(on_day(&bob, &hello, last, false), Ok(()));
+    assert_eq!(on_day(&bob, &hello, last.plus(1), false), Err("R-405"));
+    assert_eq!(on_day(&bob, &hello, last.plus(1), true), Err("R-410"));
+    let other = Inviter::new(rng);
+    let elsewhere = Greeting::open(&bob.link.hello_key(), &hello).unwrap();
+    let late = last.plus(1);
+    let refused = elsewhere.accept(&bob.person.device, &other.prekey, &bob.link, late, |_| true);
+    assert_eq!(refused.map(drop).map_err(HandshakeError::code), Err("R-404"));
+}
+
+#[test]
+fn what_the_accepting_transaction_must_do() {
+    let rng = &mut TestRng::new(1);
+    let (alice, bob) = (Person::new(rng), Inviter::new(rng));
+    let hello = forge(&bob, &block(&alice.device), alice.secret.dh(), rng);
+    let pending = Greeting::open(&bob.link.hello_key(), &hello)
+        .unwrap()
+        .accept(&bob.person.device, &bob.prekey, &bob.link, TODAY, |_| false)
+        .unwrap()
+        .open(None, TODAY)
+        .unwrap();
+    let used = pending.bundle();
+    assert_eq!(used.id(), bob.prekey.id());
+    assert!(used.ends(), "a one-time bundle");
+    assert_eq!(used.remember_until(), TODAY.plus(60));
 }

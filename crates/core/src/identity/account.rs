@@ -1,5 +1,6 @@
 //! The account key.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use rand_core::CryptoRng;
@@ -12,8 +13,10 @@ use crate::primitives::sign::{SIGNATURE, SignPublic, SignSecret};
 
 /// The private half of an account: signs device certificates and the device
 /// list, nothing else, so that it can be kept offline.
+///
+/// Boxed, as every secret that is handed on by value: a move leaves no copy.
 #[derive(Debug)]
-pub struct AccountSecret(SignSecret);
+pub struct AccountSecret(Box<SignSecret>);
 
 /// The public half of an account, 32 bytes: what a safety number compares.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,12 +29,16 @@ pub struct AccountFingerprint([u8; 32]);
 impl AccountSecret {
     /// A new account.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self(SignSecret::generate(rng))
+        let mut secret = Box::new(SignSecret::blank());
+        rng.fill_bytes(secret.expose_mut());
+        Self(secret)
     }
 
     /// An account from its stored 32-byte seed.
     pub fn from_bytes(seed: &[u8; 32]) -> Self {
-        Self(SignSecret::from_array(seed))
+        let mut secret = Box::new(SignSecret::blank());
+        secret.expose_mut().copy_from_slice(seed);
+        Self(secret)
     }
 
     /// The 32-byte seed, for the encrypted store and for backups.

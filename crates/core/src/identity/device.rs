@@ -1,5 +1,7 @@
 //! Devices: a signing key and a DH key of their own.
 
+use alloc::boxed::Box;
+
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -9,8 +11,13 @@ use crate::primitives::dh::{DhPublic, DhSecret};
 use crate::primitives::sign::{SIGNATURE, SignPublic, SignSecret};
 
 /// The private keys of one device.
+///
+/// Boxed, so that a move leaves no copy.
 #[derive(Debug)]
-pub struct DeviceSecret {
+pub struct DeviceSecret(Box<Halves>);
+
+#[derive(Debug)]
+struct Halves {
     signing: SignSecret,
     dh: DhSecret,
 }
@@ -39,15 +46,22 @@ impl core::fmt::Debug for DeviceSigningKey {
 impl DeviceSecret {
     /// A new device.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self { signing: SignSecret::generate(rng), dh: DhSecret::generate(rng) }
+        let mut device = Self::blank();
+        rng.fill_bytes(device.0.signing.expose_mut());
+        rng.fill_bytes(device.0.dh.expose_mut());
+        device
+    }
+
+    fn blank() -> Self {
+        Self(Box::new(Halves { signing: SignSecret::blank(), dh: DhSecret::blank() }))
     }
 
     /// A device from its stored 64 bytes.
     pub fn from_bytes(bytes: &[u8; 64]) -> Self {
-        let mut device = Self { signing: SignSecret::blank(), dh: DhSecret::blank() };
+        let mut device = Self::blank();
         let (signing, dh) = bytes.split_at(32);
-        device.signing.expose_mut().copy_from_slice(signing);
-        device.dh.expose_mut().copy_from_slice(dh);
+        device.0.signing.expose_mut().copy_from_slice(signing);
+        device.0.dh.expose_mut().copy_from_slice(dh);
         device
     }
 
@@ -56,25 +70,25 @@ impl DeviceSecret {
     pub fn to_bytes(&self) -> Zeroizing<[u8; 64]> {
         let mut bytes = Zeroizing::new([0; 64]);
         let (signing, dh) = bytes.split_at_mut(32);
-        signing.copy_from_slice(self.signing.expose());
-        dh.copy_from_slice(self.dh.expose());
+        signing.copy_from_slice(self.0.signing.expose());
+        dh.copy_from_slice(self.0.dh.expose());
         bytes
     }
 
     /// The public keys.
     pub fn public(&self) -> DeviceKeys {
         DeviceKeys {
-            signing: DeviceSigningKey(self.signing.public()),
-            dh: DeviceDhKey(self.dh.public()),
+            signing: DeviceSigningKey(self.0.signing.public()),
+            dh: DeviceDhKey(self.0.dh.public()),
         }
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE] {
-        self.signing.sign(message)
+        self.0.signing.sign(message)
     }
 
     pub(crate) fn dh(&self) -> &DhSecret {
-        &self.dh
+        &self.0.dh
     }
 }
 

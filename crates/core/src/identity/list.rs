@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use zeroize::Zeroizing;
+
 use super::{AccountKey, AccountSecret, DeviceKeys, IdentityError};
 use crate::bounds::{MAX_DEVICES, MAX_EXTENSION};
 use crate::codec::{Reader, put_short};
@@ -17,7 +19,7 @@ pub(crate) const MAX_LIST: usize =
 #[derive(Clone, PartialEq, Eq)]
 pub struct Device {
     keys: DeviceKeys,
-    extension: Vec<u8>,
+    extension: Zeroizing<Vec<u8>>,
 }
 
 impl core::fmt::Debug for Device {
@@ -44,7 +46,7 @@ impl Device {
 /// A device list whose signatures were verified; no other exists.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeviceList {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     account: AccountKey,
     counter: u64,
     devices: Vec<Device>,
@@ -86,7 +88,19 @@ impl DeviceList {
     ) -> Result<Self, IdentityError> {
         let key = account.public();
         let counter = next_counter(&key, previous, unix_seconds)?;
+        // Checked before anything is signed: what the account has signed, it
+        // has signed.
         let count = u8::try_from(devices.len()).map_err(|_| IdentityError::DeviceCount)?;
+        if devices.is_empty() || devices.len() > MAX_DEVICES {
+            return Err(IdentityError::DeviceCount);
+        }
+        if devices
+            .iter()
+            .enumerate()
+            .any(|(i, keys)| devices.iter().take(i).any(|k| overlap(k, keys)))
+        {
+            return Err(IdentityError::DuplicateDevice);
+        }
         let mut bytes = Vec::with_capacity(MAX_LIST);
         bytes.extend_from_slice(key.as_bytes());
         bytes.extend_from_slice(&counter.to_be_bytes());
@@ -125,7 +139,7 @@ impl DeviceList {
         if !account.verify(&message, signature) {
             return Err(IdentityError::ListSignature);
         }
-        Ok(Self { bytes: bytes.to_vec(), account, counter, devices })
+        Ok(Self { bytes: Zeroizing::new(bytes.to_vec()), account, counter, devices })
     }
 
     /// The list in the bytes that were signed, with the signature.
@@ -242,16 +256,19 @@ fn read_device(
     if extension_len > MAX_EXTENSION {
         return Err(IdentityError::ExtensionTooLong);
     }
-    let extension = reader.take(extension_len)?.to_vec();
-    let twice =
-        before.iter().any(|other| other.keys.signing == keys.signing || other.keys.dh == keys.dh);
-    if twice {
+    let extension = Zeroizing::new(reader.take(extension_len)?.to_vec());
+    if before.iter().any(|other| overlap(&other.keys, &keys)) {
         return Err(IdentityError::DuplicateDevice);
     }
     if !account.verify(&certificate_message(account, &keys), certificate) {
         return Err(IdentityError::CertificateSignature);
     }
     Ok(Device { keys, extension })
+}
+
+/// Whether two devices share a key.
+fn overlap(one: &DeviceKeys, other: &DeviceKeys) -> bool {
+    one.signing == other.signing || one.dh == other.dh
 }
 
 fn certificate_message(account: &AccountKey, keys: &DeviceKeys) -> Vec<u8> {

@@ -302,6 +302,10 @@ impl core::fmt::Debug for Bundle {
     }
 }
 
-fn message(unsigned: &[u8]) -> Vec<u8> {
-    [label::BUNDLE, unsigned].concat()
+/// Wiped: it holds a write capability.
+fn message(unsigned: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut message = Zeroizing::new(Vec::with_capacity(label::BUNDLE.len() + BUNDLE));
+    message.extend_from_slice(label::BUNDLE);
+    message.extend_from_slice(unsigned);
+    message
 }

@@ -1,5 +1,6 @@
 //! The private half of a bundle.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
@@ -29,14 +30,28 @@ pub struct PrekeySecret {
     pub(crate) id: BundleId,
     pub(crate) expiry: Day,
     pub(crate) digest: BundleDigest,
+    /// Boxed, so that a move leaves no copy.
+    pub(crate) keys: Box<PrekeyHalves>,
+}
+
+/// The X25519 prekey and the seed of the ML-KEM-1024 key.
+#[derive(Debug)]
+pub(crate) struct PrekeyHalves {
     pub(crate) dh: DhSecret,
     pub(crate) kem: KemSeed,
+}
+
+impl PrekeyHalves {
+    fn blank() -> Box<Self> {
+        Box::new(Self { dh: DhSecret::blank(), kem: KemSeed::blank() })
+    }
 }
 
 /// Makes a bundle and its private half: a fresh X25519 prekey and a fresh
 /// ML-KEM-1024 key, shared with no other bundle, under one signature.
 ///
-/// `expiry` is the last day of its use; `reply` is where the initiator sends
+/// `expiry` is the last day of its use, `BUNDLE_LIFETIME_DAYS` from today:
+/// everybody refuses one that is much later; `reply` is where the initiator sends
 /// its first envelopes.
 pub fn generate_prekey(
     kind: BundleKind,
@@ -46,15 +61,16 @@ pub fn generate_prekey(
     rng: &mut impl CryptoRng,
 ) -> (PrekeySecret, Bundle) {
     let id = BundleId::generate(rng);
-    let dh = DhSecret::generate(rng);
-    let kem = KemSeed::generate(rng);
+    let mut keys = PrekeyHalves::blank();
+    rng.fill_bytes(keys.dh.expose_mut());
+    rng.fill_bytes(keys.kem.expose_mut());
     let mut private = mlkem1024::PrivateKey::blank();
-    private.expand(&kem);
-    let fresh =
-        Fresh { kind, id, expiry, dh: dh.public(), kem: private.encapsulation_key(), reply };
+    private.expand(&keys.kem);
+    let (dh, kem) = (keys.dh.public(), private.encapsulation_key());
+    let fresh = Fresh { kind, id, expiry, dh, kem, reply };
     let bundle = Bundle::sign(fresh, me);
     let digest = bundle.digest();
-    (PrekeySecret { kind, id, expiry, digest, dh, kem }, bundle)
+    (PrekeySecret { kind, id, expiry, digest, keys }, bundle)
 }
 
 impl PrekeySecret {
@@ -67,8 +83,8 @@ impl PrekeySecret {
         bytes.extend_from_slice(self.id.as_bytes());
         bytes.extend_from_slice(&self.expiry.get().to_be_bytes());
         bytes.extend_from_slice(self.digest.as_bytes());
-        bytes.extend_from_slice(self.dh.expose());
-        bytes.extend_from_slice(self.kem.expose());
+        bytes.extend_from_slice(self.keys.dh.expose());
+        bytes.extend_from_slice(self.keys.kem.expose());
         bytes
     }
 
@@ -81,14 +97,15 @@ impl PrekeySecret {
         if reader.u8()? != VERSION {
             return Err(BundleError::Version);
         }
-        let secret = Self {
+        let mut secret = Self {
             kind: BundleKind::from_byte(reader.u8()?).ok_or(BundleError::Unreadable)?,
             id: BundleId::from_bytes(*reader.array()?),
             expiry: Day::new(reader.u32()?),
             digest: BundleDigest::from_bytes(*reader.array()?),
-            dh: DhSecret::from_array(reader.array()?),
-            kem: KemSeed::from_array(reader.array()?),
+            keys: PrekeyHalves::blank(),
         };
+        secret.keys.dh.expose_mut().copy_from_slice(reader.take(32)?);
+        secret.keys.kem.expose_mut().copy_from_slice(reader.take(64)?);
         reader.finish()?;
         Ok(secret)
     }
@@ -97,8 +114,8 @@ impl PrekeySecret {
     /// that search other people's systems for what must not be there.
     pub fn dangerous_secrets(&self) -> [(&'static str, Zeroizing<Vec<u8>>); 2] {
         [
-            ("X25519 prekey", Zeroizing::new(self.dh.expose().to_vec())),
-            ("ML-KEM seed of a prekey", Zeroizing::new(self.kem.expose().to_vec())),
+            ("X25519 prekey", Zeroizing::new(self.keys.dh.expose().to_vec())),
+            ("ML-KEM seed of a prekey", Zeroizing::new(self.keys.kem.expose().to_vec())),
         ]
     }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Bundle, BundleError, BundleKind, PrekeySecret, generate_prekey};
 use crate::bounds::{MAX_ROUTING, SEALED_BUNDLE};
+use crate::day::Day;
 use crate::identity::DeviceSecret;
 use crate::label;
 use crate::link::LinkSecret;
@@ -168,4 +169,23 @@ fn r_355_a_bundles_signature() {
     for at in [1, 21, 22, route, SEALED_BUNDLE - NONCE - TAG - SIGNATURE] {
         assert_eq!(code(&bob.forge_whole(|bundle| bundle[at] ^= 1)), Err("R-355"), "{at}");
     }
+}
+
+#[test]
+fn r_357_before_r_356_and_r_358() {
+    let rng = &mut TestRng::new(1);
+    let (bob, other) = (Inviter::new(rng), Person::new(rng));
+    let (ours, theirs) =
+        (bob.person.account.public().fingerprint(), other.account.public().fingerprint());
+    let open = |expected, today| {
+        Bundle::open(&bob.link.card_key(), &bob.sealed, expected, today)
+            .map(drop)
+            .map_err(BundleError::code)
+    };
+    let late = TODAY.plus(31);
+    assert_eq!(open(&ours, late), Err("R-356"));
+    assert_eq!(open(&theirs, late), Err("R-357"));
+    let early = Day::new(TODAY.get() - 3);
+    assert_eq!(open(&ours, early), Err("R-358"));
+    assert_eq!(open(&theirs, early), Err("R-357"));
 }

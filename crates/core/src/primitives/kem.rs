@@ -30,6 +30,7 @@ secret! {
 pub(crate) struct InvalidKey;
 
 impl KemSeed {
+    #[cfg(test)]
     pub(crate) fn generate(rng: &mut impl CryptoRng) -> Self {
         let mut seed = Self::blank();
         rng.fill_bytes(seed.expose_mut());

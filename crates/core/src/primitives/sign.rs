@@ -1,7 +1,6 @@
 //! Ed25519 (RFC 8032), verified strictly.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use rand_core::CryptoRng;
 
 use super::dh::is_below_prime;
 
@@ -73,12 +72,6 @@ impl PartialOrd for SignPublic {
 }
 
 impl SignSecret {
-    pub(crate) fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut secret = Self::blank();
-        rng.fill_bytes(secret.expose_mut());
-        secret
-    }
-
     pub(crate) fn public(&self) -> SignPublic {
         SignPublic(SigningKey::from_bytes(self.expose()).verifying_key())
     }

@@ -6,21 +6,20 @@ use crate::envelope::{Bucket, LENGTH_PREFIX, Preamble};
 use super::error::OpenError;
 use super::pq::{Outgoing, Run, read_run};
 
-/// Fills a body that is all zero: content length 2, content, then pieces from
-/// block `first`. Returns the block to go on from; `None` where the content
-/// does not fit, which the choice of the bucket excludes.
+/// Fills a body that is all zero: content length 2, content, then pieces of an
+/// object from a block on. Returns how many blocks went in; `None` where the
+/// content does not fit, which the choice of the bucket excludes.
 pub(crate) fn write(
     body: &mut [u8],
     content: &[u8],
-    pieces: Option<&Outgoing<'_>>,
-    first: u8,
+    pieces: Option<(&Outgoing<'_>, u8)>,
 ) -> Option<u8> {
     let len = u16::try_from(content.len()).ok()?;
     let (prefix, rest) = body.split_first_chunk_mut::<LENGTH_PREFIX>()?;
     let (place, room) = rest.split_at_mut_checked(content.len())?;
     *prefix = len.to_be_bytes();
     place.copy_from_slice(content);
-    Some(pieces.map_or(first, |pieces| pieces.write(first, room)))
+    Some(pieces.map_or(0, |(pieces, first)| pieces.write(first, room)))
 }
 
 /// Reads a body: the length of its content, and its run of pieces.

@@ -1,5 +1,6 @@
 //! Two copies of a piece of state: the live one, and one in which a candidate
-//! is prepared. Secrets are never moved, so none is left behind on a stack.
+//! is prepared. The secrets in it are never moved, so that a step leaves
+//! none behind on a stack.
 
 /// A live value and room for its successor.
 pub(crate) struct Double<T> {

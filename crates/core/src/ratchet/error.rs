@@ -81,18 +81,26 @@ impl OpenError {
         }
     }
 
-    /// Whether only the peer can have caused it, since the header or the body
-    /// opened under a key that nobody else has: a reason for a reset where
-    /// it is [`GapTooLarge`](Self::GapTooLarge) or
-    /// [`PeerRolledBack`](Self::PeerRolledBack). Junk never is.
-    pub const fn is_attributable(self) -> bool {
+    /// Whether the session should be begun anew over a reset link: for what an
+    /// opened header says and a session can't recover from. Junk never gets
+    /// here. Who caused it is not known: the peer, one's own loss of state, a
+    /// relay that withheld messages, or the holder of an old copy of a state
+    /// (`protocol-spec/05-double-ratchet.md`, section 8).
+    pub const fn is_reason_for_reset(self) -> bool {
+        matches!(self, Self::GapTooLarge | Self::PeerRolledBack(_))
+    }
+
+    /// Whether a header or a body opened under the session's keys before this
+    /// was found, so that it is no junk: nothing to park and try again.
+    /// [`BodyAltered`](Self::BodyAltered) is one of these: the header is the
+    /// peer's, the body may be anybody's.
+    pub const fn is_behind_a_header(self) -> bool {
         match self {
-            Self::Size
-            | Self::NotForThisSession
+            Self::Size | Self::NotForThisSession => false,
+            Self::KeyGone
+            | Self::BodyAltered
             | Self::Duplicate
-            | Self::KeyGone
-            | Self::BodyAltered => false,
-            Self::HeaderFlags
+            | Self::HeaderFlags
             | Self::RatchetKey
             | Self::PeerRolledBack(_)
             | Self::GapTooLarge

@@ -34,26 +34,33 @@ pub(crate) struct SealedHeader<'a> {
 }
 
 impl Header {
-    pub(crate) fn seal(
-        &self,
-        key: &HeaderKey,
-        id: &SessionId,
-        nonce: &[u8; NONCE],
-    ) -> [u8; SEALED_HEADER] {
-        let mut sealed = [0; SEALED_HEADER];
+    pub(crate) fn to_bytes(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
         let previous = self.previous.to_be_bytes();
         let number = self.number.to_be_bytes();
         let epoch = self.epoch.to_be_bytes();
         let fields = [&self.key[..], &previous, &number, &epoch, self.tag.as_bytes()];
-        let mut rest = &mut sealed[..];
+        let mut rest = &mut bytes[..];
         for field in fields {
             put(&mut rest, field);
         }
         // The flags stay zero: none is defined.
-        let (plain, tag) = sealed.split_at_mut(HEADER);
-        tag.copy_from_slice(&aead::seal(key.expose(), nonce, id.as_bytes(), plain));
-        sealed
+        bytes
     }
+}
+
+/// Seals a header's bytes.
+pub(crate) fn seal(
+    header: &[u8; HEADER],
+    key: &HeaderKey,
+    id: &SessionId,
+    nonce: &[u8; NONCE],
+) -> [u8; SEALED_HEADER] {
+    let mut sealed = [0; SEALED_HEADER];
+    let (plain, tag) = sealed.split_at_mut(HEADER);
+    plain.copy_from_slice(header);
+    tag.copy_from_slice(&aead::seal(key.expose(), nonce, id.as_bytes(), plain));
+    sealed
 }
 
 /// Copies a field to the front of `rest` and moves on.

@@ -3,9 +3,11 @@
 use crate::label;
 use crate::primitives::aead::NONCE;
 use crate::primitives::dh::DhOutput;
+use crate::primitives::hash::sha256;
 use crate::primitives::kdf::{self, Prk};
 use crate::primitives::kem::KemSecret;
 
+use super::header::HEADER;
 use super::pq::EpochInfo;
 
 secret! {
@@ -101,9 +103,24 @@ impl ChainKey {
 }
 
 impl MessageKey {
-    /// `HKDF-Expand(message key, "… body" ‖ header nonce, 32)`. Two copies of
-    /// a state that send at one position draw different nonces, and so never
-    /// share a key.
+    /// `HKDF-Expand(message key, "… nonce" ‖ random ‖ SHA-256("… nonce" ‖
+    /// header ‖ body), 12)`: the envelope's nonce. Two copies of a state that
+    /// send different things at one position have different nonces even where
+    /// they draw the same random bytes, as copies of a whole machine do.
+    pub(crate) fn nonce(
+        &self,
+        random: &[u8; NONCE],
+        header: &[u8; HEADER],
+        body: &[u8],
+    ) -> [u8; NONCE] {
+        let hash = sha256(label::NONCE, &[header, body]);
+        let mut nonce = [0; NONCE];
+        kdf::expand(self.expose(), &[label::NONCE, random, &hash], &mut nonce);
+        nonce
+    }
+
+    /// `HKDF-Expand(message key, "… body" ‖ nonce, 32)`: another key for each
+    /// nonce.
     pub(crate) fn body_key(self, nonce: &[u8; NONCE]) -> BodyKey {
         let mut key = BodyKey::blank();
         kdf::expand(self.expose(), &[label::BODY, nonce], key.expose_mut());

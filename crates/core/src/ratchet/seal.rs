@@ -9,7 +9,7 @@ use crate::primitives::aead::{self, NONCE, TAG, ZERO_NONCE};
 
 use super::body;
 use super::error::SealError;
-use super::header::SEALED_HEADER;
+use super::header::{self, SEALED_HEADER};
 use super::keys::{MessageKey, Step};
 use super::pq::Phase;
 use super::session::{Inner, Session};
@@ -81,7 +81,7 @@ impl Inner {
         } else if next.remote.is_none() {
             return Err(SealError::NothingReceived);
         }
-        if !changed && pq.has_work() {
+        if !changed && pq.has_work(live.epoch) {
             next_pq.copy_from(pq);
             next_pq.work(&mut self.memo, rng);
             if pq.begins_object() {
@@ -106,28 +106,35 @@ impl PendingSeal<'_> {
     fn write(&mut self, content: &[u8], rng: &mut impl CryptoRng) -> Result<(), SealError> {
         let preamble = self.inner.preamble_kind();
         let bucket = preamble.bucket_for(content.len()).ok_or(SealError::ContentTooLong)?;
-        let mut nonce = [0; NONCE];
-        rng.fill_bytes(&mut nonce);
         let id = self.inner.id;
         let pq = if self.pq_changed { self.inner.pq.next() } else { self.inner.pq.live() };
         let (_, core) = self.inner.core.split();
-        let header = core.header().seal(&core.sending.header, &id, &nonce);
+        let header = core.header().to_bytes();
         let key = core.sending.advance()?;
 
         self.envelope.reserve_exact(bucket.len());
         self.envelope.extend_from_slice(self.inner.preamble.as_deref().unwrap_or_default());
-        self.envelope.extend_from_slice(&nonce);
-        self.envelope.extend_from_slice(&header);
         let start = self.envelope.len();
         self.envelope.resize(bucket.len(), 0);
         let part = self.envelope.get_mut(start..).unwrap_or_default();
         // The bucket was chosen so that all of this fits; nothing goes out
         // unencrypted if that were ever wrong.
-        let (plain, tag) = part.split_last_chunk_mut::<TAG>().ok_or(SealError::ContentTooLong)?;
+        let too_long = SealError::ContentTooLong;
+        let (nonce, part) = part.split_first_chunk_mut::<NONCE>().ok_or(too_long)?;
+        let (sealed, part) = part.split_first_chunk_mut::<SEALED_HEADER>().ok_or(too_long)?;
+        let (plain, tag) = part.split_last_chunk_mut::<TAG>().ok_or(too_long)?;
+
         let pieces = pq.outgoing(core.epoch);
-        core.cursor = body::write(plain, content, pieces.as_ref(), core.cursor)
-            .ok_or(SealError::ContentTooLong)?;
-        *tag = seal_body(key, &nonce, id.as_bytes(), &header, plain);
+        let placed = pieces.as_ref().map(|pieces| (pieces, pieces.first(core.cursor, rng)));
+        let count = body::write(plain, content, placed).ok_or(too_long)?;
+        if let Some(pieces) = &pieces {
+            core.cursor = pieces.advance(core.cursor, count);
+        }
+        let mut random = [0; NONCE];
+        rng.fill_bytes(&mut random);
+        *nonce = key.nonce(&random, &header, plain);
+        *sealed = header::seal(&header, &core.sending.header, &id, nonce);
+        *tag = seal_body(key, nonce, id.as_bytes(), sealed, plain);
         Ok(())
     }
 

@@ -163,8 +163,9 @@ impl<'a> StateView<'a> {
 }
 
 impl Session {
-    /// The stored form of the session as it is: secret. Under 3 KB without
-    /// skipped keys once the session is confirmed.
+    /// The stored form of the session as it is: secret. At most 3,000 bytes
+    /// without skipped keys once the session is confirmed and while the peer
+    /// is in step; 3,723 at the very most.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         self.view().to_bytes()
     }

@@ -23,6 +23,8 @@ mod phase;
 mod piece;
 
 pub(crate) use assembly::Assembly;
+#[cfg(test)]
+pub(crate) use epoch::key_hash;
 pub(crate) use epoch::{EpochInfo, EpochTag};
 pub(crate) use memo::KeyMemo;
 pub(crate) use phase::{Phase, Pq, RemoteKey, answering, keyed};

@@ -92,10 +92,11 @@ impl Pq {
         }
     }
 
-    /// Whether the next send has something to make first.
-    pub(crate) fn has_work(&self) -> bool {
+    /// Whether the next send, in `epoch`, has something to make first. In the
+    /// last epoch nothing is made, since none follows.
+    pub(crate) fn has_work(&self, epoch: u32) -> bool {
         match self.phase {
-            Phase::Idle | Phase::Keyed(_) => true,
+            Phase::Idle | Phase::Keyed(_) => epoch != u32::MAX,
             Phase::Offering { key: None, peer_has_key, .. } => !peer_has_key,
             _ => false,
         }

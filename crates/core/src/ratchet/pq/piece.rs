@@ -1,5 +1,7 @@
 //! Runs of pieces: how blocks of an object stand in a body.
 
+use rand_core::CryptoRng;
+
 use crate::bounds::PIECE_BLOCK;
 use crate::codec::Reader;
 use crate::primitives::kem::mlkem768;
@@ -90,18 +92,37 @@ pub(crate) struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// The block with which the next run begins. An object goes out in order
+    /// once; from then on each run begins anywhere, so that whoever counts
+    /// envelopes can't keep one block away by dropping few of them.
+    pub(crate) fn first(&self, cursor: u8, rng: &mut impl CryptoRng) -> u8 {
+        let total = self.kind.blocks();
+        if cursor < total {
+            return cursor;
+        }
+        let mut draw = [0; 2];
+        rng.fill_bytes(&mut draw);
+        let [low, ..] = (u16::from_be_bytes(draw) % u16::from(total)).to_le_bytes();
+        low
+    }
+
+    /// The cursor behind a run of `count` blocks: how many of the object's
+    /// blocks have gone out in order.
+    pub(crate) fn advance(&self, cursor: u8, count: u8) -> u8 {
+        cursor.saturating_add(count).min(self.kind.blocks())
+    }
+
     /// Writes as many blocks as `room` holds, from block `first`, and returns
-    /// the block to go on from. Leaves `room` alone where none fits.
+    /// how many. Leaves `room` alone where none fits.
     pub(crate) fn write(&self, first: u8, room: &mut [u8]) -> u8 {
         let total = self.kind.blocks();
-        let first = if first < total { first } else { 0 };
         let fit = room.len().saturating_sub(RUN_HEADER) / PIECE_BLOCK;
         let count = u8::try_from(fit).unwrap_or(u8::MAX).min(total);
         let Some((run, body)) = room.split_first_chunk_mut::<RUN_HEADER>() else {
-            return first;
+            return 0;
         };
         if count == 0 {
-            return first;
+            return 0;
         }
         let [e0, e1, e2, e3] = self.epoch.to_be_bytes();
         let [t0, t1, t2, t3, t4, t5, t6, t7] = self.tag;
@@ -113,8 +134,7 @@ impl Outgoing<'_> {
         let (head, tail) = body.split_at_mut(wanted.min(after.len()));
         copy_prefix(head, after);
         copy_prefix(tail.get_mut(..wanted - head.len()).unwrap_or_default(), before);
-        // Both are below 38, so the sum fits.
-        first.saturating_add(count) % total
+        count
     }
 }
 
@@ -127,14 +147,17 @@ fn copy_prefix(to: &mut [u8], from: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
+
     use super::*;
+    use crate::testing::TestRng;
 
     #[test]
     fn runs_wrap_around_and_read_back() {
         let object: alloc::vec::Vec<u8> = (0..37u8).flat_map(|block| [block; 32]).collect();
         let out = Outgoing { kind: Kind::Key, epoch: 3, tag: [9; TAG], object: &object };
         let mut room = [0; RUN_HEADER + 3 * 32 + 31];
-        assert_eq!(out.write(36, &mut room), 2);
+        assert_eq!(out.write(36, &mut room), 3);
         let (run, padding) = read(&room).unwrap();
         let run = run.unwrap();
         assert_eq!((run.kind, run.epoch, run.first, run.tag), (Kind::Key, 3, 36, [9; TAG]));
@@ -148,8 +171,22 @@ mod tests {
         let object = [7; 37 * 32];
         let out = Outgoing { kind: Kind::Key, epoch: 1, tag: [1; TAG], object: &object };
         let mut room = [0; 4000];
-        assert_eq!(out.write(0, &mut room), 0);
+        assert_eq!(out.write(0, &mut room), 37);
         assert_eq!(read(&room).unwrap().0.unwrap().blocks.len(), 37 * 32);
+    }
+
+    #[test]
+    fn in_order_once_and_then_from_anywhere() {
+        let object = [7; 37 * 32];
+        let out = Outgoing { kind: Kind::Key, epoch: 1, tag: [1; TAG], object: &object };
+        let rng = &mut TestRng::new(9);
+        let before = rng.clone();
+        assert_eq!(out.first(0, rng), 0);
+        assert_eq!(out.first(36, rng), 36);
+        assert_eq!(*rng, before, "the first pass draws nothing");
+        assert_eq!([out.advance(0, 3), out.advance(36, 3), out.advance(37, 3)], [3, 37, 37]);
+        let begun: BTreeSet<u8> = (0..1000).map(|_| out.first(37, rng)).collect();
+        assert_eq!(begun, (0..37).collect());
     }
 
     #[test]
@@ -157,7 +194,7 @@ mod tests {
         let out =
             Outgoing { kind: Kind::Ciphertext, epoch: 1, tag: [1; TAG], object: &[5; 34 * 32] };
         let mut room = [0; RUN_HEADER + 31];
-        assert_eq!(out.write(4, &mut room), 4);
+        assert_eq!(out.write(4, &mut room), 0);
         assert_eq!(room, [0; RUN_HEADER + 31]);
     }
 

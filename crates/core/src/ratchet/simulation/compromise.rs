@@ -135,6 +135,27 @@ fn classical_secrecy_returns_with_the_first_fresh_key() {
     }
 }
 
+/// It is the robbed side's fresh key that heals, not the peer's: a whole chain
+/// that Bob begins after the theft, with a key of his that is new, is read.
+#[test]
+fn a_fresh_key_of_the_peer_does_not_heal() {
+    let mut rng = TestRng::new(16);
+    let (mut alice, mut bob) = pair(&mut rng);
+    exchange(&mut alice, &mut bob, b"before", None, None, &mut rng);
+    exchange(&mut bob, &mut alice, b"before", None, None, &mut rng);
+    exchange(&mut alice, &mut bob, b"before", None, None, &mut rng);
+    let mut thief = Thief::new(&alice, Power::Classical, 17);
+    for _ in 0..5 {
+        let read = exchange(&mut bob, &mut alice, b"read", None, Some(&mut thief), &mut rng);
+        assert!(read.unwrap().is_ok());
+    }
+    exchange(&mut alice, &mut bob, b"fresh", Some(&mut thief), None, &mut rng);
+    for _ in 0..5 {
+        let read = exchange(&mut bob, &mut alice, b"safe", None, Some(&mut thief), &mut rng);
+        assert!(read.unwrap().is_err());
+    }
+}
+
 #[test]
 fn post_quantum_secrecy_returns_within_two_epochs() {
     let mut worst = 0;

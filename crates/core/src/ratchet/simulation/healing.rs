@@ -64,3 +64,33 @@ fn losses_delay_and_never_stop_it() {
         }
     }
 }
+
+/// A relay that counts envelopes and knows their contents' sizes drops those
+/// that would carry the end and the beginning of a key that goes out in an
+/// unbroken circle. It delays the first epoch and does not stop it.
+#[test]
+fn a_relay_that_counts_can_not_stop_it_with_few_losses() {
+    for seed in seeds(6) {
+        let mut rng = TestRng::new(500 + seed);
+        let (mut alice, mut bob) = pair(&mut rng);
+        let full = [6; 797];
+        let (mut sent, mut dropped) = (0_u32, 0_u32);
+        for _ in 0..60 {
+            for _ in 0..3 {
+                let envelope = seal(&mut alice, &full, &mut rng);
+                if [35, 36, 0].contains(&(3 * sent % 37)) {
+                    dropped += 1;
+                } else {
+                    open(&mut bob, &envelope).unwrap();
+                }
+                sent += 1;
+            }
+            for _ in 0..3 {
+                let envelope = seal(&mut bob, &full, &mut rng);
+                open(&mut alice, &envelope).unwrap();
+            }
+        }
+        assert!(dropped > 10);
+        assert!(alice.epoch() > 0 && bob.epoch() > 0, "seed {seed}: {dropped} of {sent} dropped");
+    }
+}

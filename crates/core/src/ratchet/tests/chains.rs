@@ -296,3 +296,27 @@ fn r_514_the_last_number_of_a_chain_does_not_wrap() {
         refused(&mut bob, &next.header(|header| header.previous = previous), rule);
     }
 }
+
+#[test]
+fn r_514_no_chain_follows_the_last_serial() {
+    let rng = &mut TestRng::new(1);
+    let (mut alice, mut bob) = talking(rng);
+    pass(&mut bob, &mut alice, rng);
+    let mut next = Forger::on_next_chain(&alice);
+    bob.inner.core.live_mut().receiving.serial = u32::MAX;
+    refused(&mut bob, &next.header(|_| ()), "R-514");
+    // Behind R-508 and before R-506.
+    let remote = *bob.inner.core.live().remote.unwrap().as_bytes();
+    refused(&mut bob, &next.header(|header| header.key = remote), "R-508");
+    refused(&mut bob, &next.header(|header| header.previous = 0), "R-514");
+}
+
+#[test]
+fn r_511_a_late_message_is_late_once() {
+    let rng = &mut TestRng::new(1);
+    let (mut alice, mut bob) = talking(rng);
+    let late = seal(&mut alice, b"late", rng);
+    pass(&mut alice, &mut bob, rng);
+    assert_eq!(open(&mut bob, &late).unwrap(), b"late");
+    refused(&mut bob, &late, "R-511");
+}

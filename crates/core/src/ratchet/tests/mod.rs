@@ -3,6 +3,7 @@
 
 mod bodies;
 mod chains;
+mod exchange;
 mod sending;
 mod stored;
 
