@@ -75,6 +75,47 @@
 //! assert_eq!(bobs.id(), alices.id());
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
+//!
+//! # What does not compile
+//!
+//! A session, or any secret, in two places:
+//! ```compile_fail,E0277
+//! fn two<T: Clone>() {}
+//! two::<undertone_core::Session>();
+//! ```
+//! Sending before there is a session:
+//! ```compile_fail,E0599
+//! fn early(bundle: undertone_core::CheckedBundle) {
+//!     bundle.seal(b"hello");
+//! }
+//! ```
+//! An envelope that was not stored:
+//! ```compile_fail,E0616
+//! fn unstored(pending: undertone_core::PendingSeal<'_>) -> Vec<u8> {
+//!     pending.envelope
+//! }
+//! ```
+//! A message that is committed twice, or two messages at one place:
+//! ```compile_fail,E0382
+//! fn twice(pending: undertone_core::PendingSeal<'_>) {
+//!     let _ = pending.commit(|_, _| Ok::<(), ()>(()));
+//!     let _ = pending.commit(|_, _| Ok::<(), ()>(()));
+//! }
+//! ```
+//! ```compile_fail,E0499
+//! # use undertone_core::{Session, rand_core::CryptoRng};
+//! fn both(session: &mut Session, rng: &mut impl CryptoRng) {
+//!     let one = session.seal(b"one", rng);
+//!     let two = session.seal(b"two", rng);
+//!     drop((one, two));
+//! }
+//! ```
+//! What a stranger wrote before it is known that they wrote it:
+//! ```compile_fail,E0599
+//! fn believed(introduction: undertone_core::Introduction<'_>) -> Vec<u8> {
+//!     introduction.content().to_vec()
+//! }
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
