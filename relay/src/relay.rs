@@ -269,7 +269,13 @@ async fn doors(config: &Config, identity: &Identity, leaf: Arc<Leaf>) -> Result<
     endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(keys.ids)));
     let quic = Endpoint::new(endpoint, Some(server), sockets.udp, Arc::new(TokioRuntime));
     let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(failed)?;
-    Ok(Doors { quic: quic.map_err(failed)?, tcp, tls })
+    Ok(Doors {
+        quic: quic.map_err(failed)?,
+        tcp,
+        tls,
+        #[cfg(undertone_test_transport)]
+        test: crate::transport::listen_unprotected().await.map_err(failed)?,
+    })
 }
 
 fn public_address(

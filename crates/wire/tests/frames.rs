@@ -7,6 +7,8 @@ use undertone_wire::codec::{self, CodecError};
 use undertone_wire::frame::*;
 use undertone_wire::ids::{BlobCapabilityHash, Signature};
 use undertone_wire::limits::*;
+use undertone_wire::padding::Padding;
+use undertone_wire::ticket::{ResumeRequest, SignedResume};
 use undertone_wire::*;
 
 fn exporter() -> Exporter {
@@ -65,6 +67,16 @@ fn sign(id: u64, operation: OwnerOperation) -> SignedRequest {
     SignedRequest::sign(RequestId::new(id), operation, &exporter(), &[secret]).unwrap()
 }
 
+fn session() -> SessionSecret {
+    SessionSecret::from_seed(&[11; 32])
+}
+
+fn resume(id: u64) -> SignedResume {
+    let ticket = SealedTicket::new(vec![9; MAX_TICKET]).unwrap();
+    let request = ResumeRequest { id: RequestId::new(id), credit: 1024, ticket };
+    SignedResume::sign(&request, &exporter(), &session()).unwrap()
+}
+
 fn client_frames() -> Vec<ClientFrame> {
     let mut requests: Vec<Request> =
         operations().into_iter().map(|o| Request::Owner(sign(300, o))).collect();
@@ -85,7 +97,26 @@ fn client_frames() -> Vec<ClientFrame> {
         blob: BlobId::from_bytes([2; 32]),
         capability: BlobDeleteCapability::from_bytes([3; 32]),
     });
+    let mailboxes = vec![mailbox().mailbox(); MAX_MAILBOXES_PER_TICKET];
+    requests.push(Request::Ticket {
+        session: session().public(),
+        mailboxes: Bounded::new(mailboxes).unwrap(),
+    });
+    requests.push(Request::Resume(resume(300)));
+    requests.push(Request::Padding(Padding::new(MAX_PADDING).unwrap()));
     requests.into_iter().map(|request| ClientFrame { id: RequestId::new(300), request }).collect()
+}
+
+/// Every number as long as it can be.
+fn largest_state() -> MailboxState {
+    MailboxState {
+        incarnation: Incarnation::from_bytes([1; 16]),
+        acknowledged: Floor::new(u64::MAX),
+        expired: Floor::new(u64::MAX),
+        head: Floor::new(u64::MAX),
+        bytes: u64::MAX,
+        limits: MailboxLimits { envelopes: u32::MAX, bytes: u64::MAX },
+    }
 }
 
 fn server_frames() -> Vec<ServerFrame> {
@@ -109,6 +140,13 @@ fn server_frames() -> Vec<ServerFrame> {
             expires: Day::new(20_000),
             incarnation: Incarnation::from_bytes([1; 16]),
         })),
+        Ok(Response::Ticket {
+            ticket: SealedTicket::new(vec![9; MAX_TICKET]).unwrap(),
+            seconds: TICKET_SECONDS,
+        }),
+        Ok(Response::Mailboxes(
+            Bounded::new(vec![Some(largest_state()); MAX_MAILBOXES_PER_TICKET]).unwrap(),
+        )),
         Err(ErrorCode::Unknown),
         Err(ErrorCode::Other(999)),
     ];
@@ -125,6 +163,13 @@ fn server_frames() -> Vec<ServerFrame> {
         envelope: Envelope::new(vec![1; 1024]).unwrap(),
     }));
     frames.push(ServerFrame::Push(Push::Damaged { mailbox, incarnation, seq }));
+    frames.push(ServerFrame::Padding(Padding::new(MAX_PADDING).unwrap()));
+    frames.push(ServerFrame::Push(Push::Envelope {
+        mailbox,
+        incarnation,
+        seq: Seq::new(u64::MAX),
+        envelope: Envelope::new(vec![1; MAX_ENVELOPE]).unwrap(),
+    }));
     for reason in [EndReason::Replaced, EndReason::Deleted] {
         frames.push(ServerFrame::Push(Push::Ended { mailbox, reason }));
     }
@@ -146,6 +191,45 @@ fn every_frame_round_trips_and_fits_a_message() {
         let bytes = codec::encode(&frame, MAX_MESSAGE).unwrap();
         assert_eq!(codec::decode::<ServerFrame>(&bytes).unwrap(), frame);
     }
+}
+
+#[test]
+fn every_frame_is_within_its_bound() {
+    for mut frame in client_frames() {
+        for id in [0, u64::MAX] {
+            frame.id = RequestId::new(id);
+            let bytes = codec::encode(&frame, MAX_MESSAGE).unwrap();
+            let bound = ClientFrame::bound(&bytes[..bytes.len().min(11)]);
+            assert!(bytes.len() <= bound, "{} over {bound}: {frame:?}", bytes.len());
+        }
+    }
+    for frame in server_frames() {
+        let bytes = codec::encode(&frame, MAX_MESSAGE).unwrap();
+        assert!(bytes.len() <= ServerFrame::bound(&bytes[..bytes.len().min(11)]), "{frame:?}");
+    }
+    // What no frame begins with has no room at all; a delivery has no more than it needs.
+    assert_eq!(ClientFrame::bound(&[0, 8]), 0);
+    assert_eq!(ClientFrame::bound(&[0xff; 11]), 0);
+    assert_eq!(ServerFrame::bound(&[3]), 0);
+    assert!(ClientFrame::bound(&[0, 1]) < MAX_ENVELOPE + 64);
+}
+
+#[test]
+fn a_resume_is_signed_for_one_connection_and_request() {
+    let id = RequestId::new(9);
+    let open = |ticket: &[u8]| Ok((session().public(), ticket.len()));
+    assert_eq!(resume(9).verify(id, &exporter(), open), Ok((1024, MAX_TICKET)));
+    let other = Exporter::from_bytes([4; 32]);
+    assert_eq!(resume(9).verify(id, &other, open), Err(ErrorCode::BadSignature));
+    assert_eq!(resume(8).verify(id, &exporter(), open), Err(ErrorCode::Malformed));
+    let stranger = |_: &[u8]| Ok((SessionSecret::from_seed(&[12; 32]).public(), ()));
+    assert_eq!(resume(9).verify(id, &exporter(), stranger), Err(ErrorCode::BadSignature));
+    let refused = |_: &[u8]| Err::<(SessionKey, ()), _>(ErrorCode::TicketRefused);
+    assert_eq!(resume(9).verify(id, &exporter(), refused), Err(ErrorCode::TicketRefused));
+    let mut body = resume(9).body.into_vec();
+    *body.last_mut().unwrap() ^= 1;
+    let changed = SignedResume { body: BoundedBytes::new(body).unwrap(), ..resume(9) };
+    assert_eq!(changed.verify(id, &exporter(), open), Err(ErrorCode::BadSignature));
 }
 
 #[test]
@@ -309,7 +393,7 @@ proptest! {
     }
 
     #[test]
-    fn altered_frames_never_panic(which in 0_usize..14, at in any::<prop::sample::Index>(), to in any::<u8>()) {
+    fn altered_frames_never_panic(which in 0_usize..17, at in any::<prop::sample::Index>(), to in any::<u8>()) {
         let mut bytes = codec::encode(&client_frames()[which], MAX_MESSAGE).unwrap();
         let at = at.index(bytes.len());
         bytes[at] = to;

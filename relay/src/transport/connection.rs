@@ -75,13 +75,13 @@ pub(crate) async fn serve(
         subscriber: subscriber.clone(),
         channel: channel.clone(),
         admission,
+        has_control: AtomicBool::new(false),
         padded: AtomicBool::new(false),
         stopped: stopped.clone(),
     });
     let hub = connection.services.hub.clone();
     let _leave = Leave { hub, subscriber };
     let mut streams = tokio::task::JoinSet::new();
-    let mut has_control = false;
     loop {
         let stream = tokio::select! {
             biased;
@@ -89,32 +89,36 @@ pub(crate) async fn serve(
             Some(_) = streams.join_next() => continue,
             stream = channel.accept() => stream.ok(),
         };
-        let Some((writer, mut reader)) = stream else { break };
-        // The kind comes with the stream's first packet, so that this wait is short; whoever
-        // delays it only delays its own streams.
-        let Ok(Some(kind)) = read_stream_kind(&mut reader).await else {
-            channel.close(Goodbye::ProtocolError);
-            break;
-        };
-        match kind {
-            // R-1105: one control stream.
-            StreamKind::Control if has_control => {
-                channel.close(Goodbye::ProtocolError);
-                break;
-            }
-            StreamKind::Control => {
-                has_control = true;
-                streams.spawn(control(connection.clone(), writer, reader));
-            }
-            StreamKind::Blob => {
-                let services = connection.services.clone();
-                let admission = connection.admission.clone();
-                streams.spawn(blobs::serve(services, admission, writer, reader));
-            }
-        }
+        let Some((writer, reader)) = stream else { break };
+        streams.spawn(stream_of(connection.clone(), writer, reader));
     }
     let stopping = *stopped.borrow();
     drain(&channel, streams, stopping).await;
+}
+
+/// Serves one stream, of whichever kind it turns out to be. A QUIC stream is known of when a later
+/// one speaks, so that its first byte may be long in coming: nobody else waits for it.
+async fn stream_of(connection: Arc<Connection>, writer: Writer, mut reader: Reader) {
+    let mut stopped = connection.stopped.clone();
+    let kind = tokio::select! {
+        biased;
+        _ = stopped.wait_for(|stop| *stop) => return,
+        kind = read_stream_kind(&mut reader) => kind,
+    };
+    match kind {
+        Ok(Some(StreamKind::Blob)) => {
+            let services = connection.services.clone();
+            blobs::serve(services, connection.admission.clone(), writer, reader).await;
+        }
+        // R-1105: one control stream.
+        Ok(Some(StreamKind::Control)) if !connection.has_control.swap(true, Ordering::Relaxed) => {
+            control(connection, writer, reader).await;
+        }
+        // R-1104
+        Ok(_) => connection.channel.close(Goodbye::ProtocolError),
+        // It ended without a byte.
+        Err(_) => {}
+    }
 }
 
 /// When the relay stops: lets the streams end, and the client close. Otherwise the connection is
@@ -146,6 +150,8 @@ struct Connection {
     subscriber: Arc<Subscriber>,
     channel: Arc<dyn Channel>,
     admission: Arc<Admission>,
+    /// Whether there was a control stream.
+    has_control: AtomicBool,
     /// Whether the client pads, and so the relay does.
     padded: AtomicBool,
     stopped: watch::Receiver<bool>,

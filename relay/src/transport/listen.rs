@@ -49,3 +49,20 @@ fn bind_both(listen: SocketAddr) -> Result<Sockets> {
     tcp.set_nonblocking(true)?;
     Ok(Sockets { udp, tcp })
 }
+
+/// The test transport, if the environment asks for it.
+#[cfg(undertone_test_transport)]
+pub(crate) async fn listen_unprotected() -> Result<Option<tokio::net::TcpListener>> {
+    let Some(address) = std::env::var_os("UNDERTONE_TEST_TRANSPORT") else { return Ok(None) };
+    let address = address.to_str().and_then(|text| text.parse::<SocketAddr>().ok());
+    let Some(address) = address.filter(|address| address.ip().is_loopback()) else {
+        let what = "UNDERTONE_TEST_TRANSPORT is no loopback address with a port";
+        return Err(Error::new(ErrorKind::InvalidInput, what));
+    };
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    // On its own line, for programs to read, whatever the log's format and level.
+    eprintln!("test transport on {address}");
+    eprintln!("WARNING: IT PROTECTS NOTHING. This build of the relay is for tests alone.");
+    Ok(Some(listener))
+}

@@ -10,6 +10,8 @@ mod tap;
 pub(crate) use blobs::BlobDirectory;
 pub(crate) use connection::Services;
 pub(crate) use listen::listen;
+#[cfg(undertone_test_transport)]
+pub(crate) use listen::listen_unprotected;
 pub(crate) use server::{Doors, Server};
 pub(crate) use tap::Tap;
 pub use tap::{Direction, FrameTap};

@@ -31,6 +31,9 @@ pub(crate) struct Doors {
     pub(crate) quic: Endpoint,
     pub(crate) tcp: TcpListener,
     pub(crate) tls: TcpTls,
+    /// Without any protection; present only if it was asked for.
+    #[cfg(undertone_test_transport)]
+    pub(crate) test: Option<TcpListener>,
 }
 
 /// Accepts connections until told to stop.
@@ -91,7 +94,10 @@ async fn accept(
                 Some(incoming) => admit(&gate, incoming),
                 None => return connections,
             },
-            (connection, peer) = accepted(&doors.tcp) => admit_tcp(&gate, connection, peer),
+            (connection, peer) = accepted(&doors.tcp) => {
+                admit_tcp(&gate, peer, Arrived::Tcp(connection, peer))
+            }
+            arrived = unprotected(&doors) => admit_tcp(&gate, arrived.1, arrived.0),
         };
         let Some((arrived, handshake)) = arrival else { continue };
         let id = ConnectionId(next_id.fetch_add(1, Ordering::Relaxed));
@@ -127,6 +133,26 @@ async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 enum Arrived {
     Quic(Incoming),
     Tcp(TcpStream, SocketAddr),
+    #[cfg(undertone_test_transport)]
+    Test(TcpStream, SocketAddr),
+}
+
+/// The next connection of the test transport.
+#[cfg(undertone_test_transport)]
+async fn unprotected(doors: &Doors) -> (Arrived, SocketAddr) {
+    match &doors.test {
+        Some(listener) => {
+            let (connection, peer) = accepted(listener).await;
+            (Arrived::Test(connection, peer), peer)
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// There is no test transport in this build.
+#[cfg(not(undertone_test_transport))]
+async fn unprotected(_: &Doors) -> (Arrived, SocketAddr) {
+    std::future::pending().await
 }
 
 impl Arrived {
@@ -135,18 +161,18 @@ impl Arrived {
         Some(match self {
             Self::Quic(incoming) => Arc::new(accept_quic(incoming).await.ok()?),
             Self::Tcp(connection, peer) => Arc::new(accept_tcp(tls, connection, peer).await.ok()?),
+            #[cfg(undertone_test_transport)]
+            Self::Test(connection, peer) => {
+                Arc::new(undertone_wire::transport::accept_test(connection, peer).ok()?)
+            }
         })
     }
 }
 
 /// TCP has confirmed the address; who is turned away finds the connection closed.
-fn admit_tcp(
-    gate: &Arc<Gate>,
-    connection: TcpStream,
-    peer: SocketAddr,
-) -> Option<(Arrived, Handshake)> {
+fn admit_tcp(gate: &Arc<Gate>, peer: SocketAddr, arrived: Arrived) -> Option<(Arrived, Handshake)> {
     match gate.arrive(peer, true) {
-        Arrival::Accept(handshake) => Some((Arrived::Tcp(connection, peer), handshake)),
+        Arrival::Accept(handshake) => Some((arrived, handshake)),
         Arrival::Retry | Arrival::Refuse | Arrival::Ignore => None,
     }
 }
