@@ -19,10 +19,11 @@ pub fn vectors() -> PathBuf {
     home().join("vectors")
 }
 
-/// Every file that there should be, by its place below `vectors/`.
-pub fn made() -> BTreeMap<String, String> {
+/// Every file that there should be, by its place below `vectors/`; of the
+/// accumulated hashes those over at most `longest` conversations.
+pub fn made(longest: u64) -> BTreeMap<String, String> {
     let place = |v: &generate::Vector| format!("{}/{}.json", v.family, v.name);
-    generate::all().iter().map(|vector| (place(vector), text(&vector.value))).collect()
+    generate::all(longest).iter().map(|vector| (place(vector), text(&vector.value))).collect()
 }
 
 /// The JSON files below a directory, by their places.
@@ -62,20 +63,28 @@ pub fn json(text: &str) -> Result<Value, String> {
 ///
 /// # Errors
 /// Those of reading.
-pub fn differing() -> io::Result<Vec<String>> {
-    let (made, found) = (made(), found(&vectors())?);
+pub fn differing(longest: u64) -> io::Result<Vec<String>> {
+    let (made, found) = (made(longest), found(&vectors())?);
     let places: BTreeSet<&String> = made.keys().chain(found.keys()).collect();
+    let looked_at = |place: &&&String| !is_longer(place, longest);
     let differs = |place: &&&String| made.get(**place) != found.get(**place);
-    Ok(places.iter().filter(differs).map(|place| (*place).clone()).collect())
+    Ok(places.iter().filter(looked_at).filter(differs).map(|place| (*place).clone()).collect())
+}
+
+/// Whether a file is an accumulated hash over more conversations.
+fn is_longer(place: &str, longest: u64) -> bool {
+    let count = place.strip_prefix("random/conversations-");
+    let count = count.and_then(|rest| rest.strip_suffix(".json")?.parse::<u64>().ok());
+    count.is_some_and(|count| count > longest)
 }
 
 /// Writes what differs, and removes what is left over.
 ///
 /// # Errors
 /// Those of reading and writing.
-pub fn write() -> io::Result<Vec<String>> {
-    let (made, root) = (made(), vectors());
-    let differing = differing()?;
+pub fn write(longest: u64) -> io::Result<Vec<String>> {
+    let (made, root) = (made(longest), vectors());
+    let differing = differing(longest)?;
     for place in &differing {
         let path = root.join(place);
         match made.get(place) {

@@ -61,6 +61,20 @@ pub fn advance(chain: &[u8; 32]) -> Outcome<([u8; 32], [u8; 32])> {
     Ok((next, message))
 }
 
+/// What a nonce takes in of the envelope.
+pub fn nonce_digest(header: &[u8], body: &[u8]) -> [u8; 32] {
+    hash("nonce", &[header, body])
+}
+
+/// The nonce of an envelope.
+///
+/// # Errors
+/// None that a key of 32 bytes can cause.
+pub fn nonce(message: &[u8; 32], random: &[u8], digest: &[u8; 32]) -> Outcome<[u8; NONCE]> {
+    let out = prim::expand(message, "nonce", &[random, digest], NONCE)?;
+    out.try_into().map_err(|_| Fail::wrong("a nonce of another length"))
+}
+
 /// The key of a body.
 ///
 /// # Errors
@@ -180,6 +194,7 @@ impl<'a> Parts<'a> {
             "header_key": hex(header_key),
             "header": hex(&header.write()),
             "message_key": hex(message),
+            "nonce_digest": hex(&nonce_digest(&header.write(), &self.open(id, message)?)),
             "body_key": hex(&body_key(message, &self.nonce)?),
             "run": run(&self.open(id, message)?)?,
         }))
@@ -235,7 +250,12 @@ fn demand(fits: bool, what: &str) -> Outcome<()> {
 ///
 /// # Errors
 /// If the core's state or envelope is not what the text says.
-pub fn sealed(before: &Form, after: &Form, envelope: &[u8]) -> Outcome<Value> {
+pub fn sealed(
+    before: &Form,
+    after: &Form,
+    envelope: &[u8],
+    drawn: &[Vec<u8>],
+) -> Outcome<Value> {
     let part = envelope.get(before.handshake.len()..).unwrap_or_default();
     demand(envelope.starts_with(&before.handshake), "the handshake in front")?;
     let parts = Parts::of(part)?;
@@ -266,6 +286,12 @@ pub fn sealed(before: &Form, after: &Form, envelope: &[u8]) -> Outcome<Value> {
     }
     let (chain, message) = advance(&chain)?;
     demand(chain == after.sending.chain, "the chain key")?;
+    let header = parts
+        .header(&after.id, &after.sending.header)
+        .ok_or_else(|| Fail::wrong("trace: the header does not open"))?;
+    let digest = nonce_digest(&header.write(), &parts.open(&after.id, &message)?);
+    let random = drawn.last().map_or(&[][..], Vec::as_slice);
+    demand(nonce(&message, random, &digest)? == parts.nonce, "the nonce")?;
     put(&mut out, "message", parts.describe(&after.id, &after.sending.header, &message)?);
     Ok(out)
 }

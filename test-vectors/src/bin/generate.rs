@@ -3,20 +3,24 @@
 
 use std::process::ExitCode;
 
+use undertone_vectors::files;
+
+/// Without `--all` the accumulated hashes over more conversations stay as they are.
+const FEW: u64 = 100;
+
 fn main() -> ExitCode {
-    let check = match std::env::args().nth(1).as_deref() {
-        None => false,
-        Some("--check") => true,
-        Some(_) => {
-            eprintln!("usage: generate [--check]");
-            return ExitCode::FAILURE;
+    let (mut check, mut longest) = (false, FEW);
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--check" => check = true,
+            "--all" => longest = u64::MAX,
+            _ => {
+                eprintln!("usage: generate [--check] [--all]");
+                return ExitCode::FAILURE;
+            }
         }
-    };
-    let result = if check {
-        undertone_vectors::files::differing()
-    } else {
-        undertone_vectors::files::write()
-    };
+    }
+    let result = if check { files::differing(longest) } else { files::write(longest) };
     match result {
         Ok(files) if files.is_empty() => ExitCode::SUCCESS,
         Ok(files) => {

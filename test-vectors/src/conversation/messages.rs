@@ -84,12 +84,13 @@ impl World {
             names.push(match value.len() {
                 64 => "ratchet-kem-seed",
                 32 => "ratchet-kem-message",
-                _ => "envelope-nonce",
+                2 => "first-block",
+                _ => "envelope-random",
             });
         }
         let mut out = json!({ "bytes": hex(&envelope), "draws": with_names(&names, &drawn)? });
         if traced {
-            let trace = trace::sealed(&before, &Form::read(&after)?, &envelope)?;
+            let trace = trace::sealed(&before, &Form::read(&after)?, &envelope, &drawn)?;
             trace::put(&mut out, "intermediate", trace);
         }
         if args.has("envelope") {

@@ -42,6 +42,8 @@ pub(super) fn make(files: &mut Files) {
     for (name, count) in [("chain-1", 1), ("chain-5", 5)] {
         make(name, "chain", "05 §4", "Message keys of a chain, in order.", json!({ "count": count }), &[("chain_key", 32)]);
     }
+    let body = json!({ "body": large(4, 927) });
+    make("nonce", "nonce", "05 §4", "The nonce of an envelope depends on what is sent too.", body, &[("message_key", 32), ("random", 12), ("header", 53)]);
     make("body-key", "body-key", "05 §4", "The key of a body depends on the envelope's nonce.", json!({}), &[("message_key", 32), ("nonce", 12)]);
     let numbers = json!({ "previous": 7, "epoch": 3 });
     make("chain-constants", "chain-constants", "05 §7", "What the headers of a chain have in common.", numbers, &[("key", 32), ("tag", 8)]);

@@ -7,7 +7,7 @@ use crate::stream::Stream;
 use crate::value::hex;
 
 /// Name, text, how it is used, where.
-const LABELS: [(&str, &str, Use, &str); 26] = [
+const LABELS: [(&str, &str, Use, &str); 27] = [
     ("LABEL_ACCOUNT_FINGERPRINT", "account fingerprint", Use::Hash(&[32]), "02 §1"),
     ("LABEL_DEVICE_CERTIFICATE", "device certificate", Use::Sign(96), "02 §3"),
     ("LABEL_DEVICE_LIST", "device list", Use::Sign(171), "02 §4"),
@@ -28,6 +28,7 @@ const LABELS: [(&str, &str, Use, &str); 26] = [
     ("LABEL_EPOCH_STEP", "epoch step", Use::Expand(68, 96), "05 §3"),
     ("LABEL_CHAIN", "chain", Use::Expand(0, 64), "05 §4"),
     ("LABEL_BODY", "body", Use::Expand(12, 32), "05 §4"),
+    ("LABEL_NONCE", "nonce", Use::Hash(&[53, 927]), "05 §4"),
     ("LABEL_CHAIN_CONSTANTS", "chain constants", Use::Hash(&[32, 4, 4, 8]), "05 §7"),
     ("LABEL_EPOCH_TAG", "epoch tag", Use::Hash(&[4, 32, 32]), "06 §2"),
     ("LABEL_KEM_KEY_HASH", "kem key", Use::Hash(&[1184]), "06 §2"),
@@ -53,6 +54,9 @@ pub(super) fn make(files: &mut Files) {
         one(files, label, text, used, place);
         if label == "LABEL_SAFETY_NUMBER" {
             one(files, label, text, Use::Expand(0, 60), place);
+        }
+        if label == "LABEL_NONCE" {
+            one(files, label, text, Use::Expand(44, 12), place);
         }
     }
 }

@@ -119,7 +119,7 @@ fn refused(files: &mut Files) {
     assert_ne!(honest.len() % 3, 0, "the last letter has surplus bits");
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let place = alphabet.find(link.chars().last().unwrap()).unwrap();
-    refuse("read-surplus-bits", "R-302", "Surplus bits of the last letter are not zero: it can't be decoded, and what stands before it is cut.", letter(last, &alphabet[place + 1..place + 2]));
+    refuse("read-surplus-bits", "R-303", "Surplus bits of the last letter are not zero, and nothing is missing.", letter(last, &alphabet[place + 1..place + 2]));
     let groups = payload(1, 1, &address("relay.example.info", 4433));
     assert_eq!(groups.len() % 3, 0, "the text ends with a whole group");
     refuse("read-surplus-bits-behind", "R-303", "Behind a whole payload stand letters with surplus bits that are not zero.", format!("{}AB", text(&groups)));

@@ -11,6 +11,7 @@ mod links;
 mod padding;
 mod post_quantum;
 mod primitives;
+mod randoms;
 mod ratchets;
 mod states;
 pub mod talk;
@@ -28,8 +29,9 @@ pub struct Vector {
     pub value: Value,
 }
 
-/// Everything, in the order of the families.
-pub fn all() -> Vec<Vector> {
+/// Everything, in the order of the families; of the accumulated hashes those
+/// over at most `longest` conversations.
+pub fn all(longest: u64) -> Vec<Vector> {
     let mut out = Files::default();
     primitives::make(&mut out);
     labels::make(&mut out);
@@ -44,6 +46,7 @@ pub fn all() -> Vec<Vector> {
     post_quantum::make(&mut out);
     padding::make(&mut out);
     states::make(&mut out);
+    randoms::make(&mut out, longest);
     out.0
 }
 

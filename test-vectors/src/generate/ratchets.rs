@@ -665,7 +665,7 @@ fn senders(files: &mut Files) {
     let mut talk = Talk::new("chain-exhausted", Detail::Usual);
     talk.begin_confirmed();
     talk.say("alice", "bob");
-    let nonce = json!([{ "name": "envelope-nonce", "value": hex(&[6; 12]) }]);
+    let nonce = json!([{ "name": "envelope-random", "value": hex(&[6; 12]) }]);
     for (next, session) in [(u32::MAX - 2, "last"), (u32::MAX - 1, "exhausted")] {
         let mut form = talk.form("alice");
         form.sending.next = next;
@@ -692,7 +692,7 @@ fn senders(files: &mut Files) {
     talk.step(json!({ "do": "load", "session": "bob-low", "stored": hex(&form.write()) }));
     let draws = json!([
         { "name": "ratchet-key", "value": hex(&[7; 32]) },
-        { "name": "envelope-nonce", "value": hex(&[6; 12]) },
+        { "name": "envelope-random", "value": hex(&[6; 12]) },
     ]);
     let step = json!({
         "do": "seal", "session": "bob-low", "envelope": "none", "content": "00", "draws": draws,

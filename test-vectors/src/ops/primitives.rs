@@ -34,6 +34,7 @@ pub(super) fn run(op: &str, args: &Args<'_>) -> Option<Outcome<Value>> {
         "plain-step" => step(args, false),
         "epoch-step" => step(args, true),
         "chain" => chain(args),
+        "nonce" => nonce(args),
         "body-key" => body_key(args),
         "chain-constants" => constants(args),
         "kem-hashes" => kem_hashes(args),
@@ -192,6 +193,13 @@ fn chain(args: &Args<'_>) -> Outcome<Value> {
         chain = next;
     }
     Ok(json!({ "message_keys": keys, "chain_key": hex(&chain) }))
+}
+
+fn nonce(args: &Args<'_>) -> Outcome<Value> {
+    let digest = trace::nonce_digest(&args.array::<53>("header")?, &args.bytes("body")?);
+    let random: [u8; 12] = args.array("random")?;
+    let nonce = trace::nonce(&args.array("message_key")?, &random, &digest)?;
+    Ok(json!({ "digest": hex(&digest), "nonce": hex(&nonce) }))
 }
 
 fn body_key(args: &Args<'_>) -> Outcome<Value> {
