@@ -4,6 +4,7 @@ from .common import EXPIRY, TODAY, Person, Scene, Talk, refused
 
 from undertone_ref import handshake, identity, pq, prekeys, ratchet, state
 from undertone_ref.constants import MAX_CONTENT, MAX_U32
+from undertone_ref.layout import u16
 from undertone_ref.envelopes import BUCKETS, Part, smallest_bucket
 from undertone_ref.primitives import ZERO_NONCE
 from undertone_ref.primitives import seal as aead_seal
@@ -313,21 +314,35 @@ class PostQuantum(unittest.TestCase):
         self.assertIsInstance(phase, pq.Answering)
         for ek, whole, then in ((keys[0], 37, pq.Answering), (keys[1], 20, pq.Answering),
                                 (keys[1], 37, pq.Keyed)):
-            run, _ = pq.cut_run(pq.KEY, ek, pq.h_ek(ek)[:8], 1, 3, 15 + 32 * whole)
+            run, _ = pq.cut_run(pq.KEY, ek, pq.h_ek(ek)[:8], 1, 3, 15 + 32 * whole, None)
             phase = pq.after_message(phase, 0, run, False)
             self.assertIsInstance(phase, then)
         self.assertEqual(phase, pq.Keyed(keys[1]))
+
+    def test_first_pass_in_order_and_then_anywhere(self):
+        ek, cursor, firsts = bytes(1184), 0, []
+        draws = iter([u16(37 + 5), u16(65_535)])
+        for _ in range(4):
+            run, cursor = pq.cut_run(
+                pq.KEY, ek, bytes(8), 1, cursor, 15 + 32 * 20 + 31, lambda *_: next(draws)
+            )
+            firsts.append((run.first, run.count, cursor))
+        # The second run is longer than what is left: it goes on with block 0.
+        self.assertEqual(firsts, [(0, 20, 20), (20, 20, 37), (5, 20, 37), (65_535 % 37, 20, 37)])
+        self.assertEqual(pq.cut_run(pq.KEY, ek, bytes(8), 1, 37, 46, None), (None, 37))
 
     def test_peer_that_lost_the_key(self):
         offering = pq.Offering(bytes(64), bytes(32), True, None)
         self.assertFalse(pq.after_message(offering, 0, None, True).peer_has_key)
         self.assertTrue(pq.after_message(offering, 0, None, False).peer_has_key)
+        run = pq.Run(pq.KEY, 1, 0, bytes(8), (bytes(32),))
+        self.assertFalse(pq.after_message(offering, 0, run, True).peer_has_key)
 
     def test_last_epoch(self):
         for phase in (pq.Idle(), pq.Keyed(bytes(1184))):
             self.assertEqual(pq.work_before_send(phase, MAX_U32, 0, None), (phase, 0))
         answering = pq.Answering(b"", b"", bytes(1088), None)
-        self.assertEqual(pq.run_to_send(answering, MAX_U32, 0, 1000), (None, 0))
+        self.assertEqual(pq.run_to_send(answering, MAX_U32, 0, 1000, None), (None, 0))
 
 
 class Stored(unittest.TestCase):

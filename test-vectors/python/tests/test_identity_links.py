@@ -143,15 +143,21 @@ class Links(unittest.TestCase):
             ("R-303", text + "A"),
             ("R-303", text + "AAAA"),
             ("R-303", text + "A" * 500),
-            # 163 letters, and the last has two bits too many: by the letter of
-            # R-302 the last three letters are what a cut left over.
-            ("R-302", text[:-1] + chr(ord(text[-1]) + 1)),
+            # 163 letters: the last has two bits too many.
+            ("R-303", text[:-1] + chr(ord(text[-1]) + 1)),
+            ("R-303", "x" * 641),
         ):
             with self.subTest(bad=bad[-30:]), refused(self, rule):
                 links.read_link(bad)
 
+    def test_own(self):
+        with refused(self, "R-307"):
+            links.read_link(LINK.text(), own=LINK.fingerprint)
+        links.read_link(LINK.text(), own=bytes(32))
+
     def test_hosts(self):
-        for good in (b"a", b"a-b.c", b"1.2.3.4", b"::1", b"2001:db8::1", b"1.example"):
+        for good in (b"a", b"a-b.c", b"1.2.3.4", b"::1", b"2001:db8::1", b"1.example", b"a_b._c",
+                     b"::ffff:192.0.2.1"):
             self.assertTrue(links.valid_host(good), good)
         for bad in (b"", b"A", b"a.", b"-a", b"1.2.3", b"01.2.3.4", b"::0:1", b"[::1]", b"a b"):
             self.assertFalse(links.valid_host(bad), bad)

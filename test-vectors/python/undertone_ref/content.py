@@ -12,7 +12,7 @@ MAX_IDS = 256
 MAX_REACTION = 64
 MAX_NAME = 128
 MAX_FILE_NAME = 255
-MAX_ADDRESS = 288
+MAX_ADDRESS = 320
 
 
 def write_varint(x: int) -> bytes:

@@ -30,6 +30,7 @@ def message(
     or its whole body (cut or filled with zero to its length) replaced."""
     s, envelope = ratchet.seal(session, b"forged", draw)
     part = envelope[len(session.handshake) :]
+    # A receiver takes a nonce as it comes.
     nonce = part[:12]
     true = Header(s.sending.public, s.sending.previous, s.sending.next - 1, s.epoch, s.tag)
     data = replace(true, **header).write()

@@ -174,11 +174,11 @@ def issue_list(
 ) -> DeviceList:
     """Sign a list of device keys (section 4, issuer's duty)."""
     account = sign_public(account_secret)
+    counter = next_counter(account, unix_seconds, previous)
     need(1 <= len(devices) <= MAX_DEVICES, "R-203", f"{len(devices)} devices")
     for i, keys in enumerate(devices):
         for other in devices[:i]:
             _check_distinct(keys, other)
-    counter = next_counter(account, unix_seconds, previous)
     entries = tuple(Entry(keys, certificate(account_secret, keys), b"") for keys in devices)
     data = account + u64(counter) + u8(len(entries))
     for entry in entries:

@@ -14,7 +14,18 @@ PREFIX = "undertone://i/#"
 MAX_LETTERS = 640
 KINDS = {1: "single-use", 2: "reusable", 3: "reset"}
 _LETTERS = re.compile(r"[A-Za-z0-9_-]*")
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+# Unicode's White_Space.
+WHITE_SPACE = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
+    "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+
+
+def canonical_ip(address) -> str:
+    """RFC 5952; its section 5 for an IPv4 address that is mapped."""
+    mapped = getattr(address, "ipv4_mapped", None)
+    return f"::ffff:{mapped}" if mapped else str(address)
 
 
 def valid_host(host: bytes) -> bool:
@@ -26,7 +37,7 @@ def valid_host(host: bytes) -> bool:
     if not 1 <= len(text) <= 253:
         return False
     try:
-        return str(ipaddress.ip_address(text)) == text
+        return canonical_ip(ipaddress.ip_address(text)) == text
     except ValueError:
         pass
     labels = text.split(".")
@@ -77,23 +88,11 @@ def encode64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _decode_groups(letters: str) -> tuple[bytes, bool]:
-    """The bytes of the letters, and whether the last letters decode exactly.
-
-    Where the letters that are left behind whole groups of four are one, or
-    have bits too many that are not zero, the bytes are those of the groups.
-    """
-    whole = len(letters) // 4 * 4
-    tail = letters[whole:]
-    data = base64.urlsafe_b64decode(letters[:whole])
-    if not tail:
-        return data, True
-    if len(tail) == 1:
-        return data, False
-    last = base64.urlsafe_b64decode(tail + "=" * (4 - len(tail)))
-    if encode64(last) != tail:
-        return data, False
-    return data + last, True
+def _decode(letters: str) -> tuple[bytes, bool]:
+    """The bytes that the letters give, and whether nothing is left over."""
+    whole = letters[: len(letters) - 1] if len(letters) % 4 == 1 else letters
+    data = base64.urlsafe_b64decode(whole + "=" * (-len(whole) % 4))
+    return data, encode64(data) == letters
 
 
 def _truncated(payload: bytes) -> bool:
@@ -101,22 +100,19 @@ def _truncated(payload: bytes) -> bool:
     return len(payload) < 67 or len(payload) < 66 + 35 + payload[66] + 4
 
 
-def read_link(text: str) -> Link:
-    """Section 3; the first rule that applies is reported."""
-    text = text.strip()
+def read_link(text: str, own: bytes | None = None) -> Link:
+    """Section 3, in its order. ``own`` is the fingerprint of one's own account."""
+    text = text.strip(WHITE_SPACE)
+    need(len(text.encode()) <= MAX_LETTERS, "R-303", "too long for a link")
     if not text.startswith(PREFIX):
         need(bool(text) and PREFIX.startswith(text), "R-301", "not a link")
         raise Refused("R-302", "the end is missing")
     letters = text[len(PREFIX) :]
-    clean = _LETTERS.match(letters).group()
-    if len(clean) >= 2:
-        version = base64.urlsafe_b64decode(clean[:2] + "==")[0]
-        need(version == 1, "R-304", f"version {version}")
-    need(clean == letters, "R-303", "a letter outside base64url")
-    payload, exact = _decode_groups(letters)
+    need(bool(_LETTERS.fullmatch(letters)), "R-303", "a letter outside base64url")
+    payload, exact = _decode(letters)
+    need(len(payload) > 0, "R-302", "the end is missing")
+    need(payload[0] == 1, "R-304", f"version {payload[0]}")
     need(not _truncated(payload), "R-302", "the end is missing")
-    need(len(text) <= MAX_LETTERS, "R-303", "too many letters")
-    need(exact, "R-303", "surplus bits or letters")
     reader = Reader(payload, "R-302")
     reader.take(1)
     kind, secret, fingerprint = reader.u8(), reader.take(32), reader.take(32)
@@ -124,7 +120,9 @@ def read_link(text: str) -> Link:
     check = reader.take(4)
     reader.end("R-303")
     need(check == sha256(payload[:-4])[:4], "R-303", "the checksum does not fit")
+    need(exact, "R-303", "surplus bits, or a single letter")
     need(kind in KINDS, "R-305", f"kind {kind}")
+    need(fingerprint != own, "R-307", "a link of one's own")
     return Link(kind, secret, fingerprint, address)
 
 

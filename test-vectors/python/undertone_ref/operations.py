@@ -198,6 +198,13 @@ def chain(i):
 
 
 @_operation
+def nonce(i):
+    digest = ratchet.nonce_digest(unhex(i["header"]), to_bytes(i["body"]))
+    made = ratchet.make_nonce(unhex(i["message_key"]), unhex(i["random"]), digest)
+    return {"digest": digest, "nonce": made}
+
+
+@_operation
 def body_key(i):
     return {"body_key": ratchet.body_key(unhex(i["message_key"]), unhex(i["nonce"]))}
 

@@ -69,7 +69,9 @@ class Party:
                 raise
             return self._give("ordinary", accepted[-1], envelope, today, trace)
         prekey = self.prekeys.get(greeting.bundle_id)
-        need(prekey is not None, "R-404", "an unknown bundle")
+        if prekey is None:
+            need(lookup, "R-404", "another bundle than any that is at hand")
+            return Received("dropped")
         if lookup:
             known = self._look_up(greeting, prekey, today, trace)
             if known is not None:
@@ -88,15 +90,15 @@ class Party:
                 return self._give("repeat", held, greeting.ratchet_part, today, trace)
         if id_ in self.replay:
             return Received("dropped")
-        if prekey.kind == ONE_TIME and prekey.private is None:
-            return Received("used-twice")
+        if prekey.private is None:
+            return Received("used-twice" if prekey.kind == ONE_TIME else "dropped")
         return None
 
     def _accept(self, link_secret, link, greeting, prekey, today, record, trace) -> Received:
         if prekey.private is None:
-            # No private key is at hand. The id can be known all the same.
+            # Only where nobody looked it up.
             need(greeting.session_id(prekey.digest) not in self.replay, "R-410")
-            raise Refused("R-405", "the bundle's keys are gone")
+            return Received("dropped")
         accepted = handshake.accept(
             greeting, self.device, prekey.private, link, today, self.replay,
             lambda _: record, trace,

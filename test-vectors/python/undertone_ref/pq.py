@@ -76,16 +76,22 @@ def read_run(behind: bytes) -> tuple[Run | None, int]:
     return Run(kind, epoch, first, behind[7:15], blocks), length
 
 
-def cut_run(kind: int, data: bytes, tag: bytes, epoch: int, cursor: int, room: int):
-    """The sender's run for this room, or None, and the next cursor."""
+def cut_run(kind: int, data: bytes, tag: bytes, epoch: int, cursor: int, room: int, draw):
+    """The sender's run for this room, or None, and the next cursor.
+
+    The first pass over the object is in order; from then on runs begin anywhere.
+    """
     total = BLOCKS[kind]
     count = min((room - RUN_HEAD) // PIECE_BLOCK, total)
     if count < 1:
         return None, cursor
-    first = cursor if cursor < total else 0
+    if cursor < total:
+        first, cursor = cursor, min(cursor + count, total)
+    else:
+        first = int.from_bytes(draw("first-block", 2), "big") % total
     indexes = [(first + i) % total for i in range(count)]
     blocks = tuple(data[PIECE_BLOCK * i : PIECE_BLOCK * (i + 1)] for i in indexes)
-    return Run(kind, epoch, first, tag, blocks), (first + count) % total
+    return Run(kind, epoch, first, tag, blocks), cursor
 
 
 # Section 5: assemblies.
@@ -180,15 +186,17 @@ def work_before_send(phase: Phase, epoch: int, cursor: int, draw) -> tuple[Phase
     return phase, cursor
 
 
-def run_to_send(phase: Phase, epoch: int, cursor: int, room: int) -> tuple[Run | None, int]:
+def run_to_send(
+    phase: Phase, epoch: int, cursor: int, room: int, draw
+) -> tuple[Run | None, int]:
     """The run of a message whose header carries ``epoch``."""
     if epoch == MAX_U32:
         return None, cursor
     if isinstance(phase, Offering) and not phase.peer_has_key:
         ek = MLKEM768.key(phase.seed)
-        return cut_run(KEY, ek, phase.h_ek[:8], epoch + 1, cursor, room)
+        return cut_run(KEY, ek, phase.h_ek[:8], epoch + 1, cursor, room, draw)
     if isinstance(phase, Answering):
-        return cut_run(CIPHERTEXT, phase.ct, phase.h_ct[:8], epoch + 1, cursor, room)
+        return cut_run(CIPHERTEXT, phase.ct, phase.h_ct[:8], epoch + 1, cursor, room, draw)
     return None, cursor
 
 
@@ -201,7 +209,7 @@ def after_message(phase: Phase, epoch: int, run: Run | None, stepped: bool) -> P
     if isinstance(phase, Offering):
         if kind == CIPHERTEXT:
             return _take_ciphertext(phase, run)
-        if run is None and stepped:
+        if stepped:
             return replace(phase, peer_has_key=False)
     elif isinstance(phase, Waiting) and kind == KEY:
         return _take_key(phase.assembly, run, lambda assembly: Waiting(assembly))

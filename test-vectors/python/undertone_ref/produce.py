@@ -20,6 +20,8 @@ from .refused import Refused
 from .values import to_json, unhex
 
 FORMAT = "undertone-vectors/1"
+# Steps that name their draws, be it that there are none.
+DRAWING = {"bundle", "initiate", "seal"}
 # Results that are longer stand as a hash.
 LONGEST_RESULT = 200
 
@@ -61,7 +63,7 @@ class Script:
         step = to_json(step)
         draw = Recorded(self.stream)
         out = self.world.do(step, draw)
-        if draw.drawn:
+        if step["do"] in DRAWING:
             step["draws"] = [{"name": n, "value": v.hex()} for n, v in draw.drawn]
         self.steps.append(step | in_file(step["do"], out))
         return out
@@ -77,7 +79,7 @@ class Script:
         else:
             raise AssertionError(f"{rule} was meant, nothing refused {step['do']}")
         assert self.world.stored() == before
-        if draw.drawn:
+        if step["do"] in DRAWING:
             step["draws"] = [{"name": n, "value": v.hex()} for n, v in draw.drawn]
         self.steps.append(step | {"refused": rule})
         self.last_refused = rule

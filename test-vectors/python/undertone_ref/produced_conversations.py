@@ -226,7 +226,7 @@ def _handshake(maker) -> None:
 
     scene("r-401", "Junk, and a handshake with an altered bit.", no_session, "R-401", "unseal")
 
-    def forged(rule, **changes):
+    def forged(rule, more, **changes):
         def play(s, script):
             link = prekeys.LinkKeys.of(s.link_secret)
             bundle = prekeys.Bundle.open(
@@ -235,7 +235,7 @@ def _handshake(maker) -> None:
             alice = s.party("alice")
             made = {n: v(s) if callable(v) else v for n, v in changes.items()}
             envelope = forge.greeting(alice.device, alice.list, link, bundle, **made)
-            script.refuse(rule, **s.receiving(envelope))
+            script.refuse(rule, **s.receiving(envelope, **more))
             s.receive(s.write("alice"))
 
         return play
@@ -276,7 +276,8 @@ def _handshake(maker) -> None:
         ("R-407", "padding", "The last byte of the block is not zero.", "read",
          {"identity_block": block(at(767, b"\1"))}),
     ):
-        scene(f"{rule.lower()}-{name}", about, forged(rule, **changes), rule, stage)
+        more = {"lookup": False} if rule == "R-404" else {}
+        scene(f"{rule.lower()}-{name}", about, forged(rule, more, **changes), rule, stage)
 
     def long_block(s, script):
         link = prekeys.LinkKeys.of(s.link_secret)
@@ -567,8 +568,8 @@ def _ratchet(maker) -> None:
         for n, name in ((MAX_U32 - 2, "last"), (MAX_U32 - 1, "full")):
             s.load(name, replace(before, sending=replace(before.sending, next=n)))
         s.write("last", b"the last number of a chain")
-        script.refuse("R-514", do="seal", session="last", content=b"")
-        script.refuse("R-514", do="seal", session="full", content=b"")
+        script.refuse("R-514", do="seal", session="last", content=b"", envelope="none")
+        script.refuse("R-514", do="seal", session="full", content=b"", envelope="none")
         bob = s.state("bob")
         near = replace(bob, receiving=replace(bob.receiving, next=MAX_U32 - 2))
         s.load("near", near)
@@ -600,12 +601,12 @@ def _ratchet(maker) -> None:
             phase=pq.Waiting(None),
         )
         s.load("silent", empty)
-        script.refuse("R-515", do="seal", session="silent", content=b"")
-        script.refuse("R-705", do="seal", session="silent",
+        script.refuse("R-515", do="seal", session="silent", content=b"", envelope="none")
+        script.refuse("R-705", do="seal", session="silent", envelope="none",
                       content={"repeat": "00", "count": 61_250})
         low_order = replace(empty, remote=(1).to_bytes(32, "little"), sending_due=True)
         s.load("low", low_order)
-        script.refuse("R-503", do="seal", session="low", content=b"")
+        script.refuse("R-503", do="seal", session="low", content=b"", envelope="none")
         script.do(do="state", session="silent")
 
     maker.conversation("ratchet", "r-515-r-503-senders", "Senders that can't.", ["05 §5"], silent,
@@ -627,11 +628,14 @@ def _ratchet(maker) -> None:
 
 
 def _post_quantum(maker) -> None:
-    def scene(name, about, play, rule=None, stage="body", spec="06 §5", **options):
+    def scene(
+        name, about, play, rule=None, stage="body", spec="06 §5", states=True, **options
+    ):
         def run(script):
             s = Scene(script, **options)
             play(s, script)
-            s.states()
+            if states:
+                s.states()
 
         maker.conversation("post-quantum", name, about, [spec], run, rule, rule and stage)
 
@@ -717,7 +721,8 @@ def _post_quantum(maker) -> None:
         s.load("alice", replace(s.state("alice"), cursor=255))
         s.receive(s.write("alice", bytes(797)), session="none")
 
-    scene("cursor-out-of-range", "A cursor that is no index counts as 0.", cursors, spec="06 §4")
+    scene("cursor-out-of-range", "A cursor that is no index: the object has gone out.", cursors,
+          spec="06 §4", states=False)
 
     def last_epoch(s, script):
         s.receive(s.write("alice", bytes(797)))
@@ -879,7 +884,7 @@ def _padding(maker) -> None:
           route=bytes(320))
 
     def too_long(s, script):
-        script.refuse("R-705", do="seal", session="alice", content=content(61_250))
+        script.refuse("R-705", do="seal", session="alice", content=content(61_250), envelope="none")
         s.receive(s.write("alice", content(61_249)))
 
     scene("r-705", "A byte too many.", too_long, "R-705", "make")

@@ -169,6 +169,10 @@ def _kdf(maker) -> None:
                {"epoch": epoch, "h_ek": t32(), "h_ct": t32()})
     vector("chain-7", "05 §4", "chain", {"chain_key": t32(), "count": 7})
     vector("body-key", "05 §4", "body-key", {"message_key": t32(), "nonce": stream.take(12)})
+    vector("nonce", "05 §4", "nonce", {
+        "message_key": t32(), "random": stream.take(12), "header": stream.take(53),
+        "body": {"stream": t32().hex(), "length": 1024 - 97},
+    })
     vector("chain-constants", "05 §7", "chain-constants",
            {"key": t32(), "previous": 258, "epoch": 65_539, "tag": stream.take(8)})
     vector("kem-hashes", "06 §2", "kem-hashes",
@@ -365,7 +369,7 @@ def _links(maker) -> None:
     for name, bad in (
         ("empty", b""), ("cut", route.write()[:-1]), ("longer", route.write() + b"\0"),
         ("port-0", patched(route.write(), 18, b"\0\0")),
-        ("host", patched(route.write(), 1, b"_")),
+        ("host", patched(route.write(), 1, b"-")),
     ):
         vector(f"r-306-{name}", "No route.", "route-read", {"route": bad}, "R-306", "03-links §5")
 
@@ -578,7 +582,7 @@ def _content(maker) -> None:
         ("ids", 3, {"ids": [target] * 257}),
         ("reaction", 5, {"target": target, "removed": False, "text": {"repeat": "61", "count": 65}}),
         ("name", 9, {"name": {"repeat": "61", "count": 129}}),
-        ("route", 11, {"route": {"repeat": "61", "count": 321}}),
+        ("route", 11, {"route": "61" * 321}),
     ):
         vector(f"r-904-write-{name}", "A part above its bound.", "content-write",
                {"kind": kind, "id": id_, "sent_at": 0, "fields": fields}, "R-904", "make")

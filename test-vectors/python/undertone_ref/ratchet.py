@@ -26,6 +26,7 @@ from .primitives import (
     LABEL_CHAIN,
     LABEL_CHAIN_CONSTANTS,
     LABEL_EPOCH_STEP,
+    LABEL_NONCE,
     LABEL_STEP,
     ZERO_NONCE,
     check_dh_public,
@@ -33,6 +34,7 @@ from .primitives import (
     dh_public,
     expand,
     extract,
+    hash_,
     hash16,
     open_,
     seal as aead_seal,
@@ -232,12 +234,13 @@ def _trace_step(trace, secret, exchange, root, chain_key, next_header_key) -> No
         }
 
 
-def _trace_message(trace, header_key, header, message_key, body_key, run) -> None:
+def _trace_message(trace, header_key, header, message_key, digest, body_key, run) -> None:
     if trace is not None:
         trace["message"] = {
             "header_key": header_key,
             "header": header,
             "message_key": message_key,
+            "nonce_digest": digest,
             "body_key": body_key,
             "run": run,
         }
@@ -250,6 +253,14 @@ def advance(chain_key: bytes) -> tuple[bytes, bytes]:
     """The next chain key, and the message key."""
     out = expand(chain_key, LABEL_CHAIN, 64)
     return out[:32], out[32:]
+
+
+def nonce_digest(header: bytes, body: bytes) -> bytes:
+    return hash_(LABEL_NONCE, header, body)
+
+
+def make_nonce(message_key: bytes, drawn: bytes, digest: bytes) -> bytes:
+    return expand(message_key, LABEL_NONCE + drawn + digest, 12)
 
 
 def body_key(message_key: bytes, nonce: bytes) -> bytes:
@@ -272,21 +283,25 @@ def seal(session: Session, content: bytes, draw, trace: dict | None = None) -> t
         raise Refused("R-515", "a responder that has received nothing")
     if not stepped_epoch:
         s.phase, s.cursor = pq.work_before_send(s.phase, s.epoch, s.cursor, draw)
-    # Before anything is drawn for the message: it has no number.
     need(s.sending.next < CHAIN_FULL, "R-514", "the chain has no further number")
-    nonce = draw("envelope-nonce", 12)
-    header = Header(s.sending.public, s.sending.previous, s.sending.next, s.epoch, s.tag)
-    sealed_header = aead_seal(s.sending.header_key, nonce, s.id, header.write())
+    header = Header(
+        s.sending.public, s.sending.previous, s.sending.next, s.epoch, s.tag
+    ).write()
     chain_key, message_key = advance(s.sending.chain_key)
     s.sending = replace(s.sending, chain_key=chain_key, next=s.sending.next + 1)
 
     bucket = smallest_bucket(len(content), len(s.handshake))
     length = body_length(bucket, len(s.handshake))
-    run, s.cursor = pq.run_to_send(s.phase, s.epoch, s.cursor, length - 2 - len(content))
+    room = length - 2 - len(content)
+    run, s.cursor = pq.run_to_send(s.phase, s.epoch, s.cursor, room, draw)
     body = write_body(content, run.write() if run else b"", length)
+
+    digest = nonce_digest(header, body)
+    nonce = make_nonce(message_key, draw("envelope-random", 12), digest)
+    sealed_header = aead_seal(s.sending.header_key, nonce, s.id, header)
     key = body_key(message_key, nonce)
     sealed_body = aead_seal(key, ZERO_NONCE, s.id + sealed_header, body)
-    _trace_message(trace, s.sending.header_key, header.write(), message_key, key, run)
+    _trace_message(trace, s.sending.header_key, header, message_key, digest, key, run)
     return s, s.handshake + nonce + sealed_header + sealed_body
 
 
@@ -335,7 +350,9 @@ def open_part(
     content, run = read_body(body, cut.handshake_length, cut.bucket, pq.read_run)
     s.phase = pq.after_message(s.phase, s.epoch, run, stepped=kind == "next")
     _settle(s, past, today)
-    _trace_message(trace, header_key, header.write(), message_key, key, run)
+    header = header.write()
+    digest = nonce_digest(header, body)
+    _trace_message(trace, header_key, header, message_key, digest, key, run)
     return s, content
 
 
@@ -396,14 +413,13 @@ def _of_next(s: Session, header: Header, mark: bytes, today: int, trace):
     r = s.receiving
     if r.exists:
         need(header.key != s.remote, "R-508", "the ratchet key of the chain before")
+        need(r.serial != MAX_U32, "R-514", "no further chain can be counted")
         need(header.previous >= r.next, "R-506", "the previous chain was longer")
     else:
         need(header.previous == 0, "R-506", "there was no previous chain")
     _check_gap(header.previous, r.next)
     _check_gap(header.number, 0)
     secret = _follow_epoch(s, header)
-    # No step of 6.2 says when the serial is looked at; it is done last here.
-    need(r.serial != MAX_U32, "R-514", "no further chain can be counted")
     past = _Past((r.serial + 1, header.number), mark)
     if r.exists:
         _skip_to(s, header.previous, past, today)

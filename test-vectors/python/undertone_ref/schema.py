@@ -126,9 +126,16 @@ class Schema:
 
     def _anyOf(self, argument, value, at, _):
         tried = [self._check(schema, value, at) for schema in argument]
-        return [] if any(not errors for errors in tried) else [f"{at}: fits nothing: {tried}"]
+        return [] if any(not errors for errors in tried) else _nearest(at, tried)
 
     def _oneOf(self, argument, value, at, _):
         tried = [self._check(schema, value, at) for schema in argument]
         fitting = sum(not errors for errors in tried)
-        return [] if fitting == 1 else [f"{at}: fits {fitting}: {tried}"]
+        if fitting > 1:
+            return [f"{at}: fits {fitting} of {len(tried)}"]
+        return [] if fitting else _nearest(at, tried)
+
+
+def _nearest(at: str, tried: list[list[str]]) -> list[str]:
+    """The errors of the alternative that fits best, by their number."""
+    return [f"{at}: fits none of {len(tried)}"] + min(tried, key=len, default=[])

@@ -9,7 +9,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from .layout import Reader, u8, u32
-from .links import Address, encode64, valid_host
+from .links import Address, canonical_ip, encode64, valid_host
 from .primitives import check_sign_public, sha256, sign, verify
 from .refused import Refused, need
 
@@ -419,7 +419,7 @@ def _split_host(rest: str) -> tuple[str, str]:
 
 def _canonical_ipv6(host: str) -> bool:
     try:
-        return str(ipaddress.IPv6Address(host)) == host
+        return canonical_ip(ipaddress.IPv6Address(host)) == host
     except ValueError:
         return False
 
