@@ -131,7 +131,7 @@ async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 
 /// Somebody at one of the doors.
 enum Arrived {
-    Quic(Incoming),
+    Quic(Box<Incoming>),
     Tcp(TcpStream, SocketAddr),
     #[cfg(undertone_test_transport)]
     Test(TcpStream, SocketAddr),
@@ -159,7 +159,7 @@ impl Arrived {
     /// The handshake.
     async fn greet(self, tls: &TcpTls) -> Option<Arc<dyn Channel>> {
         Some(match self {
-            Self::Quic(incoming) => Arc::new(accept_quic(incoming).await.ok()?),
+            Self::Quic(incoming) => Arc::new(accept_quic(*incoming).await.ok()?),
             Self::Tcp(connection, peer) => Arc::new(accept_tcp(tls, connection, peer).await.ok()?),
             #[cfg(undertone_test_transport)]
             Self::Test(connection, peer) => {
@@ -180,7 +180,7 @@ fn admit_tcp(gate: &Arc<Gate>, peer: SocketAddr, arrived: Arrived) -> Option<(Ar
 /// Decides about a connection before anything is computed for it.
 fn admit(gate: &Arc<Gate>, incoming: Incoming) -> Option<(Arrived, Handshake)> {
     match gate.arrive(incoming.remote_address(), incoming.remote_address_validated()) {
-        Arrival::Accept(handshake) => return Some((Arrived::Quic(incoming), handshake)),
+        Arrival::Accept(handshake) => return Some((Arrived::Quic(Box::new(incoming)), handshake)),
         // Fails only if a retry came before, in which case the address is confirmed.
         Arrival::Retry => drop(incoming.retry()),
         Arrival::Refuse => incoming.refuse(),

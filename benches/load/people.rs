@@ -1,0 +1,63 @@
+//! Mailboxes by number: keys and capabilities that can be made again.
+
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+use undertone_relay::store::sqlite::SqliteStore;
+use undertone_relay::store::{Command, Store as _, TokenClass};
+use undertone_wire::frame::MailboxKind;
+use undertone_wire::limits::MAX_RETENTION_DAYS;
+use undertone_wire::{AdmissionToken, Day, MailboxSecret, ReadKey, WriteCapability};
+
+use crate::Result;
+
+fn derive(label: &str, number: u32) -> [u8; 32] {
+    Sha256::new().chain_update(label).chain_update(number.to_be_bytes()).finalize().into()
+}
+
+/// The owner of a mailbox.
+pub(crate) fn owner(number: u32) -> MailboxSecret {
+    MailboxSecret::from_seed(&derive("owner", number))
+}
+
+/// What delivers to it.
+pub(crate) fn writer(number: u32) -> WriteCapability {
+    WriteCapability::from_bytes(derive("writer", number))
+}
+
+/// The day.
+pub(crate) fn today() -> Day {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Day::from_unix_seconds(now.map_or(0, |now| now.as_secs()))
+}
+
+/// Makes mailboxes in a store that no relay uses yet: 0 to `owned` with keys that sign, the others
+/// with keys that nobody has, which are quicker to make.
+pub(crate) fn populate(directory: &Path, owned: u32, all: u32) -> Result {
+    let layout = undertone_relay::operator::Layout::new(directory);
+    std::fs::create_dir_all(layout.store())?;
+    let mut store = SqliteStore::open(&layout.store(), MAX_RETENTION_DAYS)?;
+    let token = AdmissionToken::from_bytes(derive("token", 0)).verifier();
+    let (today, mut batch) = (today(), vec![Command::AddToken(token, TokenClass::Unlimited)]);
+    for number in 0..all.max(owned) {
+        let key = if number < owned {
+            owner(number).public()
+        } else {
+            ReadKey::from_bytes(derive("nobody", number))
+        };
+        batch.push(Command::CreateMailbox {
+            key,
+            token,
+            kind: MailboxKind::Queue,
+            limits: None,
+            capabilities: vec![writer(number).hash()],
+        });
+        if batch.len() >= 4096 {
+            store.commit(today, &batch)?;
+            batch.clear();
+        }
+    }
+    store.commit(today, &batch)?;
+    Box::new(store).close()?;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! What the system says about processes and disks.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::latency::Latencies;
+
+/// Resident memory of a process, in KiB (`VmRSS`, Linux).
+pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS")?;
+    Ok(number.parse()?)
+}
+
+/// Mean number of processes that wanted a processor in the last minute.
+pub(crate) fn busy() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("?").to_owned()
+}
+
+/// A directory for a store.
+pub(crate) fn directory(on: Option<PathBuf>) -> Result<tempfile::TempDir> {
+    Ok(match on {
+        Some(path) => tempfile::tempdir_in(path)?,
+        None => tempfile::tempdir()?,
+    })
+}
+
+/// The disk alone, for five seconds.
+pub(crate) fn fsync(on: Option<PathBuf>) -> Result {
+    let directory = directory(on)?;
+    let mut file = File::create(directory.path().join("fsync"))?;
+    let (start, mut times) = (Instant::now(), Latencies::default());
+    while start.elapsed() < Duration::from_secs(5) {
+        let begun = Instant::now();
+        file.write_all(&[7; 4096])?;
+        file.sync_data()?;
+        times.add(begun.elapsed());
+    }
+    println!("bare 4 KiB write and fdatasync: {}", times.summary(start.elapsed()));
+    Ok(())
+}
