@@ -79,6 +79,7 @@ impl Shared {
         if self.network.is_offline() {
             return Err(Error::Offline);
         }
+        self.network.check_superseded()?;
         let mut report = SyncReport::default();
         if self.background.is_running() {
             // The receiving task does it, and holds the connection.
@@ -97,6 +98,7 @@ impl Shared {
         self.upload_all(&mut report).await?;
         self.download_all(&mut report).await?;
         self.refill().await?;
+        self.tend().await?;
         sent.map(|()| report)
     }
 
@@ -156,6 +158,10 @@ impl Shared {
         loop {
             match self.receive_until_lost().await {
                 Err(Error::Closed) => return,
+                Err(error @ Error::Superseded) => {
+                    self.background.caught_up.send_replace(Some(Err(error)));
+                    return;
+                }
                 Ok(()) => {
                     pause = FIRST_PAUSE;
                     self.background.caught_up.send_replace(None);
@@ -232,7 +238,7 @@ impl Shared {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.pass(work).await {
-                Err(Error::Closed) => return,
+                Err(Error::Closed | Error::Superseded) => return,
                 Ok(true) => {
                     pause = FIRST_PAUSE;
                     wake.notified().await;
@@ -275,9 +281,10 @@ impl Shared {
                 let done = caught_up.wait_for(|state| matches!(state, Some(Ok(()))));
                 drop(done.await.map_err(|_| Error::Closed)?);
                 self.housekeeping().await?;
-                self.refill().await
+                self.refill().await?;
+                self.tend().await
             };
-            if let Err(Error::Closed) = pass.await {
+            if let Err(Error::Closed | Error::Superseded) = pass.await {
                 return;
             }
             tokio::time::sleep(HOUSEKEEPING).await;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -73,8 +73,8 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) dir: PathBuf,
     /// The profile's own relay.
-    pub(crate) relay: RelayAddress,
-    me: Me,
+    pub(crate) relay: RwLock<RelayAddress>,
+    pub(crate) me: RwLock<Me>,
     pub(crate) receiver: Mutex<Receiver>,
     /// Held by the one pass that sends.
     pub(crate) sending: Mutex<()>,
@@ -94,10 +94,17 @@ pub(crate) struct Shared {
     pub(crate) background: Background,
 }
 
+impl Shared {
+    /// The relay where this profile is reached.
+    pub(crate) fn home(&self) -> RelayAddress {
+        self.relay.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// A profile that is open. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl fmt::Debug for Client {
@@ -154,8 +161,8 @@ impl Client {
                 core,
                 network,
                 dir,
-                relay,
-                me,
+                relay: RwLock::new(relay),
+                me: RwLock::new(me),
                 receiver: Mutex::default(),
                 sending: Mutex::default(),
                 uploading: Mutex::default(),
@@ -176,7 +183,7 @@ impl Client {
     /// This profile.
     #[must_use]
     pub fn me(&self) -> Me {
-        self.shared.me.clone()
+        self.shared.me.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes a link, and stores what it needs at the relay before it returns.
@@ -409,6 +416,7 @@ fn held(hold: Hold) -> Error {
         Hold::RelayUnreachable => Error::Unreachable { relay },
         Hold::RelayPinMismatch => Error::RelayPinMismatch { relay },
         Hold::StoreRolledBack => Error::StoreRolledBack,
+        Hold::ConsentNeeded => Error::ConsentNeeded,
         other => Error::RelayRefused { relay, code: other.code().to_owned() },
     }
 }

@@ -210,9 +210,25 @@ pub enum Error {
     },
     /// The relay has acknowledged more than this store knows of.
     #[error(
-        "this profile's store is older than what its relay has seen from it: it was restored from an old copy; nothing is sent to this contact, so that no key is used twice"
+        "this profile was restored from an old copy: nothing goes to this contact before the session with them has started anew, which it does by itself when their relay can be reached"
     )]
     StoreRolledBack,
+    /// The message was on its way to a verified contact when the session with them started anew.
+    #[error(
+        "the session with this verified contact has started anew: make sure that it is them, then agree that the message is sent again, or not"
+    )]
+    ConsentNeeded,
+    /// The contact is blocked.
+    #[error("the contact is blocked: unblock them first")]
+    ContactBlocked,
+    /// There is nothing of the kind to decide about.
+    #[error("there is nothing to decide about for this contact")]
+    NothingToDecide,
+    /// Another program subscribed to this profile's mailboxes.
+    #[error(
+        "a copy of this profile runs somewhere else and has taken over: this one has stopped; use one of them only, and open it again to go on with this one"
+    )]
+    Superseded,
     /// What was waited for did not happen in time.
     #[error("it did not happen in time; it goes on in the background or with the next `sync`")]
     Timeout,
@@ -269,6 +285,10 @@ impl Error {
             Self::AddressUnknown => "address-unknown",
             Self::MessageFailed { .. } => "message-failed",
             Self::StoreRolledBack => "store-rolled-back",
+            Self::ConsentNeeded => "consent-needed",
+            Self::ContactBlocked => "contact-blocked",
+            Self::NothingToDecide => "nothing-to-decide",
+            Self::Superseded => "superseded",
             Self::Timeout => "timeout",
             Self::Offline => "offline",
             Self::Closed => "closed",
@@ -322,6 +342,9 @@ impl From<EngineError> for Error {
             },
             EngineError::UnknownMessage => Self::UnknownMessage,
             EngineError::OwnLink => Self::LinkOwn,
+            EngineError::UnknownLink => Self::LinkUnknown,
+            EngineError::ContactBlocked => Self::ContactBlocked,
+            EngineError::NothingToDecide => Self::NothingToDecide,
             EngineError::Bundle(error) => Self::LinkForged { reason: error.to_string() },
             EngineError::Identity(error) => Self::LinkForged { reason: error.to_string() },
             EngineError::EmptyText => Self::MessageEmpty,

@@ -1,15 +1,16 @@
 //! Making links and using them: the part of first contact that talks to relays.
 
-use undertone_session::engine::{LinkPlan, MailboxPlan};
+use undertone_session::engine::{LinkPlan, MailboxPlan, RefillPlan};
 use undertone_session::ids::ContactId;
 use undertone_session::link::{Link, LinkKind};
 use undertone_wire::client::{ClientError, Connection};
-use undertone_wire::frame::{FillMode, MailboxKind, MailboxLimits, OwnerOperation, PrekeyAnswer};
+use undertone_wire::frame::{MailboxKind, MailboxLimits, OwnerOperation, PrekeyAnswer};
 use undertone_wire::{Bounded, BoundedBytes, Day, ErrorCode, MailboxSecret, WriteCapabilityHash};
 
 use crate::client::Shared;
 use crate::error::Error;
 use crate::network::{Failure, Role};
+use crate::profile::ProfileEngine;
 
 /// Makes a mailbox; repeating it is harmless.
 async fn create_mailbox(
@@ -33,17 +34,13 @@ fn bundle<const MAX: usize>(sealed: &[u8]) -> Result<BoundedBytes<MAX>, ClientEr
     BoundedBytes::new(sealed.to_vec()).ok_or(ClientError::TooLong)
 }
 
-async fn fill_depot(
-    connection: &Connection,
-    plan: &LinkPlan,
-    mode: FillMode,
-) -> Result<(), ClientError> {
+async fn fill_depot(connection: &Connection, plan: &LinkPlan) -> Result<(), ClientError> {
     let one_time: Result<Vec<_>, _> = plan.one_time.iter().map(|b| bundle(b)).collect();
     let operation = OwnerOperation::FillDepot {
         key: plan.depot_owner.public(),
         depot: plan.depot,
         token: plan.token.duplicate(),
-        mode,
+        mode: plan.mode,
         one_time: Bounded::new(one_time?).ok_or(ClientError::TooLong)?,
         last_resort: plan.last_resort.as_deref().map(bundle).transpose()?,
         expires: plan.expires,
@@ -74,27 +71,25 @@ impl Shared {
             return Err(Error::Offline);
         }
         let now = self.core.now();
-        let prepare = move |e: &mut crate::profile::ProfileEngine| {
-            e.prepare_link(kind, label.as_deref(), now)
-        };
+        let prepare = move |e: &mut ProfileEngine| e.prepare_link(kind, label.as_deref(), now);
         let plan = self.core.change(prepare).await?;
         let number = plan.number;
         if let Err(error) = self.publish(&plan).await {
             self.core.change(move |e| e.discard_link(number)).await?;
             return Err(error);
         }
-        let link = self.core.change(move |e| e.activate_link(number)).await?;
+        let link = self.core.change(move |e| e.activate_link(number, now)).await?;
         self.network.checked.lock().await.insert(plan.mailbox.mailbox());
         self.resubscribe.notify_one();
         Ok((link, plan.expires))
     }
 
-    async fn publish(&self, plan: &LinkPlan) -> Result<(), Error> {
+    pub(crate) async fn publish(&self, plan: &LinkPlan) -> Result<(), Error> {
         let limits = self.network.limits;
         let publish = |c: Connection| async move {
             create_mailbox(&c, &plan.mailbox, &plan.token, &plan.capabilities, limits).await?;
-            // Replacing is idempotent, so a lost answer does no harm.
-            fill_depot(&c, plan, FillMode::Replace).await
+            // Repeating both is harmless; a bundle that is there already is not added again.
+            fill_depot(&c, plan).await
         };
         Ok(self.network.request(&plan.relay, Role::Owner, publish).await?)
     }
@@ -102,8 +97,7 @@ impl Shared {
     /// Uses a link; see [`crate::Client::add`].
     pub(crate) async fn add(&self, link: &Link, name: Option<String>) -> Result<ContactId, Error> {
         let (ours, wanted) = (link.duplicate(), name.clone());
-        let begin =
-            move |e: &mut crate::profile::ProfileEngine| e.begin_add(&ours, wanted.as_deref());
+        let begin = move |e: &mut ProfileEngine| e.begin_add(&ours, wanted.as_deref());
         let plan = self.core.change(begin).await?;
         // First the mailbox for the answers: a bundle that was taken can't be given back.
         self.make_mailbox(&plan.mailbox).await?;
@@ -123,7 +117,7 @@ impl Shared {
             Err(failure) => return Err(failure.into()),
         };
         let (ours, now) = (link.duplicate(), self.core.now());
-        let finish = move |e: &mut crate::profile::ProfileEngine| {
+        let finish = move |e: &mut ProfileEngine| {
             e.finish_add(&ours, name.as_deref(), sealed.as_slice(), now)
         };
         let contact = self.core.change(finish).await?;
@@ -147,37 +141,41 @@ impl Shared {
         Ok(())
     }
 
-    /// Fills the depots that have not been filled today.
+    /// Fills the depots that are due. Only what concerns our own relay is an error: what was left at
+    /// another is tried again.
     pub(crate) async fn refill(&self) -> Result<(), Error> {
         let now = self.core.now();
+        let home = self.home();
         for due in self.core.ask(move |e| e.due_refills(now)).await? {
-            let due = &due;
-            let status = |c: Connection| async move {
-                let operation =
-                    OwnerOperation::DepotStatus { key: due.depot_owner.public(), depot: due.depot };
-                c.depot(operation, &due.depot_owner).await
-            };
-            let left = match self.network.request(&due.relay, Role::Owner, status).await {
-                Ok(state) => usize::try_from(state.one_time).unwrap_or(usize::MAX),
-                // A restored relay has no depots: fill anew.
-                Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => 0,
-                Err(failure) => return Err(failure.into()),
-            };
-            let number = due.number;
-            let prepare =
-                move |e: &mut crate::profile::ProfileEngine| e.prepare_refill(number, left, now);
-            let plan = &self.core.change(prepare).await?;
-            let fill = |c: Connection| async move {
-                let operation = OwnerOperation::AddCapabilities {
-                    key: plan.mailbox.public(),
-                    capabilities: Bounded::new(plan.capabilities.clone())
-                        .ok_or(ClientError::TooLong)?,
-                };
-                c.owner(operation, &[&plan.mailbox]).await?;
-                fill_depot(&c, plan, FillMode::Add).await
-            };
-            self.network.request(&plan.relay, Role::Owner, fill).await?;
+            match self.fill(&due).await {
+                Err(error @ (Error::Offline | Error::Closed | Error::Superseded)) => {
+                    return Err(error);
+                }
+                Err(error) if due.relay == home => return Err(error),
+                Err(error) => tracing::debug!(code = error.code(), "a depot is not filled now"),
+                Ok(()) => {}
+            }
         }
         Ok(())
+    }
+
+    async fn fill(&self, due: &RefillPlan) -> Result<(), Error> {
+        let now = self.core.now();
+        let status = |c: Connection| async move {
+            let operation =
+                OwnerOperation::DepotStatus { key: due.depot_owner.public(), depot: due.depot };
+            c.depot(operation, &due.depot_owner).await
+        };
+        let left = match self.network.request(&due.relay, Role::Owner, status).await {
+            Ok(state) => usize::try_from(state.one_time).unwrap_or(usize::MAX),
+            // A restored relay has no depots: fill anew.
+            Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => 0,
+            Err(failure) => return Err(failure.into()),
+        };
+        let number = due.number;
+        let prepare = move |e: &mut ProfileEngine| e.prepare_refill(number, left, now);
+        let plan = self.core.change(prepare).await?;
+        self.publish(&plan).await?;
+        self.core.change(move |e| e.refilled(number)).await
     }
 }

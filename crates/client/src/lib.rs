@@ -38,6 +38,7 @@
 
 mod background;
 mod builder;
+mod care;
 mod client;
 mod clock;
 mod core;
@@ -47,10 +48,12 @@ mod files;
 mod first_contact;
 mod keyslot;
 mod network;
+mod people;
 mod profile;
 mod receive;
 mod send;
 mod store;
+mod together;
 
 pub use builder::{Builder, NewProfile, Secret};
 pub use client::{Client, Invitation, Me, SyncReport};
@@ -59,7 +62,7 @@ pub use error::Error;
 pub use events::Events;
 
 pub use undertone_session::contact::{AccountId, Contact, ContactState, SafetyNumberView};
-pub use undertone_session::engine::{AuditClass, AuditSecret};
+pub use undertone_session::engine::{AuditClass, AuditSecret, LinkView};
 pub use undertone_session::event::{Event, EventKind, ResetCause};
 pub use undertone_session::ids::{ContactId, EventSeq, MessageId, UnixMillis};
 pub use undertone_session::link::{Link, LinkError, LinkKind};

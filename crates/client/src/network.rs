@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use undertone_wire::client::{ClientError, Connection, Options};
@@ -44,10 +46,25 @@ pub(crate) struct Network {
     /// What each mailbox of ours may hold, if less than the relay allows.
     pub(crate) limits: Option<MailboxLimits>,
     offline: bool,
-    connections: Mutex<HashMap<(RelayAddress, Role), Connection>>,
+    connections: Mutex<HashMap<(RelayAddress, Role), Arc<Slot>>>,
+    /// A copy of this profile runs somewhere: nothing is asked of any relay any more.
+    superseded: AtomicBool,
     /// Mailboxes whose floor was compared with the store since it was opened. The store can't be
     /// rolled back while this process holds its lock, so once is enough.
     pub(crate) checked: Mutex<HashSet<MailboxId>>,
+}
+
+/// The place of a connection.
+#[derive(Default)]
+struct Slot {
+    state: Mutex<SlotState>,
+}
+
+#[derive(Default)]
+struct SlotState {
+    connection: Option<Connection>,
+    /// When connecting failed last, and how.
+    failed: Option<(Instant, Error)>,
 }
 
 impl Network {
@@ -58,6 +75,7 @@ impl Network {
             limits,
             offline,
             connections: Mutex::new(HashMap::new()),
+            superseded: AtomicBool::new(false),
             checked: Mutex::new(HashSet::new()),
         }
     }
@@ -75,23 +93,51 @@ impl Network {
         if self.offline {
             return Err(Error::Offline);
         }
-        let key = (relay.clone(), role);
-        if let Some(connection) = self.connections.lock().await.get(&key) {
+        self.check_superseded()?;
+        let asked = Instant::now();
+        let slot = {
+            let mut connections = self.connections.lock().await;
+            connections.entry((relay.clone(), role)).or_default().clone()
+        };
+        // One at a time connects to a relay, and only who wants this relay waits for it.
+        let mut state = slot.state.lock().await;
+        if let Some(connection) = &state.connection {
             return Ok(connection.clone());
         }
-        // Not under the lock: one relay that does not answer must not hold up the others.
-        let connection = Connection::connect(relay, &self.options)
-            .await
-            .map_err(|error| Error::at_relay(relay, error))?;
-        let mut connections = self.connections.lock().await;
-        // Another task may have been faster.
-        Ok(connections.entry(key).or_insert(connection).clone())
+        match &state.failed {
+            // Somebody has found out while we waited.
+            Some((when, error)) if *when >= asked => return Err(error.clone()),
+            _ => {}
+        }
+        match Connection::connect(relay, &self.options).await {
+            Ok(connection) => {
+                state.connection = Some(connection.clone());
+                Ok(connection)
+            }
+            Err(error) => {
+                let error = Error::at_relay(relay, error);
+                state.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// From now on nothing is asked of any relay. True if that is new.
+    pub(crate) fn supersede(&self) -> bool {
+        !self.superseded.swap(true, Ordering::SeqCst)
+    }
+
+    /// An error if a copy of this profile has taken over.
+    pub(crate) fn check_superseded(&self) -> Result<(), Error> {
+        if self.superseded.load(Ordering::SeqCst) { Err(Error::Superseded) } else { Ok(()) }
     }
 
     /// Forgets a connection that failed, so that the next request makes another.
     pub(crate) async fn forget(&self, relay: &RelayAddress, role: Role) {
-        let removed = self.connections.lock().await.remove(&(relay.clone(), role));
-        if let Some(connection) = removed {
+        let slot = self.connections.lock().await.get(&(relay.clone(), role)).cloned();
+        if let Some(slot) = slot
+            && let Some(connection) = slot.state.lock().await.connection.take()
+        {
             connection.close();
         }
     }
@@ -123,8 +169,11 @@ impl Network {
 
     /// Closes all connections.
     pub(crate) async fn close(&self) {
-        for (_, connection) in self.connections.lock().await.drain() {
-            connection.close();
+        let slots: Vec<_> = self.connections.lock().await.drain().map(|(_, slot)| slot).collect();
+        for slot in slots {
+            if let Some(connection) = slot.state.lock().await.connection.take() {
+                connection.close();
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Receiving: subscribe, take what is pushed, store it, and only then let the relay forget it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::Future;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -13,6 +15,10 @@ use undertone_wire::{Bounded, MailboxId, OwnerSecret, ReadKey, RelayAddress};
 use crate::client::{Shared, SyncReport};
 use crate::error::Error;
 use crate::network::Role;
+use crate::together::{Work, together};
+
+/// Relays that are caught up with at a time: the home, and some that were used before.
+const RELAYS_AT_A_TIME: usize = 8;
 
 /// Envelopes in flight: keeps a connection busy, and at 64 KiB each is 16 MiB at most.
 const CREDIT: u32 = 256;
@@ -24,13 +30,14 @@ const ACK_BATCH: usize = 64;
 /// How long a relay may take to push what it said it has.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The connection that subscribes, and how far it is.
+/// The connections that subscribe, one to each relay that has mailboxes of ours: the home, and those
+/// that contacts have not left yet.
 #[derive(Default)]
 pub(crate) struct Receiver {
-    /// Absent while there is no connection.
-    line: Option<Line>,
+    lines: HashMap<RelayAddress, Line>,
 }
 
+/// A connection that subscribes, and how far it is.
 struct Line {
     relay: RelayAddress,
     connection: Connection,
@@ -86,30 +93,64 @@ impl Shared {
     }
 
     /// Connects if need be, subscribes to what is new, and receives until everything that was
-    /// waiting is stored and told.
+    /// waiting is stored and told; at all relays at once. Only what concerns the home is an error.
     pub(crate) async fn catch_up(
         &self,
         receiver: &Mutex<Receiver>,
         report: &mut SyncReport,
     ) -> Result<(), Error> {
         let mut receiver = receiver.lock().await;
-        // The line is put back only when all is well: whatever ends this early, an error or the
-        // caller going away, ends the connection, and what was not told comes again over the next.
-        let mut line = receiver.line.take();
-        let result = self.catch_up_once(&mut line, report).await;
-        // A connection that was open before may have been broken for long: once more, afresh.
-        let result = match result {
-            Err(ClientOrLocal::Client(ClientError::Closed | ClientError::Timeout)) => {
-                self.hang_up(line.take()).await;
-                self.catch_up_once(&mut line, report).await
+        let home = self.home();
+        let mut relays: Vec<RelayAddress> = Vec::new();
+        for one in self.core.ask(|e| e.subscriptions()).await? {
+            if !relays.contains(&one.relay) {
+                relays.push(one.relay);
             }
-            other => other,
-        };
-        if result.is_err() {
+        }
+        // A line is put back only when all is well: whatever ends this early, an error or the
+        // caller going away, ends the connection, and what was not told comes again over the next.
+        let mut lines = std::mem::take(&mut receiver.lines);
+        lines.retain(|relay, _| relays.contains(relay));
+        let work = relays.into_iter().map(|relay| -> Work<'_, CaughtUp> {
+            let line = lines.remove(&relay);
+            Box::pin(self.catch_up_at(relay, line))
+        });
+        let mut result = Ok(());
+        for CaughtUp { relay, line, outcome, report: its } in
+            together(RELAYS_AT_A_TIME, work.collect()).await
+        {
+            report.received = report.received.saturating_add(its.received);
+            report.parked = report.parked.saturating_add(its.parked);
+            if let Some(line) = line {
+                receiver.lines.insert(relay.clone(), line);
+            }
+            match outcome {
+                Ok(()) => {}
+                Err(ClientOrLocal::Local(error @ (Error::Superseded | Error::Closed))) => {
+                    result = Err(error);
+                }
+                Err(error) if relay == home => result = result.and(Err(error.at(&relay))),
+                Err(error) => {
+                    let error = error.at(&relay);
+                    tracing::debug!(code = error.code(), "a relay used before does not answer");
+                }
+            }
+        }
+        result
+    }
+
+    async fn catch_up_at(&self, relay: RelayAddress, mut line: Option<Line>) -> CaughtUp {
+        let mut report = SyncReport::default();
+        let mut outcome = self.catch_up_once(&relay, &mut line, &mut report).await;
+        // A connection that was open before may have been broken for long: once more, afresh.
+        if let Err(ClientOrLocal::Client(ClientError::Closed | ClientError::Timeout)) = outcome {
+            self.hang_up(line.take()).await;
+            outcome = self.catch_up_once(&relay, &mut line, &mut report).await;
+        }
+        if outcome.is_err() {
             self.hang_up(line.take()).await;
         }
-        receiver.line = line;
-        result.map_err(|error| error.at(&self.relay))
+        CaughtUp { relay, line, outcome, report }
     }
 
     async fn hang_up(&self, line: Option<Line>) {
@@ -120,10 +161,11 @@ impl Shared {
 
     async fn catch_up_once(
         &self,
+        relay: &RelayAddress,
         line: &mut Option<Line>,
         report: &mut SyncReport,
     ) -> Result<(), ClientOrLocal> {
-        self.subscribe(line).await?;
+        self.subscribe(relay, line).await?;
         let Some(line) = line.as_mut() else {
             return Ok(());
         };
@@ -144,13 +186,14 @@ impl Shared {
 
     /// Subscribes to all mailboxes that this connection is not subscribed to, and learns what is
     /// waiting in each.
-    async fn subscribe(&self, open: &mut Option<Line>) -> Result<(), ClientOrLocal> {
+    async fn subscribe(
+        &self,
+        relay: &RelayAddress,
+        open: &mut Option<Line>,
+    ) -> Result<(), ClientOrLocal> {
         let all = self.core.ask(|e| e.subscriptions()).await?;
-        if all.is_empty() {
-            return Ok(());
-        }
         if open.is_none() {
-            *open = Some(self.dial().await?);
+            *open = Some(self.dial(relay).await?);
         }
         let Some(line) = open.as_mut() else {
             return Ok(());
@@ -180,17 +223,16 @@ impl Shared {
     }
 
     /// A connection whose pushes nobody has taken yet.
-    async fn dial(&self) -> Result<Line, ClientOrLocal> {
-        let relay = self.relay.clone();
-        let mut connection = self.network.connection(&relay, Role::Owner).await?;
+    async fn dial(&self, relay: &RelayAddress) -> Result<Line, ClientOrLocal> {
+        let mut connection = self.network.connection(relay, Role::Owner).await?;
         let mut pushes = connection.pushes();
         if pushes.is_none() {
-            self.network.forget(&relay, Role::Owner).await;
-            connection = self.network.connection(&relay, Role::Owner).await?;
+            self.network.forget(relay, Role::Owner).await;
+            connection = self.network.connection(relay, Role::Owner).await?;
             pushes = connection.pushes();
         }
         Ok(Line {
-            relay,
+            relay: relay.clone(),
             pushes: pushes.ok_or(ClientError::Closed)?,
             connection,
             subscribed: HashSet::new(),
@@ -228,7 +270,10 @@ impl Shared {
                 line.subscribed.remove(&mailbox);
                 line.goals.remove(&mailbox);
                 if reason == EndReason::Replaced {
-                    tracing::warn!("another connection subscribes to this profile's mailboxes");
+                    // We subscribe on one connection only: it is another program, with a copy of
+                    // this profile. Two would use the same keys.
+                    self.supersede().await?;
+                    return Err(Error::Superseded.into());
                 }
                 None
             }
@@ -243,21 +288,24 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits for one push; `None` if the connection is gone. Cancelling loses nothing: nothing is
+    /// Waits for one push; `None` if a connection is gone. Cancelling loses nothing: nothing is
     /// done with a push here.
-    pub(crate) async fn next_push(&self, receiver: &Mutex<Receiver>) -> Option<Push> {
+    pub(crate) async fn next_push(
+        &self,
+        receiver: &Mutex<Receiver>,
+    ) -> Option<(RelayAddress, Push)> {
         let mut receiver = receiver.lock().await;
-        let Some(line) = receiver.line.as_mut() else {
+        if receiver.lines.is_empty() {
             // Nothing to subscribe to: there is nothing to wait for.
             drop(receiver);
             return std::future::pending().await;
-        };
-        let push = line.pushes.next().await;
+        }
+        let (relay, push) = first_push(&mut receiver.lines).await;
         if push.is_none() {
-            let line = receiver.line.take();
+            let line = receiver.lines.remove(&relay);
             self.hang_up(line).await;
         }
-        push
+        push.map(|push| (relay, push))
     }
 
     /// Takes a push and all that are there besides, and tells the relay. After an error, or if the
@@ -266,12 +314,12 @@ impl Shared {
     pub(crate) async fn take_pushes(
         &self,
         receiver: &Mutex<Receiver>,
-        push: Push,
+        (relay, push): (RelayAddress, Push),
         report: &mut SyncReport,
     ) -> Result<(), Error> {
         let mut receiver = receiver.lock().await;
         // Hung up meanwhile: what was pushed comes again.
-        let Some(mut line) = receiver.line.take() else {
+        let Some(mut line) = receiver.lines.remove(&relay) else {
             return Ok(());
         };
         let take = async {
@@ -283,15 +331,48 @@ impl Shared {
         };
         match take.await {
             Ok(()) => {
-                receiver.line = Some(line);
+                receiver.lines.insert(relay, line);
                 Ok(())
             }
             Err(error) => {
                 self.hang_up(Some(line)).await;
-                Err(error.at(&self.relay))
+                Err(error.at(&relay))
             }
         }
     }
+
+    /// A copy of this profile runs somewhere: this one stops, and says so.
+    async fn supersede(&self) -> Result<(), Error> {
+        if self.network.supersede() {
+            tracing::warn!("another program subscribes to this profile's mailboxes: stopping");
+            self.core.change(|e| e.note_superseded()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What came of catching up at a relay.
+struct CaughtUp {
+    relay: RelayAddress,
+    line: Option<Line>,
+    outcome: Result<(), ClientOrLocal>,
+    report: SyncReport,
+}
+
+/// The first push of any of these connections; `None` if one of them is gone. Safe to cancel, as
+/// waiting for each of them is.
+async fn first_push(lines: &mut HashMap<RelayAddress, Line>) -> (RelayAddress, Option<Push>) {
+    let mut waiting: Vec<_> =
+        lines.iter_mut().map(|(relay, line)| (relay, Box::pin(line.pushes.next()))).collect();
+    std::future::poll_fn(|context| {
+        for (relay, next) in &mut waiting {
+            if let Poll::Ready(push) = next.as_mut().poll(context) {
+                return Poll::Ready(((*relay).clone(), push));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn count(report: &mut SyncReport, received: &Received) {

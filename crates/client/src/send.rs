@@ -12,6 +12,11 @@ use crate::client::{Shared, SyncReport};
 use crate::error::Error;
 use crate::network::{Failure, Role};
 use crate::receive::ClientOrLocal;
+use crate::together::{Work, together};
+
+/// Contacts to whom is delivered at a time: enough that some relays that do not answer hold up
+/// nobody, few enough for a relay that many of them share.
+const AT_A_TIME: usize = 16;
 
 impl Shared {
     /// One pass over all that is to be sent, but for files that are yet to be stored at our relay.
@@ -19,6 +24,8 @@ impl Shared {
     pub(crate) async fn send_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.sending.lock().await;
         let refused = self.make_mailboxes().await?;
+        self.do_chores().await?;
+        self.heal().await?;
         self.deliver_all(report).await?;
         report.queued = self.core.ask(|e| e.queued_messages()).await?;
         refused.map_or(Ok(()), Err)
@@ -54,27 +61,48 @@ impl Shared {
                 continue;
             }
             let mailbox = plan.secret.mailbox();
-            self.core.change(move |e| e.mailbox_created(&mailbox)).await?;
+            let now = self.core.now();
+            self.core.change(move |e| e.mailbox_created(&mailbox, now)).await?;
             self.resubscribe.notify_one();
         }
         Ok(refused)
     }
 
+    /// Delivers what waits, for many contacts at a time: one whose relay does not answer holds up
+    /// nobody else. For each contact in order.
     async fn deliver_all(&self, report: &mut SyncReport) -> Result<(), Error> {
-        for contact in self.core.ask(|e| e.contacts_to_send_to()).await? {
-            self.check_contact(contact).await?;
-            if self.core.ask(move |e| e.contact(contact)).await?.state == ContactState::RolledBack {
-                self.core.change(move |e| e.refused(contact, Hold::StoreRolledBack)).await?;
-            }
-            while let Some(delivery) = self.core.change(move |e| e.next_delivery(contact)).await? {
-                let history = delivery.is_message;
-                if !self.deliver(delivery).await? {
-                    break;
-                }
-                report.accepted = report.accepted.saturating_add(u64::from(history));
+        let contacts = self.core.ask(|e| e.contacts_to_send_to()).await?;
+        let work = contacts
+            .into_iter()
+            .map(|contact| -> Work<'_, Result<u64, Error>> { Box::pin(self.deliver_to(contact)) });
+        let mut result = Ok(());
+        for delivered in together(AT_A_TIME, work.collect()).await {
+            match delivered {
+                Ok(accepted) => report.accepted = report.accepted.saturating_add(accepted),
+                Err(error) => result = result.and(Err(error)),
             }
         }
-        Ok(())
+        result
+    }
+
+    /// Delivers what waits for a contact. Returns how many messages were accepted.
+    async fn deliver_to(&self, contact: ContactId) -> Result<u64, Error> {
+        let mut accepted = 0_u64;
+        self.check_contact(contact).await?;
+        if self.core.ask(move |e| e.contact(contact)).await?.state == ContactState::RolledBack {
+            self.core.change(move |e| e.refused(contact, Hold::StoreRolledBack)).await?;
+        }
+        while let Some(delivery) = self.core.change(move |e| e.next_delivery(contact)).await? {
+            let history = delivery.is_message;
+            match self.deliver(delivery).await? {
+                Delivered::Accepted => {
+                    accepted = accepted.saturating_add(u64::from(history));
+                }
+                Delivered::Readdressed => {}
+                Delivered::Held => break,
+            }
+        }
+        Ok(accepted)
     }
 
     /// Before anything is sealed for a contact: is the store as new as the relay remembers?
@@ -94,8 +122,7 @@ impl Shared {
         result.map_err(|error| error.at(&relay))
     }
 
-    /// True if the contact's relay has it on its disk.
-    async fn deliver(&self, delivery: Delivery) -> Result<bool, Error> {
+    async fn deliver(&self, delivery: Delivery) -> Result<Delivered, Error> {
         let Delivery { contact, place, relay, capability, envelope, is_message: _ } = delivery;
         let (capability, envelope) = (&capability, &envelope);
         let deliver = |c: Connection| async move { c.deliver(capability, envelope.clone()).await };
@@ -103,13 +130,23 @@ impl Shared {
             Ok(()) => {
                 let now = self.core.now();
                 self.core.change(move |e| e.accepted(contact, place, now)).await?;
-                return Ok(true);
+                return Ok(Delivered::Accepted);
             }
             Err(failure) => hold(failure)?,
         };
-        self.core.change(move |e| e.refused(contact, hold)).await?;
-        Ok(false)
+        let again = self.core.change(move |e| e.refused(contact, hold)).await?;
+        Ok(if again { Delivered::Readdressed } else { Delivered::Held })
     }
+}
+
+/// What became of a delivery.
+enum Delivered {
+    /// The contact's relay has it on its disk.
+    Accepted,
+    /// It goes to another address.
+    Readdressed,
+    /// Nothing goes out to this contact now.
+    Held,
 }
 
 /// Why a contact gets nothing now. What is wrong on this side is an error instead.

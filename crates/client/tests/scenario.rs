@@ -272,37 +272,6 @@ async fn an_unreachable_relay_keeps_what_is_written() {
     stage.end().await;
 }
 
-/// The profile is copied while its owner is away and put back later.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_was_put_back_is_noticed_and_seals_nothing() {
-    let stage = Stage::new().await;
-    let (ada, bob) = acquainted(&stage).await;
-    let (to_bob, to_ada) =
-        (ada.contact("Bob").await.unwrap().id, bob.contact("Ada").await.unwrap().id);
-    bob.close().await;
-    let store = stage.dir("Bob").join("store.db");
-    let old = fs::read(&store).unwrap();
-    ada.send_text(to_bob, "seen by the newer store").await.unwrap();
-    ada.sync().await.unwrap();
-    let bob = stage.again("Bob").await;
-    assert_eq!(bob.sync().await.unwrap().received, 1);
-    bob.close().await;
-
-    fs::write(&store, old).unwrap();
-    let bob = stage.again("Bob").await;
-    let id = bob.send_text(to_ada, "must not go out").await.unwrap();
-    bob.sync().await.unwrap();
-    assert_eq!(bob.message(id).await.unwrap().state, MessageState::Queued);
-    assert_eq!(bob.contact("Ada").await.unwrap().state, ContactState::RolledBack);
-    let told = bob.wait(id, MessageState::Accepted, PATIENCE).await.unwrap_err();
-    assert_eq!(told.code(), "store-rolled-back");
-    let told = |e: &undertone::Event| matches!(e.kind, EventKind::StoreRolledBack { .. });
-    assert!(all_events(&bob).await.iter().any(told));
-    ada.close().await;
-    bob.close().await;
-    stage.end().await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_mailbox_is_told_and_what_waits_goes_out_later_in_order() {
     let stage = Stage::new().await;

@@ -16,8 +16,13 @@ pub enum ContactState {
     /// Both sides have proved that they hold the session's keys.
     Active,
     /// The relay's record is ahead of this profile's store: the store was rolled back (restored
-    /// from an old copy). Nothing is sealed for this contact until that is resolved.
+    /// from an old copy). Nothing is sealed for this contact until the session with them has started
+    /// anew, which it does by itself if they can be reached.
     RolledBack,
+    /// A new session has been started in the place of one that can't go on, and has no answer yet.
+    Resetting,
+    /// Nothing is received from them, and nothing can be sent to them.
+    Blocked,
 }
 
 /// A person this profile talks with.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{contact_id, event_seq, message_id};
+use crate::contact::AccountId;
 use crate::ids::{ContactId, EventSeq, MessageId};
 use crate::message::MessageState;
 
@@ -28,6 +29,16 @@ pub enum ResetCause {
     PeerRolledBack,
     /// More messages are missing than can be made up for.
     GapTooLarge,
+    /// The contact started it, and did not say why.
+    ByContact,
+    /// The contact started it, because their store is older than what it has acknowledged.
+    TheirStateLost,
+    /// The contact started it, because this profile's store seems older than what it has sent.
+    TheySawUsRolledBack,
+    /// The contact started it, because too many of our messages are missing there.
+    TheyMissTooMany,
+    /// The person here used a new link of the contact.
+    NewLink,
 }
 
 /// What happened.
@@ -115,7 +126,8 @@ pub enum EventKind {
         #[serde(with = "contact_id")]
         contact: ContactId,
     },
-    /// A session with a contact has to start anew.
+    /// The session with a contact started anew: begun here, or by them. What was not known to be
+    /// delivered is sent again.
     Reset {
         /// With whom.
         #[serde(with = "contact_id")]
@@ -155,4 +167,62 @@ pub enum EventKind {
         /// The whole content.
         content: Vec<u8>,
     },
+    /// The session with a contact has to start anew and can't: they gave no reset link, or their
+    /// relay does not have what is behind it. Meet again over a new link.
+    ResetStalled {
+        /// With whom.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// Why it has to.
+        cause: ResetCause,
+    },
+    /// After a reset, messages to a verified contact wait for a word of the person here before they
+    /// are sent again.
+    ResendNeedsConsent {
+        /// To whom.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// How many.
+        count: u64,
+    },
+    /// Somebody with another account key calls over what only this contact was given. Nothing was
+    /// accepted: ask the contact, by another way, whether they have a new account.
+    KeyChanged {
+        /// Whose.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// The other account's fingerprint.
+        account: AccountId,
+    },
+    /// Another program subscribed to the mailboxes of this profile: a copy of it runs somewhere.
+    /// This one has stopped.
+    Superseded,
+}
+
+impl EventKind {
+    /// The contact whom it is about, if it is about one.
+    #[must_use]
+    pub const fn contact(&self) -> Option<ContactId> {
+        match self {
+            Self::MessageReceived { contact, .. }
+            | Self::MessageStateChanged { contact, .. }
+            | Self::ContactAdded { contact, .. }
+            | Self::ContactRenamed { contact, .. }
+            | Self::FileReceived { contact, .. }
+            | Self::FileFailed { contact, .. }
+            | Self::StoreRolledBack { contact }
+            | Self::Reset { contact, .. }
+            | Self::ContentRefused { contact, .. }
+            | Self::Typing { contact, .. }
+            | Self::Other { contact, .. }
+            | Self::ResetStalled { contact, .. }
+            | Self::ResendNeedsConsent { contact, .. }
+            | Self::KeyChanged { contact, .. } => Some(*contact),
+            Self::EnvelopeParked { contact: Some(contact) } => Some(ContactId::new(*contact)),
+            Self::EnvelopeParked { contact: None }
+            | Self::LinkUsedTwice { .. }
+            | Self::FileProgress { .. }
+            | Self::Superseded => None,
+        }
+    }
 }

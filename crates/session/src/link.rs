@@ -173,7 +173,7 @@ impl Link {
     }
 
     /// The payload: version ‖ kind ‖ secret ‖ account fingerprint ‖ relay address ‖ checksum.
-    fn payload(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn payload(&self) -> Zeroizing<Vec<u8>> {
         let relay = self.relay.to_bytes();
         let mut out = Zeroizing::new(Vec::with_capacity(FIXED + relay.len() + CHECKSUM));
         out.push(LINK_VERSION);
@@ -196,7 +196,7 @@ impl Link {
         text
     }
 
-    fn from_payload(payload: &[u8]) -> Result<Self, LinkError> {
+    pub(crate) fn from_payload(payload: &[u8]) -> Result<Self, LinkError> {
         let (&version, rest) = payload.split_first().ok_or(LinkError::Truncated)?;
         if version != LINK_VERSION {
             return Err(LinkError::UnsupportedVersion(version));

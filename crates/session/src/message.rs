@@ -137,8 +137,12 @@ pub enum Hold {
     RelayUnreachable,
     /// What answers at the address of the contact's relay is another one.
     RelayPinMismatch,
-    /// This profile is an old copy: nothing more is sealed for the contact.
+    /// This profile is an old copy: nothing is sealed for the contact until the session with them
+    /// has started anew.
     StoreRolledBack,
+    /// It was on its way to a verified contact when the session with them started anew: the person
+    /// here has to agree that it is sent again.
+    ConsentNeeded,
 }
 
 impl Hold {
@@ -153,6 +157,7 @@ impl Hold {
             Self::RelayUnreachable => "relay-unreachable",
             Self::RelayPinMismatch => "relay-pin-mismatch",
             Self::StoreRolledBack => "store-rolled-back",
+            Self::ConsentNeeded => "consent-needed",
         }
     }
 }

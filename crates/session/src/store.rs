@@ -51,6 +51,8 @@ pub enum Table {
     Transfers = 18,
     /// Uses of links that have begun, by hash of the link.
     Takes = 19,
+    /// Requests that relays are yet to answer, by number.
+    Chores = 20,
 }
 
 impl Table {
@@ -75,6 +77,7 @@ impl Table {
         Self::Cursors,
         Self::Transfers,
         Self::Takes,
+        Self::Chores,
     ];
 
     /// The stable number.
@@ -181,7 +184,12 @@ pub trait Store {
 #[derive(Default)]
 pub struct MemoryStore {
     rows: BTreeMap<(Table, Vec<u8>), Zeroizing<Vec<u8>>>,
+    /// What stood where something was changed in the transaction that runs, in order.
+    undo: Vec<Undo>,
 }
+
+/// A key and what stood there.
+type Undo = ((Table, Vec<u8>), Option<Zeroizing<Vec<u8>>>);
 
 impl MemoryStore {
     /// An empty store.
@@ -193,7 +201,7 @@ impl MemoryStore {
     /// A copy of everything, to put a store back to an earlier state in tests.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        Self { rows: self.rows.clone() }
+        Self { rows: self.rows.clone(), undo: Vec::new() }
     }
 }
 
@@ -216,12 +224,16 @@ impl Transaction for MemoryStore {
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.rows.insert((table, key.to_vec()), Zeroizing::new(value.to_vec()));
+        let key = (table, key.to_vec());
+        let before = self.rows.insert(key.clone(), Zeroizing::new(value.to_vec()));
+        self.undo.push((key, before));
         Ok(())
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
-        self.rows.remove(&(table, key.to_vec()));
+        let key = (table, key.to_vec());
+        let before = self.rows.remove(&key);
+        self.undo.push((key, before));
         Ok(())
     }
 
@@ -233,25 +245,30 @@ impl Transaction for MemoryStore {
         order: Order,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
+        let start = match (from, order) {
+            (Some(from), Order::Ascending) if from > prefix => from,
+            _ => prefix,
+        };
         let rows = self
             .rows
-            .range((table, prefix.to_vec())..)
+            .range((table, start.to_vec())..)
             .take_while(|((at, key), _)| *at == table && key.starts_with(prefix))
             .filter(|((_, key), _)| match (from, order) {
                 (None, _) => true,
                 (Some(from), Order::Ascending) => key.as_slice() > from,
                 (Some(from), Order::Descending) => key.as_slice() < from,
-            })
-            .map(|((_, key), value)| Row { key: key.clone(), value: value.clone() });
-        let mut rows: Vec<Row> = match order {
-            Order::Ascending => rows.take(limit).collect(),
-            Order::Descending => rows.collect(),
+            });
+        let row = |((_, key), value): (&(Table, Vec<u8>), &Zeroizing<Vec<u8>>)| Row {
+            key: key.clone(),
+            value: value.clone(),
         };
-        if order == Order::Descending {
-            rows.reverse();
-            rows.truncate(limit);
-        }
-        Ok(rows)
+        Ok(match order {
+            Order::Ascending => rows.map(row).take(limit).collect(),
+            Order::Descending => {
+                let rows: Vec<_> = rows.collect();
+                rows.into_iter().rev().map(row).take(limit).collect()
+            }
+        })
     }
 }
 
@@ -261,10 +278,16 @@ impl Store for MemoryStore {
         E: From<StoreError>,
         F: FnOnce(&mut dyn Transaction) -> Result<T, E>,
     {
-        let before = self.snapshot();
+        self.undo.clear();
         let result = work(self);
+        let undo = std::mem::take(&mut self.undo);
         if result.is_err() {
-            *self = before;
+            for (key, before) in undo.into_iter().rev() {
+                match before {
+                    Some(value) => self.rows.insert(key, value),
+                    None => self.rows.remove(&key),
+                };
+            }
         }
         result
     }

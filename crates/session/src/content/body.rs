@@ -13,6 +13,12 @@ use crate::ids::MessageId;
 /// has room for.
 pub(crate) const MAX_ROUTE: usize = 320;
 
+/// The longest payload of a link: 72 bytes and a relay's address.
+pub(crate) const MAX_LINK_PAYLOAD: usize = 72 + 288;
+
+/// Sessions that one reset can retire: more than are ever kept with an account's devices.
+pub(crate) const MAX_RETIRED: usize = 32;
+
 /// Key numbers of the kinds on the wire.
 mod kind {
     pub(super) const TEXT: u32 = 1;
@@ -28,6 +34,8 @@ mod kind {
     pub(super) const MAILBOX_MOVE: u32 = 11;
     pub(super) const DEVICE_LIST: u32 = 12;
     pub(super) const CUSTOM: u32 = 13;
+    pub(super) const RESET_LINK: u32 = 14;
+    pub(super) const RESET_NOTICE: u32 = 15;
 }
 
 /// The key of a file, 32 bytes: wiped on drop, and not shown.
@@ -177,6 +185,16 @@ pub enum Body {
         /// Its bytes.
         payload: Vec<u8>,
     },
+    /// Kind 14: the payload of the link over which the receiver, and nobody else, may start the
+    /// session anew.
+    ResetLink(Route),
+    /// Kind 15: this session takes the place of others.
+    ResetNotice {
+        /// Why (`protocol-spec/13-session.md`); 0 where it answers a reset.
+        cause: u8,
+        /// The sessions in which the sender sends nothing any more.
+        retired: Vec<[u8; 32]>,
+    },
     /// Any other kind: kept as it came.
     Unknown {
         /// The kind's number.
@@ -204,6 +222,8 @@ impl Body {
             Self::MailboxMove(_) => kind::MAILBOX_MOVE,
             Self::DeviceList(_) => kind::DEVICE_LIST,
             Self::Custom { .. } => kind::CUSTOM,
+            Self::ResetLink(_) => kind::RESET_LINK,
+            Self::ResetNotice { .. } => kind::RESET_NOTICE,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -212,7 +232,13 @@ impl Body {
     /// other for ever) and what is worthless a moment later.
     #[must_use]
     pub const fn is_acknowledged(&self) -> bool {
-        !matches!(self, Self::DeliveryAck(_) | Self::ReadReceipt(_) | Self::Typing(_))
+        !matches!(
+            self,
+            Self::DeliveryAck(_)
+                | Self::ReadReceipt(_)
+                | Self::Typing(_)
+                | Self::ResetNotice { .. }
+        )
     }
 
     pub(super) fn encode(&self, w: &mut Writer) -> Result<(), ContentError> {
@@ -248,6 +274,17 @@ impl Body {
                 w.string(name.as_bytes(), MAX_NAME)?;
                 w.string(payload, MAX_CUSTOM)
             }
+            Self::ResetLink(link) => w.string(&link.0, MAX_LINK_PAYLOAD),
+            Self::ResetNotice { cause, retired } => {
+                if retired.len() > MAX_RETIRED {
+                    return Err(ContentError::TooLong);
+                }
+                w.u8(*cause);
+                for session in retired {
+                    w.bytes(session);
+                }
+                Ok(())
+            }
             Self::Unknown { payload, .. } => {
                 if payload.len() > MAX_CUSTOM {
                     return Err(ContentError::TooLong);
@@ -280,6 +317,10 @@ impl Body {
             kind::DEVICE_LIST => Self::DeviceList(r.string(MAX_CUSTOM)?.to_vec()),
             kind::CUSTOM => {
                 Self::Custom { name: r.text(MAX_NAME)?, payload: r.string(MAX_CUSTOM)?.to_vec() }
+            }
+            kind::RESET_LINK => Self::ResetLink(Route(r.string(MAX_LINK_PAYLOAD)?.to_vec())),
+            kind::RESET_NOTICE => {
+                Self::ResetNotice { cause: r.u8()?, retired: decode_sessions(r)? }
             }
             kind => Self::Unknown { kind, payload: r.rest(MAX_CUSTOM)?.to_vec() },
         })
@@ -333,6 +374,18 @@ fn encode_ids(ids: &[MessageId], w: &mut Writer) -> Result<(), ContentError> {
         w.bytes(id.as_bytes());
     }
     Ok(())
+}
+
+/// Session ids to the end of the content.
+fn decode_sessions(r: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, ContentError> {
+    let mut ids = Vec::new();
+    while !r.is_empty() {
+        if ids.len() == MAX_RETIRED {
+            return Err(ContentError::TooLong);
+        }
+        ids.push(r.array()?);
+    }
+    Ok(ids)
 }
 
 /// Ids to the end of the content; how many follows from its length.

@@ -120,7 +120,7 @@ proptest! {
 
     #[test]
     fn junk_behind_a_known_kind_likewise(
-        kind in 1u8..=13, rest in proptest::collection::vec(any::<u8>(), 24..400)
+        kind in 1u8..=15, rest in proptest::collection::vec(any::<u8>(), 24..400)
     ) {
         let mut bytes = vec![kind];
         bytes.extend_from_slice(&rest);

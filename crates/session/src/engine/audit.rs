@@ -132,13 +132,16 @@ fn contacts(tx: &dyn Transaction, own: &AccountKey, found: &mut Found) -> Result
         let row: ContactRow = decode(Table::Contacts, value)?;
         found.name("contact's name", &row.name);
         found.name("contact's name for themselves", row.profile_name.as_deref().unwrap_or(""));
-        let record = row.list_record.as_slice().try_into();
-        let record = record.map_err(|_| corrupt("a device list's record"))?;
-        let record = undertone_core::ListRecord::from_bytes(record)
-            .map_err(|_| corrupt("a device list's record"))?;
-        identity(&record.account(), found);
-        let number = SafetyNumber::new(own, &record.account());
+        let account =
+            AccountKey::from_bytes(&row.account).map_err(|_| corrupt("an account key"))?;
+        identity(&account, found);
+        let number = SafetyNumber::new(own, &account);
         found.add("safety number", AuditClass::Identity, number.digits().as_bytes());
+        if let Some(link) = &row.reset_theirs {
+            let link = crate::link::Link::from_payload(link.bytes())
+                .map_err(|_| corrupt("a reset link"))?;
+            found.secrets(LinkSecret::from_bytes(link.secret()).dangerous_secrets());
+        }
         for device in &row.devices {
             keys_of_device(&device.keys, found);
             for route in &device.routes {

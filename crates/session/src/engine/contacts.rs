@@ -4,7 +4,8 @@ use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountKey, SafetyNumber};
 
 use super::rows::{
-    ContactRow, corrupt, decode, incoming_key, key1, load, must, number, outgoing_key, save,
+    ContactRow, HealingRow, corrupt, decode, incoming_key, key1, load, must, number, outgoing_key,
+    save,
 };
 use super::{Engine, EngineError, check_name};
 use crate::contact::{AccountId, Contact, ContactState, SafetyNumberView};
@@ -66,7 +67,7 @@ pub(super) fn for_each(
     }
 }
 
-fn view(id: ContactId, row: &ContactRow) -> Result<Contact, StoreError> {
+pub(super) fn view(id: ContactId, row: &ContactRow) -> Result<Contact, StoreError> {
     let account = AccountKey::from_bytes(&row.account).map_err(|_| corrupt("an account key"))?;
     let confirmed =
         row.devices.iter().any(|device| device.sessions.iter().any(|session| session.peer_has));
@@ -76,10 +77,12 @@ fn view(id: ContactId, row: &ContactRow) -> Result<Contact, StoreError> {
         profile_name: row.profile_name.clone(),
         account: AccountId::from_bytes(*account.fingerprint().as_bytes()),
         verified: row.verified,
-        state: match (row.rolled_back, confirmed) {
-            (true, _) => ContactState::RolledBack,
-            (false, true) => ContactState::Active,
-            (false, false) => ContactState::Pending,
+        state: match row.healing {
+            _ if row.blocked => ContactState::Blocked,
+            _ if row.state_is_lost() => ContactState::RolledBack,
+            HealingRow::Started { .. } => ContactState::Resetting,
+            _ if confirmed => ContactState::Active,
+            _ => ContactState::Pending,
         },
     })
 }

@@ -34,6 +34,10 @@ pub enum EngineError {
     UnknownContact,
     /// Several contacts fit.
     AmbiguousContact(Vec<(ContactId, String)>),
+    /// The contact is blocked.
+    ContactBlocked,
+    /// Nothing of the kind that is to be decided about is waiting.
+    NothingToDecide,
     /// No message has this id.
     UnknownMessage,
     /// No link has this number, or it is not in the state that the call needs.
@@ -81,6 +85,8 @@ impl fmt::Display for EngineError {
             Self::NameInvalid { reason } => f.write_str(reason),
             Self::UnknownContact => f.write_str("there is no such contact"),
             Self::AmbiguousContact(_) => f.write_str("several contacts fit: use the number"),
+            Self::ContactBlocked => f.write_str("the contact is blocked: unblock them first"),
+            Self::NothingToDecide => f.write_str("there is nothing to decide about"),
             Self::UnknownMessage => f.write_str("there is no such message"),
             Self::UnknownLink => f.write_str("there is no such link"),
             Self::OwnLink => f.write_str("the link is your own: give it to somebody else"),

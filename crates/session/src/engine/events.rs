@@ -46,6 +46,14 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
+    /// Another program subscribed to this profile's mailboxes, and this one has stopped.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn note_superseded(&mut self) -> Result<(), EngineError> {
+        self.store.transaction(|tx| Ok(emit(tx, EventKind::Superseded)?))
+    }
+
     /// Moves a cursor behind an event, never back.
     ///
     /// # Errors

@@ -13,12 +13,12 @@ use super::events::emit;
 use super::mailboxes::{new_mailbox, routing};
 use super::outbox::enqueue_control;
 use super::rows::{
-    ContactRow, DeviceRow, MailboxRow, Purpose, Secret, SessionRef, SessionRow, TakeRow, corrupt,
-    load, must, next_number, save,
+    ContactRow, DeviceRow, HealingRow, MailboxRow, Purpose, Secret, SessionRef, SessionRow,
+    TakeRow, corrupt, load, must, next_number, save,
 };
-use super::{Engine, EngineError, MailboxPlan, check_name, day, random};
+use super::{Engine, EngineError, MailboxPlan, check_name, day, healing, random};
 use crate::content::{Body, Content};
-use crate::event::EventKind;
+use crate::event::{EventKind, ResetCause};
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::Link;
 use crate::routing::Routing;
@@ -113,6 +113,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 route: None,
                 name,
                 by_them: false,
+                came_by: None,
             };
             // A hostile inviter's bundle must not stand in the way of all that is sent later.
             if Routing::from_bytes(bundle.reply().as_bytes()).is_none() {
@@ -125,6 +126,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 None => add_contact(tx, &mut peer, take.mailbox)?,
             };
             let row = load_contact(tx, contact)?;
+            if row.blocked {
+                return Err(EngineError::ContactBlocked);
+            }
             let mut mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
             let reply = CoreRouting::new(&routing(&mailbox)?.to_bytes())
                 .map_err(|_| corrupt("a capability"))?;
@@ -138,8 +142,21 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let session = initiate(me, checked, &secret, &reply, rng)?;
             let id = *session.id().as_bytes();
             save_session(tx, contact, &session)?;
-            add_session(tx, contact, peer, SessionRef { id, peer_has: false, first_contact })?;
+            let reference = SessionRef { id, peer_has: false, first_contact, retired: None };
             tx.delete(Table::Takes, &key)?;
+            match (known, load_contact(tx, contact)?.healing) {
+                (None, _) => add_session(tx, contact, peer, reference)?,
+                // Also the way on where no reset can begin.
+                (Some(_), HealingRow::Due { cause, .. }) => {
+                    healing::start(tx, rng, contact, (peer, reference), cause, now)?;
+                }
+                // They may have deleted us since: what waits must not stay in sessions, and for
+                // addresses, that are theirs no more.
+                (Some(_), _) => {
+                    let cause = ResetCause::NewLink;
+                    healing::start(tx, rng, contact, (peer, reference), cause, now)?;
+                }
+            }
             // In this session and no other, so that the handshake goes out even where an older
             // session is there.
             greet(tx, rng, contact, &profile, now, Some(id))?;
@@ -173,6 +190,8 @@ pub(super) struct Peer {
     pub(super) route: Option<Secret>,
     pub(super) name: Option<String>,
     pub(super) by_them: bool,
+    /// The capability of the one-time bundle over which they came.
+    pub(super) came_by: Option<([u8; 32], [u8; 32])>,
 }
 
 /// What is known of a contact's device list.
@@ -184,6 +203,10 @@ pub(super) fn known_record(
         return Ok(None);
     };
     let row = load_contact(tx, contact)?;
+    if row.list_record.is_empty() {
+        // Their account is another one since, and has not called yet.
+        return Ok(None);
+    }
     let bytes: &[u8; ListRecord::LEN] =
         row.list_record.as_slice().try_into().map_err(|_| corrupt("a device list's record"))?;
     let record = ListRecord::from_bytes(bytes).map_err(|_| corrupt("a device list's record"))?;
@@ -206,11 +229,16 @@ pub(super) fn add_contact(
         account: peer.account,
         list_record: peer.list.record().to_bytes().to_vec(),
         verified: false,
-        rolled_back: false,
+        blocked: false,
+        healing: HealingRow::Sound,
         moved: false,
-        needs_reset: false,
         mailbox,
         devices: Vec::new(),
+        reset_ours: None,
+        reset_theirs: None,
+        reset_take: None,
+        came_by: peer.came_by.take(),
+        offered_account: None,
     };
     save_contact(tx, id, &row)?;
     save(tx, Table::Accounts, &peer.account, &id.get())?;

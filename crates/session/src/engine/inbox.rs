@@ -4,8 +4,8 @@
 use undertone_core::bounds::MAX_HEADER_TRIALS;
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{
-    BundleId, Day, Greeting, HandshakeError, OpenError, PendingAccept, PrekeySecret, Session,
-    SessionId,
+    AccountKey, BundleId, Day, Greeting, HandshakeError, OpenError, PendingAccept, PrekeySecret,
+    Session, SessionId,
 };
 use undertone_wire::frame::Acknowledgement;
 use undertone_wire::{Floor, Incarnation, MailboxId, Seq};
@@ -14,14 +14,19 @@ use zeroize::Zeroizing;
 use super::contacts::{all_contacts, contact_of, load_contact, save_contact};
 use super::events::emit;
 use super::first_contact::{Peer, add_contact, add_session, greet, known_record, save_session};
-use super::handle::handle;
+use super::handle::{Within, handle};
+use super::healing::{self, cause_from_byte, suspect};
 use super::links::{link_secret, load_link};
 use super::mailboxes::{new_mailbox, tell_mailbox};
+use super::people::room_for_strangers;
 use super::rows::{
-    LinkKindRow, LinkRow, MailboxRow, ParkedRow, PrekeyRow, Purpose, ReplayRow, Secret, SessionRef,
-    SessionRow, corrupt, decode, key1, key2, load, must, next_number, save,
+    HealingRow, LinkKindRow, LinkRow, LinkState, MailboxRow, ParkedRow, PrekeyRow, Purpose,
+    ReplayRow, Secret, SessionRef, SessionRow, corrupt, decode, key1, key2, load, must,
+    next_number, save,
 };
 use super::{Engine, EngineError, day};
+use crate::contact::AccountId;
+use crate::content::{Body, Content};
 use crate::event::{EventKind, ResetCause};
 use crate::ids::{ContactId, UnixMillis};
 use crate::routing::Routing;
@@ -55,6 +60,8 @@ enum Outcome {
     Dropped,
     /// Nothing opens it.
     Foreign,
+    /// It may be accepted later; kept like what nothing opens.
+    Later,
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
@@ -72,15 +79,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         now: UnixMillis,
     ) -> Result<Option<Received>, EngineError> {
         let today = day(now);
-        let mut inbox = Inbox {
-            me: &self.me,
-            name: &self.name,
-            relay: &self.relay,
-            rng: &mut self.rng,
-            today,
-            now,
-        };
-        self.store.transaction(|tx| {
+        let (store, mut inbox) = self.inbox(now);
+        store.transaction(|tx| {
             let Some(mut row) = load::<MailboxRow>(tx, Table::Mailboxes, mailbox.as_bytes())?
             else {
                 return Ok(None);
@@ -97,13 +97,17 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             match inbox.open(tx, mailbox, &row, envelope)? {
                 Outcome::Opened(message) => received.message = message,
                 Outcome::Dropped => {}
-                Outcome::Foreign => {
+                Outcome::Foreign | Outcome::Later => {
                     park(tx, mailbox, &row, envelope, today)?;
                     received.parked = true;
                 }
             }
-            row.floor = seq.get();
-            save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?;
+            // Read anew: what was opened may have been the contact's word about this very mailbox.
+            if let Some(mut row) = load::<MailboxRow>(tx, Table::Mailboxes, mailbox.as_bytes())? {
+                scope(&mut row, incarnation);
+                row.floor = seq.get();
+                save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?;
+            }
             Ok(Some(received))
         })
     }
@@ -132,6 +136,20 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 parked: false,
             }))
         })
+    }
+}
+
+impl<S: Store, R: CryptoRng> Engine<S, R> {
+    pub(super) fn inbox(&mut self, now: UnixMillis) -> (&mut S, Inbox<'_, R>) {
+        let inbox = Inbox {
+            me: &self.me,
+            name: &self.name,
+            relay: &self.relay,
+            rng: &mut self.rng,
+            today: day(now),
+            now,
+        };
+        (&mut self.store, inbox)
     }
 }
 
@@ -176,7 +194,7 @@ fn park(
 }
 
 /// What opening needs beside the transaction.
-struct Inbox<'a, R> {
+pub(super) struct Inbox<'a, R> {
     me: &'a undertone_core::LocalDevice,
     name: &'a str,
     relay: &'a undertone_wire::RelayAddress,
@@ -195,14 +213,47 @@ impl<R: CryptoRng> Inbox<'_, R> {
     ) -> Result<Outcome, EngineError> {
         // In a first-contact mailbox the hello key is tried first.
         if let Purpose::Link(number) = row.purpose {
-            let link = load_link(tx, number)?;
-            match Greeting::open(&link_secret(&link)?.hello_key(), envelope) {
-                Ok(greeting) => return self.greeted(tx, mailbox, (number, &link), greeting),
-                Err(HandshakeError::NotSealedForThisLink) => {}
-                Err(_) => return Ok(Outcome::Dropped),
+            match self.open_greeting(tx, mailbox, number, envelope)? {
+                Outcome::Foreign => {}
+                outcome => return Ok(outcome),
             }
         }
         self.try_sessions(tx, mailbox, row, envelope)
+    }
+
+    /// Opens an envelope as one that begins with a handshake over this link.
+    fn open_greeting(
+        &mut self,
+        tx: &mut dyn Transaction,
+        mailbox: &MailboxId,
+        number: u64,
+        envelope: &[u8],
+    ) -> Result<Outcome, EngineError> {
+        let link = load_link(tx, number)?;
+        match Greeting::open(&link_secret(&link)?.hello_key(), envelope) {
+            Ok(greeting) => self.greeted(tx, mailbox, (number, &link), greeting),
+            Err(HandshakeError::NotSealedForThisLink) => Ok(Outcome::Foreign),
+            Err(_) => Ok(Outcome::Dropped),
+        }
+    }
+
+    /// What could not be accepted when it came is tried once more.
+    pub(super) fn retry_greetings(
+        &mut self,
+        tx: &mut dyn Transaction,
+        number: u64,
+    ) -> Result<(), EngineError> {
+        let mailbox = MailboxId::from_bytes(load_link(tx, number)?.mailbox);
+        let rows =
+            tx.scan(Table::Parked, mailbox.as_bytes(), None, Order::Ascending, MAX_PARKED)?;
+        for row in rows {
+            let parked: ParkedRow = decode(Table::Parked, &row.value)?;
+            match self.open_greeting(tx, &mailbox, number, &parked.envelope)? {
+                Outcome::Foreign | Outcome::Later => {}
+                Outcome::Opened(_) | Outcome::Dropped => tx.delete(Table::Parked, &row.key)?,
+            }
+        }
+        Ok(())
     }
 
     /// Tries the sessions that write into this mailbox.
@@ -216,10 +267,10 @@ impl<R: CryptoRng> Inbox<'_, R> {
         let mut trials = MAX_HEADER_TRIALS;
         for session in candidates(tx, row)? {
             match self.open_in(tx, &session, envelope, &mut trials)? {
-                Outcome::Foreign => {}
+                Outcome::Foreign | Outcome::Later => {}
                 Outcome::Opened(message) => {
                     if let Purpose::Contact(contact) = row.purpose {
-                        has_moved(tx, ContactId::new(contact))?;
+                        has_moved(tx, ContactId::new(contact), mailbox)?;
                     }
                     self.retry_parked(tx, mailbox, &session)?;
                     return Ok(Outcome::Opened(message));
@@ -242,7 +293,8 @@ impl<R: CryptoRng> Inbox<'_, R> {
         for row in rows {
             let parked: ParkedRow = decode(Table::Parked, &row.value)?;
             let mut trials = MAX_HEADER_TRIALS;
-            if self.open_in(tx, session, &parked.envelope, &mut trials)? != Outcome::Foreign {
+            let outcome = self.open_in(tx, session, &parked.envelope, &mut trials)?;
+            if matches!(outcome, Outcome::Opened(_) | Outcome::Dropped) {
                 tx.delete(Table::Parked, &row.key)?;
             }
         }
@@ -273,7 +325,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         }
         let pending = match session.open(envelope, self.today) {
             Ok(pending) => pending,
-            Err(error) => return refused(tx, contact, error),
+            Err(error) => return refused(tx, contact, id, error),
         };
         let content = Zeroizing::new(pending.content().to_vec());
         pending.commit(|state| {
@@ -281,7 +333,8 @@ impl<R: CryptoRng> Inbox<'_, R> {
             save(tx, Table::Sessions, id, &row)
         })?;
         peer_has(tx, contact, id)?;
-        Ok(Outcome::Opened(handle(tx, contact, &content)?))
+        let within = Within { session: id, today: self.today.get() };
+        Ok(Outcome::Opened(handle(tx, contact, &within, &content)?))
     }
 
     /// A handshake of one of our links stands before the envelope.
@@ -312,8 +365,11 @@ impl<R: CryptoRng> Inbox<'_, R> {
             return Ok(Outcome::Dropped);
         }
         let Some(secret) = prekey.secret.take() else {
-            let label = link.label.clone();
-            emit(tx, EventKind::LinkUsedTwice { label })?;
+            // Over a link that was withdrawn nobody is let in, and that is no sign of anything.
+            if link.state != LinkState::Revoked {
+                let label = link.label.clone();
+                emit(tx, EventKind::LinkUsedTwice { label })?;
+            }
             return Ok(Outcome::Dropped);
         };
         let secret = PrekeySecret::from_bytes(secret.bytes()).map_err(|_| corrupt("a prekey"))?;
@@ -334,9 +390,16 @@ impl<R: CryptoRng> Inbox<'_, R> {
         if Routing::from_bytes(pending.reply().as_bytes()).is_none() {
             return Ok(Outcome::Dropped);
         }
-        let message = self.accept(tx, link, known, pending)?;
+        match self.admit(tx, link, known, &pending)? {
+            Admission::Welcome => {}
+            Admission::Never => return Ok(Outcome::Dropped),
+            Admission::Later => return Ok(Outcome::Later),
+        }
+        let came_by = prekey.capability.map(|hash| (link.mailbox, hash));
+        let one_time = secret.kind() == undertone_core::BundleKind::OneTime;
+        let message = self.accept(tx, link, known, pending, came_by.filter(|_| one_time))?;
         // The prekey of a one-time bundle goes in the transaction that accepts its session.
-        if secret.kind() == undertone_core::BundleKind::OneTime {
+        if one_time {
             save(tx, Table::Prekeys, &key, &prekey)?;
         }
         let until = Day::new(prekey.expiry).plus(undertone_core::bounds::RETENTION_DAYS);
@@ -352,6 +415,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         link: &LinkRow,
         known: Option<ContactId>,
         pending: PendingAccept,
+        came_by: Option<([u8; 32], [u8; 32])>,
     ) -> Result<bool, EngineError> {
         // A label names the one person that a single-use link was made for.
         let name = (link.kind == LinkKindRow::SingleUse).then(|| link.label.clone());
@@ -362,6 +426,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
             route: Some(Secret::new(pending.reply().as_bytes())),
             name: name.flatten(),
             by_them: true,
+            came_by,
         };
         let contact = match known {
             Some(contact) => contact,
@@ -371,15 +436,55 @@ impl<R: CryptoRng> Inbox<'_, R> {
         let id: SessionId = pending.session_id();
         let session = pending.commit(|_| Ok::<(), EngineError>(()))?;
         save_session(tx, contact, &session)?;
-        let session = SessionRef { id: *id.as_bytes(), peer_has: true, first_contact: None };
-        add_session(tx, contact, peer, session)?;
-        // Before anything else, so that whoever has read a reply of ours writes to where no other
-        // contact does.
-        tell_mailbox(tx, self.rng, contact, self.now)?;
+        let id = *id.as_bytes();
+        let session = SessionRef { id, peer_has: true, first_contact: None, retired: None };
+        let notice = match Content::decode(&content) {
+            Ok(Content { body: Body::ResetNotice { cause, .. }, .. }) => Some(cause),
+            _ => None,
+        };
+        let reset = notice.is_some() || link.kind == LinkKindRow::Reset;
+        if known.is_some() && reset {
+            let cause = cause_from_byte(notice.unwrap_or(0));
+            healing::accept(tx, self.rng, contact, (peer, session), cause, self.now)?;
+        } else {
+            add_session(tx, contact, peer, session)?;
+            // Before anything else, so that whoever has read a reply of ours writes to where no
+            // other contact does.
+            tell_mailbox(tx, self.rng, contact, self.now)?;
+        }
         if known.is_none() {
             greet(tx, self.rng, contact, self.name, self.now, None)?;
         }
-        handle(tx, contact, &content)
+        handle(tx, contact, &Within { session: &id, today: self.today.get() }, &content)
+    }
+
+    /// Whether somebody whose handshake opened is let in over this link.
+    fn admit(
+        &mut self,
+        tx: &mut dyn Transaction,
+        link: &LinkRow,
+        known: Option<ContactId>,
+        pending: &PendingAccept,
+    ) -> Result<Admission, EngineError> {
+        // R-1304: not over any link.
+        if let Some(known) = known
+            && load_contact(tx, known)?.blocked
+        {
+            return Ok(Admission::Never);
+        }
+        if link.kind == LinkKindRow::Reset {
+            let holder = link.contact.map(ContactId::new);
+            return match holder {
+                Some(holder) if known == Some(holder) => Ok(Admission::Welcome),
+                // R-1303: somebody else has what only they were given.
+                Some(holder) => offered(tx, holder, pending.peer().account().as_bytes()),
+                None => Ok(Admission::Never),
+            };
+        }
+        if known.is_none() && !room_for_strangers(tx, self.today.get())? {
+            return Ok(Admission::Later);
+        }
+        Ok(Admission::Welcome)
     }
 
     /// A new contact gets a mailbox of its own.
@@ -397,33 +502,77 @@ impl<R: CryptoRng> Inbox<'_, R> {
     }
 }
 
+/// Whether somebody is let in.
+enum Admission {
+    Welcome,
+    /// When the person has decided, or on another day.
+    Later,
+    Never,
+}
+
+/// Another account calls over the reset link that only this contact holds: a changed account key is
+/// for the person to accept. Told once for each account.
+fn offered(
+    tx: &mut dyn Transaction,
+    holder: ContactId,
+    account: &[u8; 32],
+) -> Result<Admission, EngineError> {
+    let mut row = match load_contact(tx, holder) {
+        Ok(row) if !row.blocked => row,
+        Ok(_) | Err(EngineError::UnknownContact) => return Ok(Admission::Never),
+        Err(error) => return Err(error),
+    };
+    if row.offered_account != Some(*account) {
+        row.offered_account = Some(*account);
+        save_contact(tx, holder, &row)?;
+        let key = AccountKey::from_bytes(account).map_err(|_| corrupt("an account key"))?;
+        let account = AccountId::from_bytes(*key.fingerprint().as_bytes());
+        emit(tx, EventKind::KeyChanged { contact: holder, account })?;
+    }
+    Ok(Admission::Later)
+}
+
 fn prekey_key(link: u64, bundle: BundleId) -> Vec<u8> {
     key2(&key1(link), bundle.as_bytes())
 }
 
-/// Sessions that may write into this mailbox: a contact's into its own, and any into a link's,
-/// where contacts write until they have heard of their own; those that have not used their own
-/// yet come first, the newest of them at the head.
+/// Sessions that may write into this mailbox: a contact's into its own and into that of the reset
+/// link that they hold; any into another link's, where contacts write until they have heard of their
+/// own: those that have not used their own yet come first, the newest of them at the head. Nothing
+/// is tried for a blocked contact.
 fn candidates(tx: &dyn Transaction, row: &MailboxRow) -> Result<Vec<[u8; 32]>, EngineError> {
-    let contacts = match row.purpose {
-        Purpose::Contact(contact) => vec![load_contact(tx, ContactId::new(contact))?],
-        Purpose::Link(_) => {
+    let holder = match row.purpose {
+        Purpose::Contact(contact) => Some(contact),
+        Purpose::Link(number) => load_link(tx, number)?.contact,
+        Purpose::Adding => return Ok(Vec::new()),
+    };
+    let mut contacts = match holder {
+        Some(contact) => match load_contact(tx, ContactId::new(contact)) {
+            Ok(contact) => vec![contact],
+            Err(EngineError::UnknownContact) => Vec::new(),
+            Err(error) => return Err(error),
+        },
+        None => {
             let mut all: Vec<_> = all_contacts(tx)?.into_iter().map(|(_, row)| row).collect();
             all.reverse();
             all.sort_by_key(|row| row.moved);
             all
         }
-        Purpose::Adding => Vec::new(),
     };
+    contacts.retain(|contact| !contact.blocked);
     let devices = contacts.iter().flat_map(|contact| &contact.devices);
     let sessions = devices.flat_map(|device| device.sessions.iter().rev());
     Ok(sessions.map(|session| session.id).take(MAX_SESSIONS_TRIED).collect())
 }
 
 /// Notes that a contact writes into their own mailbox.
-fn has_moved(tx: &mut dyn Transaction, contact: ContactId) -> Result<(), EngineError> {
+fn has_moved(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    mailbox: &MailboxId,
+) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
-    if !row.moved {
+    if !row.moved && row.mailbox == *mailbox.as_bytes() {
         row.moved = true;
         save_contact(tx, contact, &row)?;
     }
@@ -434,6 +583,7 @@ fn has_moved(tx: &mut dyn Transaction, contact: ContactId) -> Result<(), EngineE
 fn refused(
     tx: &mut dyn Transaction,
     contact: ContactId,
+    session: &[u8; 32],
     error: OpenError,
 ) -> Result<Outcome, EngineError> {
     let cause = match error {
@@ -443,13 +593,7 @@ fn refused(
         // A repeat, or nonsense that the peer itself has sealed: it never becomes more.
         _ => return Ok(Outcome::Dropped),
     };
-    // Said once: the same sign comes with every envelope behind it.
-    if !load_contact(tx, contact)?.needs_reset {
-        let mut row = load_contact(tx, contact)?;
-        row.needs_reset = true;
-        save_contact(tx, contact, &row)?;
-        emit(tx, EventKind::Reset { contact, cause })?;
-    }
+    suspect(tx, contact, session, cause)?;
     Ok(Outcome::Foreign)
 }
 
@@ -464,6 +608,11 @@ fn peer_has(
     match sessions.find(|session| session.id == *id) {
         Some(session) if !session.peer_has => session.peer_has = true,
         _ => return Ok(()),
+    }
+    // The answer to a reset.
+    let current = row.sessions().any(|session| session.id == *id && session.retired.is_none());
+    if current && matches!(row.healing, HealingRow::Started { .. }) {
+        row.healing = HealingRow::Sound;
     }
     Ok(save_contact(tx, contact, &row)?)
 }

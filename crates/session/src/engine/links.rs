@@ -5,18 +5,22 @@ use undertone_core::rand_core::CryptoRng;
 use undertone_core::{
     BundleKind, LinkSecret, LocalDevice, Routing as CoreRouting, generate_prekey,
 };
+use undertone_wire::frame::FillMode;
 use undertone_wire::{
     AdmissionToken, Day, DepotId, DepotSecret, FetchCapability, MailboxId, MailboxSecret,
     RelayAddress, WriteCapability, WriteCapabilityHash,
 };
 
-use super::contacts::for_each;
+use super::contacts::{for_each, load_contact};
+use super::reset_links::{RESET_BUNDLES, RESET_FILL_DAYS};
 use super::rows::{
-    LinkKindRow, LinkRow, LinkState, MailboxRow, PrekeyRow, Purpose, Secret, corrupt, decode, key1,
-    key2, load, must, next_number, number, save,
+    ChoreKind, LinkKindRow, LinkRow, LinkState, MailboxRow, PrekeyRow, Purpose, Secret, corrupt,
+    decode, key1, key2, load, must, next_number, number, save,
 };
-use super::{Engine, EngineError, check_name, day, mailboxes, random, random_secret};
-use crate::ids::UnixMillis;
+use super::{
+    Engine, EngineError, check_name, chores, day, mailboxes, random, random_secret, reset_links,
+};
+use crate::ids::{ContactId, UnixMillis};
 use crate::link::{Link, LinkKind};
 use crate::routing::Routing;
 use crate::store::{Store, StoreError, Table, Transaction};
@@ -44,6 +48,24 @@ pub struct LinkPlan {
     pub last_resort: Option<Vec<u8>>,
     /// The last day on which the bundles are handed out.
     pub expires: Day,
+    /// Whether the bundles go beside those that the depot has, or take their place.
+    pub mode: FillMode,
+}
+
+/// A link of ours as a person sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkView {
+    /// Its number in this profile.
+    pub number: u64,
+    /// How often it may be used.
+    pub kind: LinkKind,
+    /// What it was called when it was made.
+    pub label: Option<String>,
+    /// The last day on which its present bundles are handed out. Those of a reusable link are
+    /// renewed daily.
+    pub expires: Day,
+    /// True if it was withdrawn.
+    pub revoked: bool,
 }
 
 /// A depot that is due for its daily filling. First ask its state, then
@@ -97,6 +119,7 @@ impl Press<'_> {
             secret: Some(Secret::new(&secret.to_bytes())),
             digest: *secret.digest().as_bytes(),
             expiry: self.expiry.get(),
+            capability: Some(*routing.capability.hash().as_bytes()),
         };
         let key = key2(&key1(self.number), secret.id().as_bytes());
         save(tx, Table::Prekeys, &key, &row)?;
@@ -126,11 +149,24 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         now: UnixMillis,
     ) -> Result<LinkPlan, EngineError> {
         let label = label.map(check_name).transpose()?;
+        self.make_link(kind, label, None, now)
+    }
+
+    pub(super) fn make_link(
+        &mut self,
+        kind: LinkKind,
+        label: Option<String>,
+        contact: Option<ContactId>,
+        now: UnixMillis,
+    ) -> Result<LinkPlan, EngineError> {
         let today = day(now);
         let expiry = today.plus(BUNDLE_LIFETIME_DAYS);
         let (rng, me, relay) = (&mut self.rng, &self.me, &self.relay);
         let token = self.token.duplicate();
         self.store.transaction(|tx| {
+            if let Some(contact) = contact {
+                load_contact(tx, contact)?;
+            }
             let number = next_number(tx, "link")?;
             let secret = LinkSecret::generate(rng);
             let (mailbox, _) = mailboxes::new_mailbox(tx, rng, relay, Purpose::Link(number))?;
@@ -145,13 +181,14 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 state: LinkState::Preparing,
                 expires: expiry.get(),
                 filled: today.get(),
+                contact: contact.map(ContactId::get),
+                stale: false,
             };
             save(tx, Table::Links, &key1(number), &row)?;
             let press = Press { me, relay, secret, number, expiry };
             let mut batch = Batch::default();
             // One use, one bundle; the last resort would let a second person in.
-            let count = if kind == LinkKind::SingleUse { 1 } else { ONE_TIME_BUNDLES };
-            for _ in 0..count {
+            for _ in 0..bundles_of(kind.into()) {
                 press.print(tx, rng, BundleKind::OneTime, &mut batch)?;
             }
             if kind != LinkKind::SingleUse {
@@ -169,16 +206,20 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 one_time: batch.one_time,
                 last_resort: batch.last_resort,
                 expires: Day::new(expiry.get()),
+                // Repeating it is harmless.
+                mode: FillMode::Replace,
             })
         })
     }
 
-    /// All that belongs to a link is at the relay: it may be handed out.
+    /// All that belongs to a link is at the relay: it may be handed out. A reset link goes to its
+    /// contact by itself.
     ///
     /// # Errors
-    /// [`EngineError::UnknownLink`].
-    pub fn activate_link(&mut self, number: u64) -> Result<Link, EngineError> {
+    /// [`EngineError::UnknownLink`], also if the contact of a reset link is gone meanwhile.
+    pub fn activate_link(&mut self, number: u64, now: UnixMillis) -> Result<Link, EngineError> {
         let account = *self.me.account().fingerprint().as_bytes();
+        let rng = &mut self.rng;
         self.store.transaction(|tx| {
             let mut row = load_link(tx, number)?;
             row.state = LinkState::Active;
@@ -186,6 +227,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let mut mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
             mailbox.live = true;
             save(tx, Table::Mailboxes, &row.mailbox, &mailbox)?;
+            if !reset_links::give(tx, rng, number, &row, now)? {
+                return Err(EngineError::UnknownLink);
+            }
             let kind = match row.kind {
                 LinkKindRow::SingleUse => LinkKind::SingleUse,
                 LinkKindRow::Reusable => LinkKind::Reusable,
@@ -220,14 +264,16 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let mut due = Vec::new();
             for_each(tx, Table::Links, &[], |key, value| {
                 let row: LinkRow = decode(Table::Links, value)?;
-                let reusable = row.kind == LinkKindRow::Reusable;
-                if reusable && row.state == LinkState::Active && row.filled < today {
+                if row.state == LinkState::Active && is_due(&row, today) {
                     due.push((number(key, "a link's number")?, row));
                 }
                 Ok(())
             })?;
             let mut plans = Vec::new();
             for (number, row) in due {
+                if !is_held(tx, number, &row)? {
+                    continue;
+                }
                 let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
                 plans.push(RefillPlan {
                     number,
@@ -241,7 +287,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     }
 
     /// Makes the bundles that a depot lacks, and a fresh last-resort bundle. The day counts as
-    /// filled from here on, so that a lost answer does not fill twice.
+    /// filled from here on, so that a lost answer does not fill twice; but a depot whose bundles may
+    /// be lost is due until [`Engine::refilled`].
     ///
     /// # Errors
     /// [`EngineError::UnknownLink`].
@@ -253,8 +300,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     ) -> Result<LinkPlan, EngineError> {
         let today = day(now);
         let expiry = today.plus(BUNDLE_LIFETIME_DAYS);
-        let (rng, me) = (&mut self.rng, &self.me);
-        let token = self.token.duplicate();
+        let (rng, me, home) = (&mut self.rng, &self.me, (&self.relay, &self.token));
         self.store.transaction(|tx| {
             let mut row = load_link(tx, number)?;
             row.filled = today.get();
@@ -262,11 +308,13 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             save(tx, Table::Links, &key1(number), &row)?;
             let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
             let relay = mailboxes::relay_of(&mailbox)?;
+            let token = mailboxes::token_for(tx, home, &relay)?;
             let secret = link_secret(&row)?;
             let depot = depot_of(&secret);
             let press = Press { me, relay: &relay, secret, number, expiry };
             let mut batch = Batch::default();
-            for _ in left..ONE_TIME_BUNDLES {
+            let left = if row.stale { 0 } else { left };
+            for _ in left..bundles_of(row.kind) {
                 press.print(tx, rng, BundleKind::OneTime, &mut batch)?;
             }
             press.print(tx, rng, BundleKind::LastResort, &mut batch)?;
@@ -280,8 +328,71 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 one_time: batch.one_time,
                 last_resort: batch.last_resort,
                 expires: Day::new(expiry.get()),
+                mode: if row.stale { FillMode::Replace } else { FillMode::Add },
                 relay,
             })
+        })
+    }
+
+    /// The relay has what a filling brought.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownLink`].
+    pub fn refilled(&mut self, number: u64) -> Result<(), EngineError> {
+        self.store.transaction(|tx| {
+            let mut row = load_link(tx, number)?;
+            let mut mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
+            row.stale = false;
+            mailbox.live = true;
+            save(tx, Table::Links, &key1(number), &row)?;
+            Ok(save(tx, Table::Mailboxes, &row.mailbox, &mailbox)?)
+        })
+    }
+
+    /// The links that were handed out and can be used, or were withdrawn not long ago, in the order
+    /// in which they were made. Reset links, which contacts hold, are not among them.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn links(&mut self) -> Result<Vec<LinkView>, EngineError> {
+        self.store.transaction(|tx| {
+            let mut links = Vec::new();
+            for_each(tx, Table::Links, &[], |key, value| {
+                let row: LinkRow = decode(Table::Links, value)?;
+                let kind = match row.kind {
+                    LinkKindRow::SingleUse => LinkKind::SingleUse,
+                    LinkKindRow::Reusable => LinkKind::Reusable,
+                    LinkKindRow::Reset => return Ok(()),
+                };
+                if row.state != LinkState::Preparing {
+                    links.push(LinkView {
+                        number: number(key, "a link's number")?,
+                        kind,
+                        label: row.label,
+                        expires: Day::new(row.expires),
+                        revoked: row.state == LinkState::Revoked,
+                    });
+                }
+                Ok(())
+            })?;
+            Ok(links)
+        })
+    }
+
+    /// Withdraws a link: from now on nobody new comes over it, whoever holds it, not even with a
+    /// bundle that was taken before. Contacts who came over it stay. Its mailbox stays, too, until
+    /// nothing more can arrive in it.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownLink`].
+    pub fn revoke_link(&mut self, number: u64, now: UnixMillis) -> Result<(), EngineError> {
+        let today = day(now).get();
+        self.store.transaction(|tx| {
+            let row = load_link(tx, number)?;
+            if row.kind == LinkKindRow::Reset || row.state == LinkState::Preparing {
+                return Err(EngineError::UnknownLink);
+            }
+            withdraw(tx, number, row, today)
         })
     }
 
@@ -289,6 +400,64 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     pub(super) fn is_own(&self, link: &Link) -> bool {
         *link.account() == *self.me.account().fingerprint().as_bytes()
     }
+}
+
+/// How many one-time bundles a depot is filled up to.
+const fn bundles_of(kind: LinkKindRow) -> usize {
+    match kind {
+        // One use, one bundle; the last resort would let a second person in.
+        LinkKindRow::SingleUse => 1,
+        LinkKindRow::Reusable => ONE_TIME_BUNDLES,
+        LinkKindRow::Reset => RESET_BUNDLES,
+    }
+}
+
+fn is_due(row: &LinkRow, today: u32) -> bool {
+    row.stale
+        || match row.kind {
+            LinkKindRow::SingleUse => false,
+            LinkKindRow::Reusable => row.filled < today,
+            LinkKindRow::Reset => row.filled.saturating_add(RESET_FILL_DAYS) <= today,
+        }
+}
+
+/// Whether a link is still somebody's: a reset link that another has replaced is left to expire.
+pub(super) fn is_held(
+    tx: &dyn Transaction,
+    number: u64,
+    row: &LinkRow,
+) -> Result<bool, EngineError> {
+    let Some(contact) = row.contact else { return Ok(row.kind != LinkKindRow::Reset) };
+    match load_contact(tx, ContactId::new(contact)) {
+        Ok(contact) => Ok(contact.reset_ours == Some(number)),
+        Err(EngineError::UnknownContact) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a link back, with the private halves of all its bundles.
+pub(super) fn withdraw(
+    tx: &mut dyn Transaction,
+    number: u64,
+    mut row: LinkRow,
+    today: u32,
+) -> Result<(), EngineError> {
+    let mut prekeys: Vec<(Vec<u8>, PrekeyRow)> = Vec::new();
+    for_each(tx, Table::Prekeys, &key1(number), |key, value| {
+        prekeys.push((key.to_vec(), decode(Table::Prekeys, value)?));
+        Ok(())
+    })?;
+    for (key, mut prekey) in prekeys {
+        prekey.secret = None;
+        save(tx, Table::Prekeys, &key, &prekey)?;
+    }
+    let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
+    let depot = *depot_of(&link_secret(&row)?).as_bytes();
+    let seed = Secret::new(row.depot_seed.bytes());
+    chores::note(tx, mailbox.relay, ChoreKind::DeleteDepot { seed, depot }, today)?;
+    row.state = LinkState::Revoked;
+    row.stale = false;
+    Ok(save(tx, Table::Links, &key1(number), &row)?)
 }
 
 pub(super) fn load_link(tx: &dyn Transaction, number: u64) -> Result<LinkRow, EngineError> {

@@ -8,16 +8,22 @@ use undertone_wire::{
     WriteCapabilityHash,
 };
 
-use super::contacts::{for_each, load_contact, save_contact};
-use super::events::emit;
+use super::contacts::{for_each, load_contact};
+use super::healing::{contact_is_lost, store_is_old};
+use super::links::load_link;
 use super::outbox::enqueue_control;
-use super::rows::{MailboxRow, Purpose, Secret, corrupt, decode, load, must, save};
-use super::{Engine, EngineError, random, random_secret};
+use super::rows::{
+    FormerRelay, LinkKindRow, LinkState, MailboxRow, Purpose, Secret, corrupt, decode, key1, load,
+    must, save,
+};
+use super::{Engine, EngineError, moves, random, random_secret};
 use crate::content::{Body, Content};
-use crate::event::EventKind;
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::routing::Routing;
 use crate::store::{Store, StoreError, Table, Transaction};
+
+/// Where the tokens of relays used before are kept.
+pub(super) const FORMER_RELAYS: &[u8] = b"former-relays";
 
 /// A mailbox that is to be made at a relay. The answer goes to [`Engine::mailbox_created`].
 pub struct MailboxPlan {
@@ -45,7 +51,7 @@ pub enum FloorVerdict {
     /// The store knows of everything that the relay has acknowledged.
     Sound,
     /// The relay is ahead of the store: it was restored from an old copy. Recorded; nothing is
-    /// sealed for this contact any more.
+    /// sealed for the contacts concerned until the sessions with them have started anew.
     RolledBack,
 }
 
@@ -67,6 +73,9 @@ pub(super) fn new_mailbox(
         capability: Some(Secret::new(capability.as_bytes())),
         incarnation: None,
         floor: 0,
+        // Decided when there is a clock at hand.
+        move_on: 0,
+        retired: None,
     };
     save(tx, Table::Mailboxes, &id, &row)?;
     let relay = relay.clone();
@@ -118,6 +127,15 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
+    /// What admits us to this relay.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn token_for(&mut self, relay: &RelayAddress) -> Result<AdmissionToken, EngineError> {
+        let home = (&self.relay, &self.token);
+        self.store.transaction(|tx| Ok(token_for(tx, home, relay)?))
+    }
+
     /// Mailboxes of contacts that are yet to be made at the relay.
     ///
     /// # Errors
@@ -130,16 +148,29 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         Ok(plans?)
     }
 
-    /// The relay has made a mailbox: what waits for its contact may go out, first of all the word
-    /// to write there.
+    /// The relay has made a mailbox. If it takes the place of another, its contact is told to write
+    /// there; what waits for a contact who had none may go out.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn mailbox_created(&mut self, mailbox: &MailboxId) -> Result<(), EngineError> {
+    pub fn mailbox_created(
+        &mut self,
+        mailbox: &MailboxId,
+        now: UnixMillis,
+    ) -> Result<(), EngineError> {
+        let rng = &mut self.rng;
         self.store.transaction(|tx| {
-            let mut row: MailboxRow = must(tx, Table::Mailboxes, mailbox.as_bytes())?;
+            // Gone if the contact was blocked or deleted meanwhile.
+            let Some(mut row) = load::<MailboxRow>(tx, Table::Mailboxes, mailbox.as_bytes())?
+            else {
+                return Ok(());
+            };
             row.live = true;
-            Ok(save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?)
+            save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?;
+            if let Purpose::Contact(contact) = row.purpose {
+                moves::arrived(tx, rng, ContactId::new(contact), mailbox.as_bytes(), now)?;
+            }
+            Ok(())
         })
     }
 
@@ -174,10 +205,11 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     pub fn mailbox_of(&mut self, contact: ContactId) -> Result<Option<Subscription>, EngineError> {
         self.store.transaction(|tx| {
             let contact = load_contact(tx, contact)?;
-            let row: MailboxRow = must(tx, Table::Mailboxes, &contact.mailbox)?;
-            if !row.live {
+            // None while the contact is blocked.
+            let row: Option<MailboxRow> = load(tx, Table::Mailboxes, &contact.mailbox)?;
+            let Some(row) = row.filter(|row| row.live) else {
                 return Ok(None);
-            }
+            };
             Ok(Some(Subscription { relay: relay_of(&row)?, secret: secret_of(&row)? }))
         })
     }
@@ -185,8 +217,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// Compares what the relay says about a mailbox with the store; `None` is the relay's
     /// "unknown". To be asked **before** subscribing, since what is pushed moves the store's floor.
     ///
-    /// A mailbox that is gone, or whose floor is ahead, has seen an acknowledgement that this store
-    /// does not remember.
+    /// A floor that is ahead has seen an acknowledgement that this store does not remember, so that
+    /// the whole store is an old copy. A contact's mailbox that is gone says so of the sessions with
+    /// that contact.
     ///
     /// # Errors
     /// Those of the store.
@@ -195,25 +228,59 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         mailbox: &MailboxId,
         state: Option<&MailboxState>,
     ) -> Result<FloorVerdict, EngineError> {
+        let (rng, relay) = (&mut self.rng, &self.relay);
         self.store.transaction(|tx| {
-            let Some(row) = load::<MailboxRow>(tx, Table::Mailboxes, mailbox.as_bytes())? else {
+            let Some(mut row) = load::<MailboxRow>(tx, Table::Mailboxes, mailbox.as_bytes())?
+            else {
                 return Ok(FloorVerdict::Sound);
             };
-            if state.is_some_and(|state| !is_ahead(&row, state)) {
-                return Ok(FloorVerdict::Sound);
-            }
-            // In a link's mailbox no session is known by which it could be told whose.
-            if let Purpose::Contact(contact) = row.purpose {
-                let contact = ContactId::new(contact);
-                let mut row = load_contact(tx, contact)?;
-                if !row.rolled_back {
-                    row.rolled_back = true;
-                    save_contact(tx, contact, &row)?;
-                    emit(tx, EventKind::StoreRolledBack { contact })?;
+            match (state, row.purpose) {
+                (Some(state), _) if !is_ahead(&row, state) => Ok(FloorVerdict::Sound),
+                (Some(state), _) => {
+                    // What was acknowledged does not come again.
+                    row.incarnation = Some(*state.incarnation.as_bytes());
+                    row.floor = state.acknowledged.get();
+                    save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?;
+                    store_is_old(tx)?;
+                    Ok(FloorVerdict::RolledBack)
                 }
+                (None, Purpose::Contact(contact)) => {
+                    let contact = ContactId::new(contact);
+                    contact_is_lost(tx, contact)?;
+                    moves::replace_lost(tx, rng, relay, contact, mailbox.as_bytes())?;
+                    Ok(FloorVerdict::RolledBack)
+                }
+                // Made again, and its depot filled anew, with the next filling. It tells nothing
+                // about the sessions with anybody.
+                (None, Purpose::Link(number)) => {
+                    let mut link = load_link(tx, number)?;
+                    if link.state == LinkState::Active && link.kind != LinkKindRow::SingleUse {
+                        link.stale = true;
+                        save(tx, Table::Links, &key1(number), &link)?;
+                    }
+                    row.live = false;
+                    save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?;
+                    Ok(FloorVerdict::Sound)
+                }
+                (None, Purpose::Adding) => Ok(FloorVerdict::Sound),
             }
-            Ok(FloorVerdict::RolledBack)
         })
+    }
+}
+
+/// What admits us to a relay: the home's token, or that of a relay used before.
+pub(super) fn token_for(
+    tx: &dyn Transaction,
+    (home, token): (&RelayAddress, &AdmissionToken),
+    relay: &RelayAddress,
+) -> Result<AdmissionToken, StoreError> {
+    if relay == home {
+        return Ok(token.duplicate());
+    }
+    let former: Vec<FormerRelay> = load(tx, Table::Meta, FORMER_RELAYS)?.unwrap_or_default();
+    match former.iter().find(|former| former.relay == relay.to_bytes()) {
+        Some(former) => Ok(AdmissionToken::from_bytes(*former.token.array("an admission token")?)),
+        None => Ok(token.duplicate()),
     }
 }
 

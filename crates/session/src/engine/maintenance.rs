@@ -4,12 +4,13 @@ use undertone_core::bounds::RETENTION_DAYS;
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{Day, Session};
 
-use super::contacts::for_each;
-use super::links::{load_link, remove_link};
+use super::chores::CHORE_DAYS;
+use super::contacts::{all_contacts, for_each, save_contact};
+use super::links::{is_held, load_link, remove_link};
 use super::outbox::advance;
 use super::rows::{
-    LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, Secret, SentRow, SessionRow, corrupt,
-    decode, must, number, save,
+    ChoreRow, LinkKindRow, LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, Secret, SentRow,
+    SessionRow, corrupt, decode, must, number, save,
 };
 use super::{Engine, EngineError, day};
 use crate::ids::UnixMillis;
@@ -40,11 +41,12 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         let today = day(now).get();
         let past = |day: u32| day.saturating_add(RETENTION_DAYS) < today;
         self.store.transaction(|tx| {
-            let links = matching(tx, Table::Links, |value| {
-                let row: LinkRow = decode(Table::Links, value)?;
-                Ok(past(row.expires))
+            expire_links(tx, &past)?;
+            remove(tx, Table::Chores, |value| {
+                let row: ChoreRow = decode(Table::Chores, value)?;
+                Ok(row.day.saturating_add(CHORE_DAYS) < today)
             })?;
-            remove_links(tx, &links)?;
+            expire_retired(tx, &past)?;
             remove(tx, Table::Prekeys, |value| {
                 let row: PrekeyRow = decode(Table::Prekeys, value)?;
                 Ok(past(row.expiry))
@@ -72,6 +74,50 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             expire_sessions(tx, day(now))
         })
     }
+}
+
+/// Links of which nothing can be used any more. Those that are filled up stay, however long their
+/// owner was away: they are filled when the owner is back.
+fn expire_links(tx: &mut dyn Transaction, past: &impl Fn(u32) -> bool) -> Result<(), EngineError> {
+    let mut over = Vec::new();
+    for key in matching(tx, Table::Links, |value| {
+        let row: LinkRow = decode(Table::Links, value)?;
+        Ok(past(row.expires))
+    })? {
+        let number = number(&key, "a link's number")?;
+        let row = load_link(tx, number)?;
+        let single = row.kind == LinkKindRow::SingleUse;
+        if single || row.state != LinkState::Active || !is_held(tx, number, &row)? {
+            over.push(key);
+        }
+    }
+    remove_links(tx, &over)
+}
+
+/// Sessions that others have replaced, once nothing can still arrive in them.
+fn expire_retired(
+    tx: &mut dyn Transaction,
+    past: &impl Fn(u32) -> bool,
+) -> Result<(), EngineError> {
+    for (contact, mut row) in all_contacts(tx)? {
+        let mut over = Vec::new();
+        for device in &mut row.devices {
+            device.sessions.retain(|session| {
+                let keep = !session.retired.is_some_and(past);
+                if !keep {
+                    over.push(session.id);
+                }
+                keep
+            });
+        }
+        if !over.is_empty() {
+            save_contact(tx, contact, &row)?;
+        }
+        for id in over {
+            tx.delete(Table::Sessions, &id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Drops message and header keys that nothing can still arrive for, in sessions that are quiet.

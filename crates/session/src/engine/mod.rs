@@ -6,17 +6,23 @@
 //! named beside them.
 
 mod audit;
+mod chores;
 mod contacts;
 mod error;
 mod events;
 mod first_contact;
 mod handle;
+mod healing;
 mod inbox;
 mod links;
 mod mailboxes;
 mod maintenance;
 mod migrations;
+mod moves;
 mod outbox;
+mod people;
+mod resend;
+mod reset_links;
 mod rows;
 mod transfers;
 
@@ -24,10 +30,12 @@ mod transfers;
 mod tests;
 
 pub use audit::{AuditClass, AuditSecret};
+pub use chores::{Chore, ChoreRequest};
 pub use error::EngineError;
 pub use first_contact::AddPlan;
+pub use healing::ResetPlan;
 pub use inbox::Received;
-pub use links::{LinkPlan, RefillPlan};
+pub use links::{LinkPlan, LinkView, RefillPlan};
 pub use mailboxes::{FloorVerdict, MailboxPlan, Subscription};
 pub use outbox::Delivery;
 pub use transfers::{Download, OutgoingFile, Upload};
@@ -44,7 +52,7 @@ use crate::store::{Store, Table};
 use rows::{ProfileRow, Secret, corrupt, load, save};
 
 /// The version of the rows below; a store of a higher one is refused, of a lower one migrated.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 const PROFILE: &[u8] = b"profile";
 const SCHEMA: &[u8] = b"schema-version";

@@ -20,6 +20,13 @@ use crate::message::{Direction, Hold, Message, MessageKind, MessageState};
 use crate::routing::Routing;
 use crate::store::{Order, Store, StoreError, Table, Transaction};
 
+/// Places in the outbox have this bit, so that what has to go out before all that waits has places
+/// before theirs.
+const ORDINARY: u64 = 1 << 63;
+
+/// The places of what goes first. (What version 1 queued has such places, too.)
+const URGENT: u64 = 0;
+
 /// An envelope to be delivered. The answer goes to [`Engine::accepted`] or [`Engine::refused`].
 pub struct Delivery {
     /// To whom.
@@ -59,6 +66,7 @@ fn enqueue(
     message: Option<u64>,
     state: OutState,
     session: Option<[u8; 32]>,
+    urgency: u64,
 ) -> Result<u64, EngineError> {
     let row = OutRow {
         id: *content.id.as_bytes(),
@@ -69,7 +77,7 @@ fn enqueue(
         state,
         hold: None,
     };
-    let place = next_number(tx, "outgoing")?;
+    let place = next_number(tx, "outgoing")? | urgency;
     save(tx, Table::Outbox, &out_key(contact, place), &row)?;
     Ok(place)
 }
@@ -81,7 +89,17 @@ pub(super) fn enqueue_control(
     content: &Content,
     session: Option<[u8; 32]>,
 ) -> Result<(), EngineError> {
-    enqueue(tx, contact, content, None, OutState::Ready, session).map(drop)
+    enqueue(tx, contact, content, None, OutState::Ready, session, ORDINARY).map(drop)
+}
+
+/// The same, before all that waits.
+pub(super) fn enqueue_urgent(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    content: &Content,
+    session: Option<[u8; 32]>,
+) -> Result<(), EngineError> {
+    enqueue(tx, contact, content, None, OutState::Ready, session, URGENT).map(drop)
 }
 
 fn out_key(contact: ContactId, place: u64) -> Vec<u8> {
@@ -94,7 +112,9 @@ pub(super) fn enqueue_message(
     contact: ContactId,
     new: NewMessage,
 ) -> Result<(u64, u64), EngineError> {
-    load_contact(tx, contact)?;
+    if load_contact(tx, contact)?.blocked {
+        return Err(EngineError::ContactBlocked);
+    }
     let seq = next_number(tx, "message")?;
     let message = Message {
         seq,
@@ -111,7 +131,7 @@ pub(super) fn enqueue_message(
     tx.put(Table::History, &history, &[])?;
     save(tx, Table::MessageIds, &outgoing_key(&new.content.id), &seq)?;
     let state = if new.uploading { OutState::Uploading } else { OutState::Ready };
-    let place = enqueue(tx, contact, &new.content, Some(seq), state, None)?;
+    let place = enqueue(tx, contact, &new.content, Some(seq), state, None, ORDINARY)?;
     Ok((seq, place))
 }
 
@@ -159,14 +179,17 @@ pub(super) fn set_hold(
     Ok(())
 }
 
-/// The session to send in: `pinned` if it is still there; else the smallest id among those that
-/// the other side is known to have, so that both settle on the same one after a simultaneous
-/// start; else the newest of ours.
-fn choose(device: &DeviceRow, pinned: Option<[u8; 32]>) -> Option<&SessionRef> {
-    let sessions = &device.sessions;
-    let pinned = pinned.and_then(|id| sessions.iter().find(|session| session.id == id));
-    let known = || sessions.iter().filter(|session| session.peer_has);
-    pinned.or_else(|| known().min_by_key(|session| session.id)).or_else(|| sessions.last())
+/// The session to send in, of those that no other has replaced: `pinned` if it is there; else the
+/// smallest id among those that the other side is known to have, so that both settle on the same one
+/// after a simultaneous start; else the newest of ours.
+pub(super) fn choose(device: &DeviceRow, pinned: Option<[u8; 32]>) -> Option<&SessionRef> {
+    let current = || device.sessions.iter().filter(|session| session.retired.is_none());
+    let pinned = pinned.and_then(|id| current().find(|session| session.id == id));
+    let known = current().filter(|session| session.peer_has);
+    pinned
+        .or_else(|| known.min_by_key(|session| session.id))
+        .or_else(|| current().next_back())
+        .or_else(|| device.sessions.last())
 }
 
 /// Where to write in a session: what is not confirmed goes where it is started, the rest to the
@@ -274,8 +297,13 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             }
             advance(tx, row.message, MessageState::Accepted)?;
             if row.acknowledged_by_peer {
-                let sent =
-                    SentRow { content: row.content, message: row.message, day: day(now).get() };
+                let sent = SentRow {
+                    content: row.content,
+                    message: row.message,
+                    day: day(now).get(),
+                    place,
+                    awaits_consent: false,
+                };
                 let key = key2(&key1(contact.get()), &row.id);
                 save(tx, Table::Unacknowledged, &key, &sent)?;
             }
@@ -283,16 +311,16 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// Nothing could be delivered to a contact: all that waits for them stays.
+    /// Nothing could be delivered to a contact: all that waits for them stays. True if it now has
+    /// another address, so that it may be tried again at once.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn refused(&mut self, contact: ContactId, hold: Hold) -> Result<(), EngineError> {
+    pub fn refused(&mut self, contact: ContactId, hold: Hold) -> Result<bool, EngineError> {
         self.store.transaction(|tx| {
-            if hold == Hold::AddressUnknown && readdress(tx, contact)? {
-                return Ok(set_hold(tx, contact, None)?);
-            }
-            Ok(set_hold(tx, contact, Some(hold))?)
+            let again = hold == Hold::AddressUnknown && readdress(tx, contact)?;
+            set_hold(tx, contact, (!again).then_some(hold))?;
+            Ok(again)
         })
     }
 
@@ -337,6 +365,10 @@ fn next_delivery(
     contact: ContactId,
 ) -> Result<Option<Delivery>, EngineError> {
     let contact_row = load_contact(tx, contact)?;
+    // Not even what was sealed before: this store may be older than what was sent.
+    if contact_row.blocked || contact_row.state_is_lost() || contact_row.devices.is_empty() {
+        return Ok(None);
+    }
     let mailbox: MailboxRow = must(tx, Table::Mailboxes, &contact_row.mailbox)?;
     if !mailbox.live {
         return Ok(None);
@@ -350,7 +382,6 @@ fn next_delivery(
     let sealed = match row.state {
         OutState::Uploading => return Ok(None),
         OutState::Sealed(sealed) => sealed,
-        OutState::Ready if contact_row.rolled_back => return Ok(None),
         OutState::Ready => {
             let device = current_device(&contact_row)?;
             let session =
@@ -358,7 +389,8 @@ fn next_delivery(
             let route =
                 route(device, session).ok_or_else(|| corrupt("a contact's address"))?.bytes();
             let (envelope, greets) = seal(tx, rng, &session.id, row.content.bytes())?;
-            let sealed = SealedRow { envelope, route: Secret::new(route), greets };
+            let session = Some(session.id);
+            let sealed = SealedRow { envelope, route: Secret::new(route), greets, session };
             row.state = OutState::Sealed(sealed);
             save(tx, Table::Outbox, &first.key, &row)?;
             match row.state {

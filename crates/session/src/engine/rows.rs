@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::event::ResetCause;
 use crate::ids::{ContactId, MessageId};
 use crate::link::LinkKind;
 use crate::message::Hold;
@@ -73,15 +74,46 @@ pub(super) struct ContactRow {
     pub(super) account: [u8; 32],
     pub(super) list_record: Vec<u8>,
     pub(super) verified: bool,
-    pub(super) rolled_back: bool,
-    /// A session showed that it has to start anew, and the person was told.
-    pub(super) needs_reset: bool,
-    /// They have written into their own mailbox.
+    pub(super) blocked: bool,
+    pub(super) healing: HealingRow,
+    /// They have written into the mailbox below.
     pub(super) moved: bool,
-    /// The mailbox here that is theirs to write into.
+    /// The mailbox here that is theirs to write into. Without a row while they are blocked.
     pub(super) mailbox: [u8; 32],
     /// Their devices; one in this version.
     pub(super) devices: Vec<DeviceRow>,
+    /// The reset link that they hold: its number here.
+    pub(super) reset_ours: Option<u64>,
+    /// The reset link that they gave us: its payload (`protocol-spec/03-links.md`).
+    pub(super) reset_theirs: Option<Secret>,
+    /// The take of a reset that has begun.
+    pub(super) reset_take: Option<[u8; 16]>,
+    /// The capability of the one-time bundle over which they came: its mailbox and its hash.
+    pub(super) came_by: Option<([u8; 32], [u8; 32])>,
+    /// Another account that calls over the reset link that only they hold, until the person here
+    /// has decided.
+    pub(super) offered_account: Option<[u8; 32]>,
+}
+
+/// How it stands with the sessions of a contact.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HealingRow {
+    /// They can go on.
+    Sound,
+    /// They have to start anew, and that has not begun.
+    Due {
+        cause: ResetCause,
+        /// The person was told that it can't begin.
+        stalled: bool,
+    },
+    /// A new one was started on this day and has no answer yet.
+    Started { cause: ResetCause, day: u32 },
+}
+
+impl HealingRow {
+    pub(super) const fn due(cause: ResetCause) -> Self {
+        Self::Due { cause, stalled: false }
+    }
 }
 
 /// A device of a contact.
@@ -103,6 +135,9 @@ pub(super) struct SessionRef {
     /// Where the session is started: the first-contact mailbox that its bundle named. `None` in
     /// one that the other side started.
     pub(super) first_contact: Option<Secret>,
+    /// The day from which nothing is sent in it any more, because another has taken its place;
+    /// what still comes in it is opened.
+    pub(super) retired: Option<u32>,
 }
 
 /// A ratchet: `Sessions[session id]`.
@@ -118,6 +153,8 @@ pub(super) enum LinkState {
     Preparing,
     /// It can be used.
     Active,
+    /// It was withdrawn: nobody new comes over it. Its mailbox stays while contacts may use it.
+    Revoked,
 }
 
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +187,10 @@ pub(super) struct LinkRow {
     pub(super) expires: u32,
     /// The day on which its depot was last filled.
     pub(super) filled: u32,
+    /// The one contact who holds it, if it is a reset link.
+    pub(super) contact: Option<u64>,
+    /// The depot may hold bundles whose private halves are lost: it is filled anew, not up.
+    pub(super) stale: bool,
 }
 
 /// A prekey: `Prekeys[link ‖ bundle id]`.
@@ -159,6 +200,8 @@ pub(super) struct PrekeyRow {
     pub(super) secret: Option<Secret>,
     pub(super) digest: [u8; 32],
     pub(super) expiry: u32,
+    /// Hash of the write capability that its bundle names.
+    pub(super) capability: Option<[u8; 32]>,
 }
 
 /// An accepted transcript: `Replay[session id]`.
@@ -191,6 +234,10 @@ pub(super) struct MailboxRow {
     pub(super) incarnation: Option<[u8; 16]>,
     /// Everything up to here is stored, or was seen and refused for good.
     pub(super) floor: u64,
+    /// The day on which the contact gets another one.
+    pub(super) move_on: u32,
+    /// The day on which another one took its place.
+    pub(super) retired: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -212,6 +259,8 @@ pub(super) struct SealedRow {
     pub(super) route: Secret,
     /// A handshake stands in it.
     pub(super) greets: bool,
+    /// The session that it was sealed in; unknown of what version 1 sealed.
+    pub(super) session: Option<[u8; 32]>,
 }
 
 /// Something to be sent: `Outbox[contact ‖ place]`.
@@ -236,6 +285,10 @@ pub(super) struct SentRow {
     pub(super) content: Secret,
     pub(super) message: Option<u64>,
     pub(super) day: u32,
+    /// Where it stood in the outbox, so that what is sent again keeps its order.
+    pub(super) place: u64,
+    /// It would be sent again, if the person here agrees.
+    pub(super) awaits_consent: bool,
 }
 
 /// An envelope that nothing opened: `Parked[mailbox ‖ place]`.
@@ -271,6 +324,29 @@ pub(super) enum TransferRow {
 pub(super) struct TakeRow {
     pub(super) take: [u8; 16],
     pub(super) mailbox: [u8; 32],
+}
+
+/// Something that a relay is to be asked, again and again until it has answered: `Chores[number]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct ChoreRow {
+    pub(super) relay: Vec<u8>,
+    pub(super) what: ChoreKind,
+    /// When it was noted.
+    pub(super) day: u32,
+}
+
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) enum ChoreKind {
+    DeleteMailbox { seed: Secret },
+    DeleteDepot { seed: Secret, depot: [u8; 32] },
+    RevokeCapability { seed: Secret, hash: [u8; 32] },
+}
+
+/// A relay that this profile used before: `Meta["former-relays"]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct FormerRelay {
+    pub(super) relay: Vec<u8>,
+    pub(super) token: Secret,
 }
 
 pub(super) fn corrupt(what: &str) -> StoreError {

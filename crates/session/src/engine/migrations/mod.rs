@@ -5,6 +5,8 @@
 //! A newer store is refused. How the rows of a version looked is kept beside its step, apart from
 //! the rows of today, so that a change of those never changes what an old store is read as.
 
+mod v1;
+
 use super::rows::save;
 use super::{EngineError, SCHEMA, SCHEMA_VERSION};
 use crate::store::{Table, Transaction};
@@ -13,7 +15,7 @@ use crate::store::{Table, Transaction};
 type Step = fn(&mut dyn Transaction) -> Result<(), EngineError>;
 
 /// The step at index 0 leads from version 1 to version 2, and so on: one fewer than versions.
-const STEPS: [Step; SCHEMA_VERSION as usize - 1] = [];
+const STEPS: [Step; SCHEMA_VERSION as usize - 1] = [v1::to_2];
 
 /// Brings a store of version `found` to [`SCHEMA_VERSION`]; nothing is done if it is there.
 ///

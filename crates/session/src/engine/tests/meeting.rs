@@ -212,7 +212,7 @@ fn a_link_that_was_being_made_when_the_program_ended_is_gone() {
     let mut bob = person("Bob", 2);
     let plan = bob.prepare_link(LinkKind::Reusable, None, NOW).unwrap();
     bob.recover().unwrap();
-    assert_eq!(bob.activate_link(plan.number).err(), Some(EngineError::UnknownLink));
+    assert_eq!(bob.activate_link(plan.number, NOW).err(), Some(EngineError::UnknownLink));
     let left = bob
         .store
         .transaction(|tx| tx.scan(Table::Prekeys, &[], None, crate::store::Order::Ascending, 99))
@@ -233,7 +233,7 @@ fn the_first_reply_tells_the_contact_its_own_mailbox_and_waits_until_that_exists
     assert!(bob.next_delivery(at_bob).unwrap().is_none());
     for plan in bob.pending_mailboxes().unwrap() {
         relay.make(plan.secret.mailbox(), &plan.capabilities);
-        bob.mailbox_created(&plan.secret.mailbox()).unwrap();
+        bob.mailbox_created(&plan.secret.mailbox(), NOW).unwrap();
     }
     let first = bob.next_delivery(at_bob).unwrap().unwrap();
     relay.deliver(&first);

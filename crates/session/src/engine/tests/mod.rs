@@ -8,6 +8,7 @@
 //! Two and more engines over stores in memory, with a relay of a few lines between them.
 
 mod frozen;
+mod healing;
 mod keeping;
 mod meeting;
 mod routes;
@@ -166,26 +167,99 @@ impl Relay {
         })
     }
 
-    fn deliver(&mut self, delivery: &Delivery) {
-        let mailbox = self.capabilities[&delivery.capability.hash()];
+    /// True if the relay knows the capability.
+    fn deliver(&mut self, delivery: &Delivery) -> bool {
+        let Some(mailbox) = self.capabilities.get(&delivery.capability.hash()).copied() else {
+            return false;
+        };
         let queue = &mut self.mailboxes.get_mut(&mailbox).unwrap().queue;
         if !queue.contains(&delivery.envelope) {
             queue.push(delivery.envelope.clone());
         }
+        true
+    }
+
+    fn delete_mailbox(&mut self, mailbox: MailboxId) {
+        self.mailboxes.remove(&mailbox);
+        self.capabilities.retain(|_, of| *of != mailbox);
+    }
+
+    /// What a driver does beside sending and receiving: chores, moves, reset links, resets.
+    fn care(&mut self, person: &mut Person, now: UnixMillis) {
+        for chore in again(|| person.chores()) {
+            match &chore.what {
+                ChoreRequest::DeleteMailbox(secret) => self.delete_mailbox(secret.mailbox()),
+                ChoreRequest::DeleteDepot(_, depot) => drop(self.depots.remove(depot)),
+                ChoreRequest::Revoke(_, hash) => drop(self.capabilities.remove(hash)),
+            }
+            again(|| person.chore_done(chore.number));
+        }
+        again(|| person.begin_moves(now));
+        for plan in again(|| person.pending_mailboxes()) {
+            self.make(plan.secret.mailbox(), &plan.capabilities);
+            again(|| person.mailbox_created(&plan.secret.mailbox(), now));
+        }
+        for old in again(|| person.retired_mailboxes(now)) {
+            let mailbox = old.secret.mailbox();
+            let state = self.state(&mailbox);
+            again(|| person.close_mailbox(&mailbox, state.as_ref(), now));
+        }
+        for contact in again(|| person.due_reset_links()) {
+            let plan = again(|| person.prepare_reset_link(contact, now));
+            self.make(plan.mailbox.mailbox(), &plan.capabilities);
+            self.depots.insert(plan.depot, (plan.one_time, plan.last_resort));
+            again(|| person.activate_link(plan.number, now));
+        }
+        for due in again(|| person.due_refills(now)) {
+            let left = self.depots.get(&due.depot).map_or(0, |depot| depot.0.len());
+            let plan = again(|| person.prepare_refill(due.number, left, now));
+            self.make(plan.mailbox.mailbox(), &plan.capabilities);
+            let depot = self.depots.entry(plan.depot).or_default();
+            if plan.mode == undertone_wire::frame::FillMode::Replace {
+                *depot = Depot::default();
+            }
+            depot.0.extend(plan.one_time);
+            depot.1 = plan.last_resort.or(depot.1.take());
+            again(|| person.refilled(due.number));
+        }
+        for plan in again(|| person.due_resets(now)) {
+            match self.fetch(&plan.fetch.depot()) {
+                Some(sealed) => {
+                    again(|| person.finish_reset(plan.contact, &sealed, now));
+                }
+                None => again(|| person.reset_refused(plan.contact)),
+            }
+        }
+    }
+
+    /// Compares all floors, as a driver does before it seals or subscribes.
+    fn check(&self, person: &mut Person) -> bool {
+        let mut sound = true;
+        for one in again(|| person.subscriptions()) {
+            let mailbox = one.secret.mailbox();
+            let state = self.state(&mailbox);
+            let verdict = again(|| person.check_floor(&mailbox, state.as_ref()));
+            sound &= verdict == FloorVerdict::Sound;
+        }
+        sound
     }
 
     /// Sends all that waits, in order.
     fn send(&mut self, from: &mut Person) -> u64 {
+        self.care(from, NOW);
         for plan in again(|| from.pending_mailboxes()) {
             self.make(plan.secret.mailbox(), &plan.capabilities);
-            again(|| from.mailbox_created(&plan.secret.mailbox()));
+            again(|| from.mailbox_created(&plan.secret.mailbox(), NOW));
         }
         let mut sent = 0;
         for contact in again(|| from.contacts_to_send_to()) {
             while let Some(delivery) = again(|| from.next_delivery(contact)) {
-                self.deliver(&delivery);
-                again(|| from.accepted(contact, delivery.place, NOW));
-                sent += 1;
+                if self.deliver(&delivery) {
+                    again(|| from.accepted(contact, delivery.place, NOW));
+                    sent += 1;
+                } else if !again(|| from.refused(contact, crate::message::Hold::AddressUnknown)) {
+                    break;
+                }
             }
         }
         sent
@@ -202,7 +276,10 @@ impl Relay {
                 if Floor::new(mailbox.acknowledged).covers(seq) {
                     continue;
                 }
-                let received = again(|| to.receive(&id, INCARNATION, seq, envelope, NOW)).unwrap();
+                let Some(received) = again(|| to.receive(&id, INCARNATION, seq, envelope, NOW))
+                else {
+                    continue;
+                };
                 mailbox.acknowledged = received.acknowledgement.floor.get();
                 all.push(received);
             }
@@ -232,11 +309,15 @@ impl Relay {
         let plan = person.prepare_link(kind, None, NOW).unwrap();
         self.make(plan.mailbox.mailbox(), &plan.capabilities);
         self.depots.insert(plan.depot, (plan.one_time, plan.last_resort));
-        person.activate_link(plan.number).unwrap()
+        person.activate_link(plan.number, NOW).unwrap()
     }
 
     fn take(&mut self, plan: &AddPlan) -> Option<Vec<u8>> {
-        let (one_time, last_resort) = self.depots.get_mut(&plan.fetch.depot()).unwrap();
+        self.fetch(&plan.fetch.depot())
+    }
+
+    fn fetch(&mut self, depot: &undertone_wire::DepotId) -> Option<Vec<u8>> {
+        let (one_time, last_resort) = self.depots.get_mut(depot)?;
         if one_time.is_empty() {
             return last_resort.clone();
         }
@@ -253,7 +334,7 @@ impl Relay {
 
 fn texts(person: &mut Person, contact: ContactId) -> Vec<String> {
     person
-        .history(contact, None, 1000)
+        .history(contact, None, 10_000)
         .unwrap()
         .into_iter()
         .filter_map(|message| match message.kind {
