@@ -8,7 +8,7 @@ import base64
 import ipaddress
 from dataclasses import dataclass
 
-from .layout import Reader, u8, u32
+from .layout import Reader, u8, u32, zero
 from .links import Address, canonical_ip, encode64, valid_host
 from .primitives import check_sign_public, sha256, sign, verify
 from .refused import Refused, need
@@ -19,7 +19,10 @@ ENVELOPE_SIZES = tuple(1_024 << i for i in range(7))
 BUNDLE_SIZE = 4_096
 CREDIT = range(1, 1_025)
 
-LENGTH, FRAME, FORM, COUNT = "R-1101", "R-1102", "R-1103", "R-1106"
+LENGTH, FRAME, FORM, COUNT, KIND_LENGTH, PADDING = (
+    f"R-{n}" for n in (1101, 1102, 1103, 1106, 1107, 1108)
+)
+RECORD = 1_152
 
 
 # Messages on a stream.
@@ -33,11 +36,12 @@ def check_length(length: int, stream: str) -> None:
     need(1 <= length <= MAX_MESSAGE[stream], LENGTH, f"a message of {length} bytes")
 
 
-# The encoding of frames. A type reads and writes; `least` is its smallest size.
+# The encoding of frames. A type reads and writes; `least` is its smallest size,
+# `bound` its largest, with every varint taken as 10 bytes (R-1107).
 
 
 class Varint:
-    least = 1
+    least, bound = 1, 10
 
     def __init__(self, bits: int):
         self.most = (1 << bits) - 1
@@ -70,7 +74,7 @@ class Fixed:
     """bytes[n]"""
 
     def __init__(self, n: int):
-        self.least = n
+        self.least = self.bound = n
 
     def read(self, r: Reader) -> bytes:
         return r.take(self.least)
@@ -87,7 +91,7 @@ class Bytes:
     least = 1
 
     def __init__(self, most: int):
-        self.most = most
+        self.most, self.bound = most, 10 + most
 
     def read(self, r: Reader) -> bytes:
         length = V64.read(r)
@@ -106,6 +110,7 @@ class ListOf:
 
     def __init__(self, most: int, item):
         self.most, self.item = most, item
+        self.bound = 10 + most * item.bound
 
     def read(self, r: Reader) -> list:
         count = V64.read(r)
@@ -121,7 +126,7 @@ class Option:
     least = 1
 
     def __init__(self, item):
-        self.item = item
+        self.item, self.bound = item, 1 + item.bound
 
     def read(self, r: Reader):
         mark = r.u8()
@@ -133,7 +138,7 @@ class Option:
 
 
 class Bool:
-    least = 1
+    least = bound = 1
 
     def read(self, r: Reader) -> bool:
         value = r.u8()
@@ -148,6 +153,7 @@ class Struct:
     def __init__(self, **fields):
         self.fields = fields
         self.least = sum(f.least for f in fields.values())
+        self.bound = sum(f.bound for f in fields.values())
 
     def read(self, r: Reader) -> dict:
         return {name: kind.read(r) for name, kind in self.fields.items()}
@@ -163,6 +169,7 @@ class Choice:
 
     def __init__(self, *variants):
         self.variants = variants
+        self.bound = 10 + max(kind.bound for _, kind in variants)
 
     def read(self, r: Reader) -> dict:
         index = V32.read(r)
@@ -175,6 +182,15 @@ class Choice:
             if name == value["is"]:
                 return V32.write(index) + kind.write(value)
         raise ValueError(f"no variant {value['is']}")
+
+
+class Zeros(Bytes):
+    """Padding."""
+
+    def read(self, r: Reader) -> bytes:
+        value = super().read(r)
+        need(zero(value), PADDING, "padding is not zero")
+        return value
 
 
 class Word(Choice):
@@ -201,7 +217,11 @@ REQUEST = Choice(
         Struct(floors=ListOf(256, Struct(mailbox=B32, incarnation=B16, floor=V64))),
     ),
     ("delete-blob", Struct(blob=B32, delete_capability=B32)),
+    ("ticket", Struct(session_key=B32, mailboxes=ListOf(2_048, B32))),
+    ("resume", Struct(body=Bytes(66_592), signature=B64)),
+    ("padding", Struct(zeros=Zeros(2_304))),
 )
+RESUME_BODY = Struct(id=V64, credit=V32, ticket=Bytes(66_560))
 CLIENT_FRAME = Struct(id=V64, request=REQUEST)
 
 LIMITS = Struct(envelopes=V32, bytes=V64)
@@ -241,9 +261,10 @@ PREKEY = Choice(
 )
 RESPONSE = Choice(
     ("done", Struct()),
-    ("mailboxes", Struct(states=ListOf(256, Option(MAILBOX_STATE)))),
+    ("mailboxes", Struct(states=ListOf(2_048, Option(MAILBOX_STATE)))),
     ("prekey", Struct(prekey=PREKEY)),
     ("depot", Struct(left=V32, last_resort=Bool(), expiry=V32, incarnation=B16)),
+    ("ticket", Struct(ticket=Bytes(66_560), seconds=V32)),
 )
 PUSH = Choice(
     ("envelope", Struct(mailbox=B32, incarnation=B16, number=V64, envelope=Bytes(65_536))),
@@ -252,7 +273,9 @@ PUSH = Choice(
 )
 OUTCOME = Choice(("response", Struct(response=RESPONSE)), ("error", Struct(code=V16)))
 SERVER_FRAME = Choice(
-    ("reply", Struct(id=V64, outcome=OUTCOME)), ("push", Struct(push=PUSH))
+    ("reply", Struct(id=V64, outcome=OUTCOME)),
+    ("push", Struct(push=PUSH)),
+    ("padding", Struct(zeros=Zeros(2_304))),
 )
 BLOB_REQUEST = Choice(
     (
@@ -328,6 +351,22 @@ def owner_request(exporter: bytes, id_: int, operation: dict, secrets: list[byte
     return {"is": "owner", "body": body, "signatures": signatures}
 
 
+def resume_request(exporter: bytes, id_: int, credit: int, ticket: bytes, secret: bytes) -> dict:
+    body = RESUME_BODY.write({"id": id_, "credit": credit, "ticket": ticket})
+    message = b"undertone/1 resume" + exporter + u32(len(body)) + body
+    return {"is": "resume", "body": body, "signature": sign(secret, message)}
+
+
+def padding(written: int, frame) -> bytes:
+    """The message of a padding frame that makes ``written`` bytes a multiple of
+    a record. ``frame`` makes the frame of so many zeros."""
+    for n in range(2_305):
+        message = write_message(frame(bytes(n)))
+        if (written + len(message)) % RECORD == 0:
+            return message
+    raise AssertionError("a record is longer than any padding")
+
+
 def check_owner_request(exporter: bytes, frame_id: int, request: dict) -> dict:
     """The operation, after R-1112, R-1113 and R-1114."""
     body = read_frame(OWNER_BODY, request["body"])
@@ -335,6 +374,7 @@ def check_owner_request(exporter: bytes, frame_id: int, request: dict) -> dict:
     need(body["id"] == frame_id, "R-1112", "another request id")
     keys = keys_of(operation)
     need(0 < len(keys) == len(request["signatures"]), "R-1113", "keys and signatures")
+    need(len(set(keys)) == len(keys), "R-1116", "a key twice")
     message = signed_message(exporter, operation_code(operation), request["body"])
     for key, signature in zip(keys, request["signatures"]):
         try:
