@@ -115,6 +115,9 @@ pub(crate) async fn run(on: Option<PathBuf>, plan: Plan) -> Result {
         let done = cycles.load(Ordering::Relaxed);
         let each = f64::from(u32::try_from(done)?) / cycled.as_secs_f64();
         println!("  full cycles: {each:.0}/s ({done} of {total})");
+        if done < total {
+            return Err("what was delivered has not all been received and acknowledged".into());
+        }
         let ages = std::mem::take(&mut *ages.lock().await);
         println!("  from send to receive: {}", ages.summary(cycled));
         receivers.abort_all();

@@ -122,7 +122,7 @@ impl Relay {
         let incarnation = store.incarnation();
         let today = config.clock.today();
         let tickets = Arc::new(Tickets::open(&layout.ticket_keys(), incarnation, today)?);
-        let reader = ReadThread::start(store.reader()?)?;
+        let reader = store.reader()?;
         // Not before everything that the configuration can make fail: a token is shown only once.
         let first_token = first_token(&mut store, &config)?;
         let hub = Arc::new(Hub::default());
@@ -138,6 +138,7 @@ impl Relay {
         };
         let (thread, handle) =
             StoreThread::start(Box::new(store), config.clock.clone(), told, Some(lock.clone()))?;
+        let reader = ReadThread::start(reader, &handle)?;
         let services = Services {
             store: handle.clone(),
             reader,

@@ -29,6 +29,8 @@ pub use memory::MemoryStore;
 pub use policy::{DailyQuota, Policy, Quotas, TokenClass};
 pub(crate) use room::Room;
 pub use room::{Disk, DiskLimits, SystemDisk};
+#[cfg(test)]
+pub(crate) use thread::simulate;
 pub(crate) use thread::{Ended, ReadThread, StoreHandle, StoreThread, Told, Unanswered};
 
 /// Keeps mailboxes, depots, blob records and admission tokens.

@@ -228,6 +228,20 @@ struct Wanted {
     answer: oneshot::Sender<Vec<Queued>>,
 }
 
+/// Ends the writer if the thread that holds this panics.
+struct Alarm(mpsc::WeakSender<Job>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(jobs) = self.0.upgrade()
+        {
+            // If the writer has ended there is nothing to end.
+            let _ = jobs.blocking_send(Job::Fail(StoreFailure::Damaged("the reader panicked")));
+        }
+    }
+}
+
 /// Asks the reader. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct ReadThread {
@@ -235,10 +249,16 @@ pub(crate) struct ReadThread {
 }
 
 impl ReadThread {
-    /// Starts a reader; it ends with its last handle.
-    pub(crate) fn start(mut reader: Box<dyn Reader>) -> Result<Self, StoreFailure> {
+    /// Starts a reader; it ends with its last handle. If it panics, the writer ends as if the store
+    /// had failed: a relay that can't hand out what it takes must not go on taking.
+    pub(crate) fn start(
+        mut reader: Box<dyn Reader>,
+        writer: &StoreHandle,
+    ) -> Result<Self, StoreFailure> {
         let (wanted, mut queue) = mpsc::channel::<Wanted>(QUEUED_JOBS);
+        let alarm = Alarm(writer.jobs.downgrade());
         std::thread::Builder::new().name("store-read".into()).spawn(move || {
+            let _alarm = alarm;
             while let Some(Wanted { mailbox, position, count, answer }) = queue.blocking_recv() {
                 match reader.after(mailbox, position, count) {
                     Ok(found) => {
@@ -265,11 +285,71 @@ impl ReadThread {
     }
 }
 
+/// Writer and reader as tasks of a simulation, in its time: `pause` is how long the next commit, or
+/// the next look, takes.
+#[cfg(test)]
+pub(crate) fn simulate(
+    mut store: Box<dyn Store>,
+    today: Day,
+    told: Told,
+    mut pause: impl FnMut() -> Duration + Send + 'static,
+    mut look: impl FnMut() -> Duration + Send + 'static,
+) -> Result<(StoreHandle, ReadThread), StoreFailure> {
+    let mut reader = store.reader()?;
+    let (jobs, mut queue) = mpsc::channel(QUEUED_JOBS);
+    tokio::spawn(async move {
+        while let Some(first) = queue.recv().await {
+            tokio::time::sleep(pause()).await;
+            let mut batch = vec![first];
+            while let Ok(job) = queue.try_recv() {
+                batch.push(job);
+            }
+            if commit(&mut *store, today, &told, batch).is_err() {
+                return;
+            }
+        }
+    });
+    let (wanted, mut queue) = mpsc::channel::<Wanted>(QUEUED_JOBS);
+    tokio::spawn(async move {
+        while let Some(Wanted { mailbox, position, count, answer }) = queue.recv().await {
+            tokio::time::sleep(look()).await;
+            if let Ok(found) = reader.after(mailbox, position, count) {
+                let _ = answer.send(found);
+            }
+        }
+    });
+    Ok((StoreHandle { jobs }, ReadThread { wanted }))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn a_reader_that_panics_ends_the_writer() {
+        struct Panicking;
+        impl Reader for Panicking {
+            fn after(
+                &mut self,
+                _: MailboxId,
+                _: Seq,
+                _: usize,
+            ) -> Result<Vec<Queued>, StoreFailure> {
+                panic!("the test's reader")
+            }
+        }
+        let store = Box::new(Failing { commits: 9 });
+        let (thread, handle) =
+            StoreThread::start(store, Arc::new(SystemClock), silent(), None).unwrap();
+        let reader = ReadThread::start(Box::new(Panicking), &handle).unwrap();
+        assert!(reader.after(MailboxId::from_bytes([1; 32]), Seq::new(0), 1).await.is_none());
+        let mut ended = thread.ended.clone();
+        let ended = ended.wait_for(Option::is_some).await.unwrap().clone();
+        assert!(matches!(ended, Some(Err(_))));
+        thread.kill().await;
+    }
 
     fn silent() -> Told {
         Told {

@@ -5,6 +5,8 @@ mod connection;
 mod listen;
 mod requests;
 mod server;
+#[cfg(test)]
+mod simulation;
 mod tap;
 
 pub(crate) use blobs::BlobDirectory;
