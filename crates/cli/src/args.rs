@@ -147,6 +147,33 @@ Example:
   undertone rename 2 \"Bob from work\"")]
     Rename(Rename),
 
+    /// List the links that you handed out, or withdraw one.
+    #[command(after_help = "\
+Over a withdrawn link nobody new comes in; contacts who came over it stay.
+
+Examples:
+  undertone links
+  undertone links --revoke 3")]
+    Links(Links),
+
+    /// Block a contact: the relay refuses what they send.
+    Block(Who),
+
+    /// Unblock a contact: they are told where to write.
+    Unblock(Who),
+
+    /// Delete a contact with all messages and files.
+    Delete(Delete),
+
+    /// Decide whether messages to a verified contact go out again after a new session.
+    Resend(Resend),
+
+    /// Decide whether a contact has another account key.
+    Key(Key),
+
+    /// Move to another relay; contacts are told by themselves.
+    Move(Move),
+
     /// Show your profile: name, fingerprint, relay.
     #[command(visible_alias = "whoami")]
     Status,
@@ -291,6 +318,66 @@ pub struct Rename {
 
     /// What to call them.
     pub name: String,
+}
+
+/// `links`
+#[derive(Args, Debug)]
+pub struct Links {
+    /// Withdraw the link with this number.
+    #[arg(long, value_name = "NUMBER")]
+    pub revoke: Option<u64>,
+}
+
+/// `block` and `unblock`
+#[derive(Args, Debug)]
+pub struct Who {
+    /// Whom.
+    pub contact: String,
+}
+
+/// `delete`
+#[derive(Args, Debug)]
+pub struct Delete {
+    /// Whom.
+    pub contact: String,
+
+    /// Do it: messages and files of this contact can't be had back.
+    #[arg(long, required = true)]
+    pub yes: bool,
+}
+
+/// `resend`
+#[derive(Args, Debug)]
+pub struct Resend {
+    /// To whom.
+    pub contact: String,
+
+    /// Do not send them again.
+    #[arg(long)]
+    pub give_up: bool,
+}
+
+/// `key`
+#[derive(Args, Debug)]
+pub struct Key {
+    /// Whose.
+    pub contact: String,
+
+    /// It is theirs: they told you so by another way.
+    #[arg(long, conflicts_with = "refuse", required_unless_present = "refuse")]
+    pub accept: bool,
+
+    /// It is not theirs.
+    #[arg(long)]
+    pub refuse: bool,
+}
+
+/// `move`
+#[derive(Args, Debug)]
+pub struct Move {
+    /// The join address of the other relay (ut-join:...), or - to read it from standard input.
+    #[arg(long, value_name = "JOIN")]
+    pub relay: String,
 }
 
 /// `demo`

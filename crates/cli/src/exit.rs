@@ -86,7 +86,13 @@ exits! {
     /// The message can't be sent.
     NotSendable = 24, "the contact's address is unknown, or the message can't be sent";
     /// The profile was restored from an old copy.
-    RolledBack = 25, "the profile is an old copy; nothing is sent to the contact";
+    RolledBack = 25, "the profile is an old copy; nothing is sent before a new session";
+    /// The contact is blocked.
+    Blocked = 26, "the contact is blocked";
+    /// A copy of the profile has taken over.
+    Superseded = 27, "a copy of the profile runs elsewhere and has taken over";
+    /// The person has to decide first, or there is nothing to decide.
+    Undecided = 28, "you have to decide first, or there is nothing to decide";
 }
 
 impl From<Exit> for ExitCode {
@@ -147,6 +153,9 @@ pub const fn of_sdk(error: &Error) -> Exit {
         Error::MailboxFull => Exit::MailboxFull,
         Error::AddressUnknown | Error::MessageFailed { .. } => Exit::NotSendable,
         Error::StoreRolledBack => Exit::RolledBack,
+        Error::ContactBlocked => Exit::Blocked,
+        Error::Superseded => Exit::Superseded,
+        Error::ConsentNeeded | Error::NothingToDecide => Exit::Undecided,
         Error::Timeout => Exit::Timeout,
         // UnknownMessage, Offline, Closed, Internal: nothing that a person typed leads there.
         _ => Exit::Unexpected,

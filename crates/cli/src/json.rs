@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use undertone::{
-    Contact, ContactState, Direction, Event, EventKind, Me, Message, MessageKind, MessageState,
-    ResetCause,
+    Contact, ContactState, Direction, Event, EventKind, LinkKind, LinkView, Me, Message,
+    MessageKind, MessageState, ResetCause,
 };
 
 /// `contact` (number), `name`, `profile_name`, `account` (fingerprint), `verified`, `state`.
@@ -19,13 +19,15 @@ pub fn contact(contact: &Contact) -> Value {
     })
 }
 
-/// `pending`, `active` or `rolled-back`.
+/// `pending`, `active`, `rolled-back`, `resetting` or `blocked`.
 #[must_use]
 pub const fn contact_state(state: ContactState) -> &'static str {
     match state {
         ContactState::Pending => "pending",
         ContactState::Active => "active",
         ContactState::RolledBack => "rolled-back",
+        ContactState::Resetting => "resetting",
+        ContactState::Blocked => "blocked",
         _ => "unknown",
     }
 }
@@ -172,17 +174,54 @@ fn event_fields(kind: &EventKind) -> (&'static str, Value) {
             "other",
             json!({ "contact": contact.get(), "kind_number": kind, "content_hex": hex(content) }),
         ),
+        EventKind::ResetStalled { contact, cause } => {
+            ("reset-stalled", json!({ "contact": contact.get(), "cause": reset_cause(*cause) }))
+        }
+        EventKind::ResendNeedsConsent { contact, count } => {
+            ("resend-needs-consent", json!({ "contact": contact.get(), "count": count }))
+        }
+        EventKind::KeyChanged { contact, account } => {
+            ("key-changed", json!({ "contact": contact.get(), "account": account.to_string() }))
+        }
+        EventKind::Superseded => ("superseded", json!({})),
         _ => ("unknown", json!({})),
     }
 }
 
-/// `own-state-lost`, `peer-rolled-back` or `gap-too-large`.
+/// `number`, `kind`, `label`, `expires` (a date), `revoked`.
+#[must_use]
+pub fn link(link: &LinkView) -> Value {
+    json!({
+        "number": link.number,
+        "kind": link_kind(link.kind),
+        "label": link.label,
+        "expires": crate::time::date(link.expires),
+        "revoked": link.revoked,
+    })
+}
+
+/// `single-use`, `reusable` or `reset`.
+#[must_use]
+pub const fn link_kind(kind: LinkKind) -> &'static str {
+    match kind {
+        LinkKind::SingleUse => "single-use",
+        LinkKind::Reusable => "reusable",
+        LinkKind::Reset => "reset",
+    }
+}
+
+/// Why a session started anew: a stable name.
 #[must_use]
 pub const fn reset_cause(cause: ResetCause) -> &'static str {
     match cause {
         ResetCause::OwnStateLost => "own-state-lost",
         ResetCause::PeerRolledBack => "peer-rolled-back",
         ResetCause::GapTooLarge => "gap-too-large",
+        ResetCause::ByContact => "by-contact",
+        ResetCause::TheirStateLost => "their-state-lost",
+        ResetCause::TheySawUsRolledBack => "they-saw-us-rolled-back",
+        ResetCause::TheyMissTooMany => "they-miss-too-many",
+        ResetCause::NewLink => "new-link",
         _ => "unknown",
     }
 }

@@ -5,6 +5,8 @@ mod contacts;
 mod history;
 mod init;
 mod invite;
+mod links;
+mod people;
 mod receive;
 mod rename;
 mod send;
@@ -49,6 +51,13 @@ async fn with_client(command: Command, client: &Client, output: &Output) -> Writ
         Command::History(history) => history::run(&history, client, output).await,
         Command::Verify(verify) => verify::run(verify, client, output).await,
         Command::Rename(rename) => rename::run(&rename, client, output).await,
+        Command::Links(links) => links::run(&links, client, output).await,
+        Command::Block(who) => people::block(&who, client, output).await,
+        Command::Unblock(who) => people::unblock(&who, client, output).await,
+        Command::Delete(delete) => people::delete(&delete, client, output).await,
+        Command::Resend(resend) => people::resend(&resend, client, output).await,
+        Command::Key(key) => people::key(&key, client, output).await,
+        Command::Move(moving) => people::move_to(moving, client, output).await,
         Command::Status => status::run(client, output).await,
         Command::Demo(_) | Command::Relay(_) | Command::Init(_) => {
             Err(Failure::Unexpected("this command opens no profile".into()))

@@ -1,6 +1,6 @@
 //! `receive`
 
-use undertone::{Client, ContactId, Event, EventKind, Events, Message};
+use undertone::{Client, ContactId, Event, EventKind, Events, Message, ResetCause};
 
 use super::view::{human_size, message_line};
 use crate::args::Receive;
@@ -116,15 +116,44 @@ async fn describe(
         }
         EventKind::StoreRolledBack { contact } => {
             let name = safe_text::line(&name_of(client, *contact).await?);
-            Some(format!("* this profile is an old copy: nothing more is sent to {name}"))
+            Some(format!(
+                "* this profile is an old copy: nothing is sent to {name} before the session with \
+                 them has started anew"
+            ))
         }
         EventKind::Reset { contact, cause } => {
             let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!("* the session with {name} started anew: {}", why_reset(*cause)))
+        }
+        EventKind::ResetStalled { contact, cause } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
             Some(format!(
-                "* the session with {name} can't go on ({}): meet again over a new link",
+                "* the session with {name} has to start anew and can't ({}): meet again over a new \
+                 link",
                 json::reset_cause(*cause)
             ))
         }
+        EventKind::ResendNeedsConsent { contact, count } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!(
+                "* {} to {name} may not have arrived before the session started anew. {name} was \
+                 verified: make sure that it is them, then `undertone resend {contact}`, or \
+                 `undertone resend {contact} --give-up`",
+                messages(*count)
+            ))
+        }
+        EventKind::KeyChanged { contact, account } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!(
+                "* somebody with another key ({}) calls as {name}. Nothing was accepted. Ask {name} \
+                 by another way, then `undertone key {contact} --accept` or `--refuse`",
+                account.short()
+            ))
+        }
+        EventKind::Superseded => Some(
+            "* a copy of this profile runs somewhere else and has taken over: this one has stopped"
+                .into(),
+        ),
         EventKind::EnvelopeParked { .. } => {
             Some("* something came that nothing here can open; it is kept and tried again".into())
         }
@@ -134,6 +163,19 @@ async fn describe(
         }
         _ => None,
     })
+}
+
+fn why_reset(cause: ResetCause) -> &'static str {
+    match cause {
+        ResetCause::OwnStateLost => "this profile is an old copy",
+        ResetCause::PeerRolledBack => "their profile seems to be an old copy",
+        ResetCause::GapTooLarge => "too many of their messages are missing",
+        ResetCause::TheirStateLost => "they say that their profile is an old copy",
+        ResetCause::TheySawUsRolledBack => "they say that this profile seems to be an old copy",
+        ResetCause::TheyMissTooMany => "they say that too many of our messages are missing",
+        ResetCause::NewLink => "you used a new link of theirs",
+        _ => "they asked for it",
+    }
 }
 
 fn link_used_twice(label: Option<&str>) -> String {

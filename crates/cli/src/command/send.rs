@@ -67,6 +67,7 @@ fn must_be_told(message: &Message, first: Option<&Error>) -> Result<(), Failure>
         (Some(Hold::MailboxFull), _) => Err(Error::MailboxFull.into()),
         (Some(Hold::AddressUnknown), _) => Err(Error::AddressUnknown.into()),
         (Some(Hold::StoreRolledBack), _) => Err(Error::StoreRolledBack.into()),
+        (Some(Hold::ConsentNeeded), _) => Err(Error::ConsentNeeded.into()),
         (Some(Hold::RelayPinMismatch), _) => {
             Err(Error::RelayPinMismatch { relay: "the contact's address".into() }.into())
         }

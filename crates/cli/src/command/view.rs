@@ -18,7 +18,9 @@ pub(super) fn contact_line(contact: &Contact) -> String {
     let verified = if contact.verified { "verified" } else { "not verified" };
     let state = match contact.state {
         ContactState::Pending => ", no answer yet",
-        ContactState::RolledBack => ", stopped: this profile is an old copy",
+        ContactState::RolledBack => ", waits for a new session: this profile is an old copy",
+        ContactState::Resetting => ", a new session has no answer yet",
+        ContactState::Blocked => ", blocked",
         _ => "",
     };
     format!(
@@ -71,6 +73,7 @@ fn state_text(message: &Message) -> String {
     match (&message.state, message.hold) {
         (MessageState::Queued, Some(hold)) => format!("queued: {}", hold_sentence(hold)),
         (MessageState::Queued, None) => "queued".into(),
+        (MessageState::Accepted, Some(hold)) => format!("accepted: {}", hold_sentence(hold)),
         (MessageState::Failed { reason }, _) => format!("failed: {}", safe_text::line(reason)),
         (MessageState::Expired, _) => "expired: not fetched in time".into(),
         (other, _) => crate::json::state(other).to_owned(),
@@ -85,7 +88,12 @@ pub(super) const fn hold_sentence(hold: Hold) -> &'static str {
         Hold::RelayBusy => "the relay is busy",
         Hold::UploadRefused => "the relay refuses to store the file",
         Hold::RelayUnreachable => "the relay can't be reached",
-        Hold::StoreRolledBack => "this profile is an old copy, and nothing is sealed with it",
+        Hold::StoreRolledBack => {
+            "this profile is an old copy: it goes out once the session has started anew"
+        }
+        Hold::ConsentNeeded => {
+            "the session started anew: `resend` sends it again if you are sure who it is"
+        }
         Hold::RelayPinMismatch => "another relay answers at the address of the contact's relay",
         _ => "the relay did not take it",
     }

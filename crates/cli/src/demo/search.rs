@@ -295,6 +295,8 @@ mod tests {
             tables: vec![Table {
                 file: "f".into(),
                 name: "t".into(),
+                columns: vec!["x".into()],
+                count: 1,
                 rows: vec![Record { fields: vec![field(bytes)] }],
             }],
         };
