@@ -23,6 +23,7 @@ use crate::mailboxes::Hub;
 use crate::metrics::{Counter, Metrics};
 use crate::operator::monitor::{Monitor, Watched};
 use crate::operator::{Identity, Layout, Leaf, private_directory, read_if_there, write_private};
+use crate::store::audit::Action;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
     Command, Outcome, ReadThread, Store, StoreFailure, StoreHandle, StoreThread, TokenClass, Told,
@@ -223,10 +224,10 @@ fn lock(layout: &Layout) -> Result<File, StoreFailure> {
 /// store would forget everybody's mail, one without the key would be another relay: refused.
 fn check_files(layout: &Layout) -> Result<(), StoreFailure> {
     let there = |name: &str| layout.store().join(name).try_exists();
-    let root = layout.root_key().try_exists()?;
+    let root = layout.root_key().try_exists()? || layout.leaf().try_exists()?;
     let started = layout.address().try_exists()?;
     if !root && (started || there("relay.db")? || there("keys.db")?) {
-        return Err(StoreFailure::Damaged("the file root.key is missing"));
+        return Err(StoreFailure::Damaged("the file root.key is missing, and leaf.pem as well"));
     }
     if started && !(there("relay.db")? && there("keys.db")?) {
         return Err(StoreFailure::Damaged("relay.db or keys.db is missing"));
@@ -347,7 +348,7 @@ impl Keeper {
             Ok(leaf) => {
                 self.leaf.change(leaf);
                 self.gate.metrics().count(Counter::LeafRenewals);
-                tracing::info!("a new certificate is in use");
+                tracing::debug!("the certificate was renewed");
             }
             Err(failure) => tracing::error!(%failure, "the certificate could not be renewed"),
         }
@@ -480,6 +481,8 @@ impl RunningRelay {
         *self.reloadable() = Reloadable { drain: config.drain, open: config.open };
         self.keeper.renew();
         self.keeper.gate.metrics().count(Counter::ReloadDone);
+        // A store that has failed is told by `failed`.
+        let _ = self.handle.run(Command::Audit(Action::Reloaded)).await;
     }
 
     /// A reload could not be done, since the configuration is not good: the old one holds.

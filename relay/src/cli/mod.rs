@@ -6,6 +6,7 @@ mod inspect;
 mod log;
 mod notify;
 mod papers;
+mod root;
 mod run;
 mod token;
 
@@ -56,6 +57,11 @@ enum Command {
         #[command(subcommand)]
         command: token::TokenCommand,
     },
+    /// Look after the root key: keep it offline, sign and install certificates.
+    Root {
+        #[command(subcommand)]
+        command: root::RootCommand,
+    },
     /// Show everything that is stored; the relay may be running.
     Inspect {
         /// As JSON, values in full.
@@ -87,6 +93,10 @@ pub(crate) fn run() -> Result {
             let address = known_address(&directory)?.ok_or_else(|| never_ran(&directory))?;
             print(&format!("{address}\n"))
         }
+        Command::Root { command } => match root::apart(&command) {
+            Some(done) => done,
+            None => root::run(&common.directory()?, command),
+        },
         Command::Token { command } => token::run(&common.directory()?, command),
         Command::Inspect { json } => inspect::run(&common.directory()?, json),
         Command::Man { directory } => papers::man(&directory),

@@ -29,6 +29,7 @@ async fn serve(layers: Layers, mut loaded: Loaded, log: Log, accept_clock: bool)
     let relay = Relay::start(config).await?;
     announce(&directory, &relay)?;
     tell(State::Ready);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "serving");
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,

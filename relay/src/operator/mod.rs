@@ -6,6 +6,7 @@ mod identity;
 mod inspect;
 mod inventory;
 pub mod monitor;
+pub mod root;
 mod subject;
 
 use std::io::ErrorKind;
@@ -49,6 +50,24 @@ impl Layout {
     #[must_use]
     pub fn root_key(&self) -> PathBuf {
         self.root.join("root.key")
+    }
+
+    /// The leaf key and its certificates, where the root key is kept elsewhere.
+    #[must_use]
+    pub fn leaf(&self) -> PathBuf {
+        self.root.join("leaf.pem")
+    }
+
+    /// A leaf key for which a certificate was asked.
+    #[must_use]
+    pub fn next_leaf(&self) -> PathBuf {
+        self.root.join("leaf-next.key")
+    }
+
+    /// Marks connections as this relay's.
+    #[must_use]
+    pub fn transport_key(&self) -> PathBuf {
+        self.root.join("transport.key")
     }
 
     /// Keys that seal subscription tickets.
