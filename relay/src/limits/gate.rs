@@ -148,6 +148,7 @@ impl Gate {
         }
         table.connections = table.connections.saturating_add(1);
         table.handshakes = table.handshakes.saturating_add(1);
+        let network = network.map(|network| table.place(network));
         if let Some(network) = network {
             let network = table.counted(network);
             network.connections = network.connections.saturating_add(1);
@@ -401,5 +402,217 @@ impl Drop for Transfer {
     fn drop(&mut self) {
         let mut table = lock(&self.0.table);
         table.transfers = table.transfers.saturating_sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::AtomicU64;
+
+    use super::super::{PerPrefix, Rate};
+    use super::*;
+
+    const NO_RATE: Rate = Rate { per_minute: 0, burst: 1 };
+
+    fn limits() -> Limits {
+        let prefix = PerPrefix {
+            connections: 1000,
+            handshakes: 32,
+            arrivals: NO_RATE,
+            failures: NO_RATE,
+            made: 2,
+        };
+        Limits { prefix, ..Limits::default() }
+    }
+
+    /// A gate, and the seconds that its clock says.
+    fn gate(limits: Limits) -> (Arc<Gate>, Arc<AtomicU64>) {
+        let clock = Arc::new(AtomicU64::new(0));
+        let ticks = clock.clone();
+        let ticks = Box::new(move || Duration::from_secs(ticks.load(Ordering::Relaxed)));
+        (Gate::with_ticks(limits, &Deny::default(), false, Arc::default(), ticks), clock)
+    }
+
+    fn peer(network: u16, host: u8) -> SocketAddr {
+        let [high, low] = network.to_be_bytes();
+        SocketAddr::from((Ipv4Addr::new(10, high, low, host), 4433))
+    }
+
+    fn accepted(arrival: Arrival) -> Handshake {
+        match arrival {
+            Arrival::Accept(handshake) => handshake,
+            _ => panic!("not let in"),
+        }
+    }
+
+    /// As many handshakes as there are to be had from one network, with confirmed addresses.
+    fn grab(gate: &Arc<Gate>, network: u16) -> Vec<Handshake> {
+        let tries = (0..1000).map(|_| gate.arrive(peer(network, 1), true));
+        let let_in = tries.map_while(|arrival| match arrival {
+            Arrival::Accept(handshake) => Some(handshake),
+            _ => None,
+        });
+        let_in.collect()
+    }
+
+    #[test]
+    fn no_network_holds_the_handshakes_of_all() {
+        let (gate, _) = gate(limits());
+        assert_eq!(grab(&gate, 1).len(), 32);
+        // Three more networks come to half of all there are; from there on a network has an eighth.
+        let held: Vec<_> = (2..=5).map(|network| grab(&gate, network)).collect();
+        let counts: Vec<_> = held.iter().map(Vec::len).collect();
+        assert_eq!(counts, [32, 32, 32, 32]);
+        assert_eq!(grab(&gate, 6).len(), 4, "128 of 256 are under way");
+        // Somebody else still comes in, once the address is confirmed.
+        assert!(matches!(gate.arrive(peer(7, 1), false), Arrival::Retry));
+        accepted(gate.arrive(peer(7, 1), true));
+        // The first network's 32 are over, since they were dropped.
+        drop(held);
+        assert_eq!(gate.gauges(), [0, 0, 0, 0, 7]);
+    }
+
+    #[test]
+    fn whoever_forges_addresses_takes_little_from_those_who_have_them() {
+        let (gate, _) = gate(limits());
+        let forged: Vec<_> = (0..100)
+            .map(|host| gate.arrive(peer(1, host), false))
+            .filter_map(|arrival| match arrival {
+                Arrival::Accept(handshake) => Some(handshake),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(forged.len(), 8, "a quarter of the network's handshakes");
+        // The real ones confirm their address and come in.
+        assert!(matches!(gate.arrive(peer(1, 1), false), Arrival::Retry));
+        accepted(gate.arrive(peer(1, 1), true));
+    }
+
+    #[test]
+    fn new_connections_have_a_rate_that_nobody_can_use_up_with_forged_addresses() {
+        let arrivals = Rate { per_minute: 6, burst: 2 };
+        let mut limits = limits();
+        limits.prefix.arrivals = arrivals;
+        let (gate, clock) = gate(limits);
+        // Handshakes that never end do not count.
+        for _ in 0..10 {
+            drop(accepted(gate.arrive(peer(1, 1), false)));
+        }
+        let first = accepted(gate.arrive(peer(1, 1), false)).established();
+        let second = accepted(gate.arrive(peer(1, 2), true)).established();
+        assert!(matches!(gate.arrive(peer(1, 3), true), Arrival::Refuse));
+        assert!(matches!(gate.arrive(peer(1, 3), false), Arrival::Retry));
+        accepted(gate.arrive(peer(2, 1), true));
+        clock.store(10, Ordering::Relaxed);
+        accepted(gate.arrive(peer(1, 3), true));
+        drop((first, second));
+    }
+
+    #[test]
+    fn who_is_vouched_for_is_not_counted_for_the_network() {
+        let mut limits = limits();
+        limits.prefix.connections = 2;
+        let (gate, _) = gate(limits);
+        let come = || gate.arrive(peer(1, 1), true);
+        let first = accepted(come()).established();
+        let second = accepted(come()).established();
+        assert!(matches!(come(), Arrival::Refuse));
+        first.vouch();
+        first.vouch();
+        let third = accepted(come()).established();
+        assert!(matches!(come(), Arrival::Refuse));
+        drop(first);
+        assert!(matches!(come(), Arrival::Refuse), "it was not counted any more");
+        drop(second);
+        accepted(come());
+        drop(third);
+        assert_eq!(gate.gauges(), [0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn guesses_end_the_connection_and_close_the_door_to_its_network() {
+        let mut limits = limits();
+        limits.prefix.failures = Rate { per_minute: 1, burst: 3 };
+        let (gate, clock) = gate(limits);
+        let guest = accepted(gate.arrive(peer(1, 1), true)).established();
+        assert!((0..3).all(|_| !guest.refused(ErrorCode::Unknown)));
+        assert!(!guest.refused(ErrorCode::MailboxFull), "that is no guess");
+        assert!(guest.refused(ErrorCode::BadSignature));
+        assert!(matches!(gate.arrive(peer(1, 2), true), Arrival::Refuse));
+        accepted(gate.arrive(peer(2, 1), true));
+        let customer = accepted(gate.arrive(peer(2, 1), true)).established();
+        customer.vouch();
+        assert!((0..100).all(|_| !customer.refused(ErrorCode::Unknown)));
+        clock.store(60, Ordering::Relaxed);
+        accepted(gate.arrive(peer(1, 2), true));
+    }
+
+    #[test]
+    fn tables_do_not_grow_and_strangers_share_a_count_when_they_are_full() {
+        let (gate, clock) = gate(Limits { connections: 1_000_000, ..limits() });
+        let bound = 65_536_u32;
+        let address = |n: u32| SocketAddr::from((Ipv4Addr::from_bits(0x0b00_0000 + n * 256), 4433));
+        let open: Vec<_> =
+            (0..bound).map(|n| accepted(gate.arrive(address(n), true)).established()).collect();
+        let crowd: Vec<_> = (0..40)
+            .filter_map(|n| match gate.arrive(address(bound + n), true) {
+                Arrival::Accept(handshake) => Some(handshake),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(crowd.len(), 32, "forty networks share what one may");
+        assert_eq!(gate.gauges()[4], u64::from(bound));
+        drop(open);
+        drop(crowd);
+        clock.store(2, Ordering::Relaxed);
+        accepted(gate.arrive(address(bound), true));
+        assert_eq!(gate.gauges()[4], 1, "what says nothing any more was forgotten");
+        assert_eq!(gate.gauges()[0], 0);
+    }
+
+    #[test]
+    fn a_capability_has_a_rate_and_what_was_never_good_no_place() {
+        let (gate, clock) =
+            gate(Limits { capability: Rate { per_minute: 60, burst: 2 }, ..limits() });
+        let somebody = accepted(gate.arrive(peer(1, 1), true)).established();
+        let hash = |n| WriteCapabilityHash::from_bytes([n; 32]);
+        for _ in 0..2 {
+            assert_eq!(somebody.may_deliver(hash(1)), Ok(()));
+            somebody.delivered(hash(1));
+        }
+        assert_eq!(somebody.may_deliver(hash(1)), Err(ErrorCode::Busy));
+        assert_eq!(somebody.may_deliver(hash(2)), Ok(()));
+        assert_eq!(lock(&gate.capabilities).map.len(), 1);
+        clock.store(1, Ordering::Relaxed);
+        assert_eq!(somebody.may_deliver(hash(1)), Ok(()));
+    }
+
+    #[test]
+    fn subscriptions_transfers_and_gifts_are_counted() {
+        let limits = Limits { subscriptions: 5, transfers: 1, ..limits() };
+        let (gate, _) = gate(limits.clone());
+        let first = accepted(gate.arrive(peer(1, 1), true)).established();
+        let second = accepted(gate.arrive(peer(1, 2), true)).established();
+        assert_eq!(first.may_subscribe(0, 4), Ok(()));
+        first.subscribed(4);
+        assert_eq!(second.may_subscribe(0, 2), Err(ErrorCode::Busy));
+        assert_eq!(second.may_subscribe(10_000, 1), Err(ErrorCode::LimitReached));
+        drop(first);
+        assert_eq!(second.may_subscribe(0, 5), Ok(()));
+        let transfer = second.transfer().unwrap();
+        assert_eq!(second.transfer().map(|_| ()), Err(ErrorCode::Busy));
+        drop(transfer);
+        second.transfer().unwrap();
+        let today = Day::new(1);
+        assert_eq!(second.may_make_without_token(today), Err(ErrorCode::NotAdmitted));
+        gate.change(limits, &Deny::default(), true);
+        assert_eq!(second.may_make_without_token(today), Ok(()));
+        assert_eq!(second.may_make_without_token(today), Ok(()));
+        assert_eq!(second.may_make_without_token(today), Err(ErrorCode::QuotaExceeded));
+        assert_eq!(second.may_make_without_token(today.plus(1)), Ok(()));
+        second.vouch();
+        assert!(!second.vouched.load(Ordering::Relaxed), "everybody is a customer there");
     }
 }

@@ -91,6 +91,9 @@ const BITS_V6: u8 = 56;
 pub(crate) struct Neighbourhood(u128);
 
 impl Neighbourhood {
+    /// Stands for all those that find no room of their own; none has these bits.
+    pub(super) const CROWD: Self = Self(u128::MAX);
+
     pub(crate) fn of(address: IpAddr) -> Self {
         let number = number(address);
         let bits = if number.1 == 32 { BITS_V4 } else { BITS_V6 };

@@ -117,6 +117,9 @@ impl Table {
         limits: &Limits,
         now: Duration,
     ) -> &mut Network {
+        if of == Neighbourhood::CROWD {
+            return &mut self.crowd;
+        }
         let fresh = || Network::new(now);
         match self.networks.entry(of, now, fresh, |network| network.is_idle(limits, now)) {
             Some(network) => network,
@@ -124,8 +127,12 @@ impl Table {
         }
     }
 
-    /// As [`Self::network`], for what was counted there before: an entry with something open is
-    /// never forgotten, so if it is not there it was counted in the crowd.
+    /// Where something of this network is counted from now on.
+    pub(super) fn place(&self, of: Neighbourhood) -> Neighbourhood {
+        if self.networks.map.contains_key(&of) { of } else { Neighbourhood::CROWD }
+    }
+
+    /// As [`Self::network`], for a [`Self::place`]: an entry with something open is never forgotten.
     pub(super) fn counted(&mut self, of: Neighbourhood) -> &mut Network {
         self.networks.map.get_mut(&of).unwrap_or(&mut self.crowd)
     }

@@ -1,0 +1,419 @@
+//! What operators do with a running relay: limits, deny lists, reload, rotation, watching, stopping.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use common::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use undertone_relay::admission::OPEN_TOKEN;
+use undertone_relay::limits::{Id, Rate};
+use undertone_relay::operator::{Layout, monitor, root};
+use undertone_relay::{Config, Relay, RunningRelay, StartError};
+use undertone_wire::blob::BlobAnnouncement;
+use undertone_wire::client::{ClientError, Connection, Options};
+use undertone_wire::frame::OwnerOperation;
+use undertone_wire::*;
+
+type Test = Result<(), Box<dyn std::error::Error>>;
+
+/// As [`config`], with limits for loopback as well.
+fn strict(directory: &std::path::Path) -> Config {
+    let mut config = config(directory);
+    config.limits.exempt.clear();
+    config
+}
+
+/// Clients of the machine's own networks 127.0.1.0/24, 127.0.2.0/24 and so on.
+async fn from(relay: &RunningRelay, network: u8) -> Result<Connection, ClientError> {
+    let bind = Some(IpAddr::V4(Ipv4Addr::new(127, 0, network, 1)));
+    let options = Options { bind, timeout: Duration::from_secs(10), ..Options::default() };
+    Connection::connect(relay.address(), &options).await
+}
+
+fn socket(relay: &RunningRelay) -> SocketAddr {
+    SocketAddr::new(relay.address().host().parse().unwrap(), relay.address().port())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_cannot_hold_all_handshakes() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.monitoring = Some("127.0.0.1:0".parse()?);
+    config.limits.handshakes = 16;
+    config.limits.prefix.handshakes = 4;
+    let relay = Relay::start(config).await?;
+    // Connections that never say anything, as many as the relay lets one network have and more.
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        let from = tokio::net::TcpSocket::new_v4()?;
+        from.bind("127.0.1.1:0".parse()?)?;
+        silent.push(from.connect(socket(&relay)).await?);
+    }
+    // The last was turned away: the relay has closed it.
+    let last = silent.last_mut().unwrap();
+    let mut end = [0];
+    let turned_away = tokio::time::timeout(Duration::from_secs(5), last.read(&mut end)).await?;
+    assert!(!matches!(turned_away, Ok(1..)), "closed or reset");
+    // Another network comes in beside them.
+    let honest = from(&relay, 2).await?;
+    drop(honest);
+    let metrics = ask(&relay, "/metrics").await?;
+    assert_eq!(metric(&metrics, "undertone_relay_handshakes"), 4);
+    assert_eq!(
+        metric(&metrics, "undertone_relay_turned_away_total{limit=\"prefix.handshakes\"}"),
+        60
+    );
+    drop(silent);
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_shown_nothing_is_counted_and_an_office_is_not_punished() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.limits.prefix.connections = 2;
+    let relay = Relay::start(config).await?;
+    let (token, alice) = (token(&relay), mailbox(1));
+    let first = from(&relay, 1).await?;
+    let second = from(&relay, 1).await?;
+    assert_eq!(from(&relay, 1).await.err(), Some(ClientError::Busy));
+    from(&relay, 2).await?;
+    // A token that is good, and then a mailbox's key.
+    first.owner(create(&alice, &token, &[10]), &[&alice]).await?;
+    let third = from(&relay, 1).await?;
+    assert_eq!(from(&relay, 1).await.err(), Some(ClientError::Busy));
+    second.mailboxes(subscribe(&alice, 8), &[&alice]).await?;
+    from(&relay, 1).await?;
+    third.deliver(&capability(10), envelope(1)).await?;
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_ends_and_neighbours_are_left_alone() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.limits.prefix.failures = Rate { per_minute: 1, burst: 3 };
+    let relay = Relay::start(config).await?;
+    let (token, alice) = (token(&relay), mailbox(1));
+    let honest = from(&relay, 2).await?;
+    honest.owner(create(&alice, &token, &[10]), &[&alice]).await?;
+    let guesser = from(&relay, 1).await?;
+    for guess in 20..24 {
+        refused(guesser.deliver(&capability(guess), envelope(1)).await, ErrorCode::Unknown);
+    }
+    assert_eq!(guesser.closed().await, ClientError::Busy);
+    assert_eq!(from(&relay, 1).await.err(), Some(ClientError::Busy));
+    honest.deliver(&capability(10), envelope(1)).await?;
+    from(&relay, 2).await?.deliver(&capability(10), envelope(2)).await?;
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_capability_has_a_rate_and_a_connection_too() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.limits.capability = Rate { per_minute: 1, burst: 3 };
+    let relay = Relay::start(config.clone()).await?;
+    let (token, alice) = (token(&relay), mailbox(1));
+    let connection = from(&relay, 1).await?;
+    connection.owner(create(&alice, &token, &[10, 11]), &[&alice]).await?;
+    for number in 0..3 {
+        connection.deliver(&capability(10), envelope(number)).await?;
+    }
+    refused(connection.deliver(&capability(10), envelope(3)).await, ErrorCode::Busy);
+    connection.deliver(&capability(11), envelope(3)).await?;
+    // A connection above its rate is not refused, it waits: 60 requests a second after the first.
+    config.limits.capability = Rate { per_minute: 0, burst: 1 };
+    config.limits.connection.requests = Rate { per_minute: 3600, burst: 1 };
+    relay.reload(&config).await;
+    let started = std::time::Instant::now();
+    for number in 0..31 {
+        connection.deliver(&capability(10), envelope(100 + number)).await?;
+    }
+    assert!(started.elapsed() >= Duration::from_millis(490), "{:?}", started.elapsed());
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+fn id(bytes: &[u8; 32]) -> Id {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_denied_is_as_if_it_were_not_there() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    let relay = Relay::start(config.clone()).await?;
+    let (token, alice, bob) = (token(&relay), mailbox(1), mailbox(2));
+    let connection = from(&relay, 1).await?;
+    connection.owner(create(&alice, &token, &[10]), &[&alice]).await?;
+    connection.owner(create(&bob, &token, &[11, 12]), &[&bob]).await?;
+    config.deny.capabilities = vec![id(capability(11).hash().as_bytes())];
+    config.deny.mailboxes = vec![id(alice.mailbox().as_bytes())];
+    config.deny.prefixes = vec!["127.0.3.0/24".parse().unwrap()];
+    config.deny.depots = vec![id(FetchCapability::from_bytes([5; 32]).depot().as_bytes())];
+    config.deny.blobs = vec![id(&[7; 32])];
+    relay.reload(&config).await;
+    refused(connection.deliver(&capability(11), envelope(1)).await, ErrorCode::Unknown);
+    connection.deliver(&capability(12), envelope(1)).await?;
+    assert!(state(&connection, &alice).await.is_none());
+    assert!(state(&connection, &bob).await.is_some());
+    let both =
+        OwnerOperation::Status { keys: Bounded::new(vec![alice.public(), bob.public()]).unwrap() };
+    let states = connection.mailboxes(both, &[&alice, &bob]).await?;
+    assert!(states[0].is_none() && states[1].is_some());
+    refused(connection.owner(create(&alice, &token, &[]), &[&alice]).await, ErrorCode::Unknown);
+    let take =
+        connection.take_prekey(&FetchCapability::from_bytes([5; 32]), TakeId::from_bytes([1; 16]));
+    refused(take.await, ErrorCode::Unknown);
+    let announcement = BlobAnnouncement {
+        blob: BlobId::from_bytes([7; 32]),
+        token: token.duplicate(),
+        read: BlobReadCapability::from_bytes([1; 32]).hash(),
+        delete: BlobDeleteCapability::from_bytes([2; 32]).hash(),
+        length: 1,
+        hash: BlobHash::from_bytes([0; 32]),
+        expires: undertone_relay::clock::Clock::today(&undertone_relay::clock::SystemClock),
+    };
+    refused(connection.put_blob(announcement).await.map(|_| ()), ErrorCode::Unknown);
+    let short = Options {
+        bind: Some("127.0.3.1".parse()?),
+        timeout: Duration::from_millis(500),
+        ..Options::default()
+    };
+    let turned_away = Connection::connect(relay.address(), &short).await.err();
+    assert_eq!(turned_away, Some(ClientError::Unreachable));
+    from(&relay, 4).await?;
+    // Taken back, all is as before.
+    config.deny = undertone_relay::limits::Deny::default();
+    relay.reload(&config).await;
+    assert!(state(&connection, &alice).await.is_some());
+    connection.deliver(&capability(11), envelope(2)).await?;
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_can_be_opened_and_closed_again() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.limits.prefix.made = 2;
+    let relay = Relay::start(config.clone()).await?;
+    let nobody = AdmissionToken::from_bytes(OPEN_TOKEN);
+    let connection = from(&relay, 1).await?;
+    let make = |n| (mailbox(n), create(&mailbox(n), &nobody, &[n]));
+    let (one, operation) = make(1);
+    refused(connection.owner(operation, &[&one]).await, ErrorCode::NotAdmitted);
+    assert!(relay.open_join_address().is_none());
+    config.open = true;
+    relay.reload(&config).await;
+    relay.reload(&config).await;
+    assert_eq!(relay.open_join_address().unwrap().token(), &nobody);
+    for n in 1..=2 {
+        let (owner, operation) = make(n);
+        connection.owner(operation, &[&owner]).await?;
+    }
+    let (three, operation) = make(3);
+    refused(connection.owner(operation, &[&three]).await, ErrorCode::QuotaExceeded);
+    let elsewhere = from(&relay, 2).await?;
+    let (three, operation) = make(3);
+    elsewhere.owner(operation, &[&three]).await?;
+    // All together have a quota as well, whose counter is on the disk.
+    config.quotas.open.mailboxes = 3;
+    relay.reload(&config).await;
+    let (four, operation) = make(4);
+    refused(from(&relay, 4).await?.owner(operation, &[&four]).await, ErrorCode::QuotaExceeded);
+    config.open = false;
+    relay.reload(&config).await;
+    let (five, operation) = make(5);
+    refused(elsewhere.owner(operation, &[&five]).await, ErrorCode::NotAdmitted);
+    assert!(state(&elsewhere, &three).await.is_some(), "what was made stays");
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quotas_and_limits_change_with_a_reload() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    let relay = Relay::start(config.clone()).await?;
+    let token = token(&relay);
+    let connection = connect(relay.address()).await;
+    config.quotas.standard.mailboxes = 1;
+    config.limits.connections = 1;
+    config.limits.connection.subscriptions = 1;
+    relay.reload(&config).await;
+    let (one, two) = (mailbox(1), mailbox(2));
+    connection.owner(create(&one, &token, &[]), &[&one]).await?;
+    let again = connection.owner(create(&two, &token, &[]), &[&two]).await;
+    refused(again, ErrorCode::QuotaExceeded);
+    let busy = Connection::connect(relay.address(), &Options::default()).await.err();
+    assert_eq!(busy, Some(ClientError::Busy));
+    config.quotas.standard.mailboxes = 2;
+    relay.reload(&config).await;
+    connection.owner(create(&two, &token, &[]), &[&two]).await?;
+    connection.mailboxes(subscribe(&one, 8), &[&one]).await?;
+    let more = connection.mailboxes(subscribe(&two, 8), &[&two]).await;
+    refused(more, ErrorCode::LimitReached);
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_change_under_connections_that_go_on() -> Test {
+    let directory = tempfile::tempdir()?;
+    let relay = start(directory.path()).await;
+    let address = relay.address().clone();
+    let alice = mailbox(1);
+    let connection = connect(&address).await;
+    connection.owner(create(&alice, &token(&relay), &[10]), &[&alice]).await?;
+    relay.maintain().await;
+    connection.deliver(&capability(10), envelope(1)).await?;
+    connect(&address).await.deliver(&capability(10), envelope(2)).await?;
+    relay.shutdown().await.unwrap();
+    // The root key goes elsewhere; the address stays, and so do the links.
+    let elsewhere = tempfile::tempdir()?;
+    let file = elsewhere.path().join("root.key");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    root::export(directory.path(), &file, Some(30), now)?;
+    let relay = restart(directory.path(), &address).await;
+    let connection = connect(&address).await;
+    connection.deliver(&capability(10), envelope(3)).await?;
+    let request = root::request(directory.path())?;
+    let (_, certificates) = root::sign(&file, &request, 60, now)?;
+    root::install(directory.path(), &certificates, now)?;
+    relay.reload(&config(directory.path())).await;
+    connection.deliver(&capability(10), envelope(4)).await?;
+    connect(&address).await.deliver(&capability(10), envelope(5)).await?;
+    relay.shutdown().await.unwrap();
+    // Without either file it is no relay any more, and says so.
+    std::fs::remove_file(Layout::new(directory.path()).leaf())?;
+    let error = Relay::start(config(directory.path())).await.err().unwrap().to_string();
+    assert!(error.contains("root.key is missing"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_answers_tells_subscribers_and_has_a_bound() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    config.drain = Duration::from_secs(20);
+    let relay = Relay::start(config).await?;
+    let alice = mailbox(1);
+    let connection = connect(relay.address()).await;
+    connection.owner(create(&alice, &token(&relay), &[10]), &[&alice]).await?;
+    connection.mailboxes(subscribe(&alice, 8), &[&alice]).await?;
+    let deliveries: Vec<_> = (0..50)
+        .map(|number| {
+            let connection = connection.clone();
+            tokio::spawn(async move { connection.deliver(&capability(10), envelope(number)).await })
+        })
+        .collect();
+    let closed = connection.clone();
+    let closed = tokio::spawn(async move { closed.closed().await });
+    let started = std::time::Instant::now();
+    relay.shutdown().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10), "nobody waited for an idle subscriber");
+    closed.await?;
+    let mut stored = 0;
+    for delivery in deliveries {
+        match delivery.await? {
+            Ok(()) => stored += 1,
+            Err(ClientError::Closed | ClientError::ShuttingDown) => {}
+            Err(ClientError::Refused(ErrorCode::ShuttingDown)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    // What was answered is there; what was not may be.
+    let relay = start(directory.path()).await;
+    let head = state(&connect(relay.address()).await, &alice).await.unwrap().head.get();
+    assert!(head >= stored, "{head} of {stored} answered");
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+async fn ask(relay: &RunningRelay, path: &str) -> std::io::Result<String> {
+    raw(relay, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
+}
+
+async fn raw(relay: &RunningRelay, request: &str) -> std::io::Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(relay.monitoring().unwrap()).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+fn metric(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name}\n{text}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_and_health_say_what_happens_and_nothing_of_anybody() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    config.monitoring = Some("127.0.0.1:0".parse()?);
+    let relay = Relay::start(config.clone()).await?;
+    let (token, alice) = (token(&relay), mailbox(1));
+    let connection = from(&relay, 77).await?;
+    connection.owner(create(&alice, &token, &[10]), &[&alice]).await?;
+    connection.deliver(&capability(10), envelope(1)).await?;
+    refused(connection.deliver(&capability(11), envelope(1)).await, ErrorCode::Unknown);
+    let mut pushes = connection.pushes().unwrap();
+    connection.mailboxes(subscribe(&alice, 8), &[&alice]).await?;
+    next_envelope(&mut pushes, &alice).await;
+    let text = ask(&relay, "/metrics").await?;
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    for (name, value) in [
+        ("undertone_relay_connections", 1),
+        ("undertone_relay_subscriptions", 1),
+        ("undertone_relay_handshakes", 0),
+        ("undertone_relay_ready", 1),
+        ("undertone_relay_connections_total{transport=\"quic\"}", 1),
+        ("undertone_relay_requests_total{operation=\"deliver\"}", 2),
+        ("undertone_relay_requests_total{operation=\"create_mailbox\"}", 1),
+        ("undertone_relay_requests_total{operation=\"subscribe\"}", 1),
+        ("undertone_relay_refusals_total{code=\"unknown\"}", 1),
+        ("undertone_relay_pushed_envelopes_total", 1),
+    ] {
+        assert_eq!(metric(&text, name), value, "{name}");
+    }
+    assert!(metric(&text, "undertone_relay_commit_seconds_count") >= 4);
+    // Every metric that is written is in the list, and the other way round.
+    let written: std::collections::BTreeSet<_> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let listed: std::collections::BTreeSet<_> =
+        monitor::metrics().iter().map(|metric| metric.name).collect();
+    assert_eq!(written, listed);
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+    for secret in [
+        "127.0.77".into(),
+        hex(alice.mailbox().as_bytes()),
+        hex(&capability(10).hash().as_bytes()[..8]),
+    ] {
+        assert!(!text.contains(&secret), "{secret}");
+    }
+    assert!(ask(&relay, "/healthz").await?.ends_with("\r\n\r\nok\n"));
+    assert!(ask(&relay, "/readyz?x=1").await?.ends_with("\r\n\r\nok\n"));
+    assert!(ask(&relay, "/").await?.starts_with("HTTP/1.1 404"));
+    assert!(raw(&relay, "POST /metrics HTTP/1.1\r\n\r\n").await?.starts_with("HTTP/1.1 405"));
+    let head = raw(&relay, "HEAD /healthz HTTP/1.0\r\n\r\n").await?;
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"));
+    // A request without an end is cut off, whatever it claims.
+    let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(10_000));
+    assert!(raw(&relay, &long).await.map_or(true, |answer| answer.is_empty()));
+    relay.shutdown().await.unwrap();
+    // It can't be reached from elsewhere, however it is asked for.
+    config.monitoring = Some("0.0.0.0:0".parse()?);
+    let refusal = Relay::start(config).await.err();
+    assert!(matches!(refusal, Some(StartError::Monitoring(..))), "{refusal:?}");
+    Ok(())
+}
