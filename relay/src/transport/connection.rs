@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -39,6 +40,10 @@ pub(super) const PIPELINE_WEIGHT: usize = 1024;
 
 /// Messages of a connection that wait to be written: at most 2 MiB of the largest envelopes.
 const OUTGOING: usize = 32;
+
+/// How long a client that was answered everything has, when the relay stops, to say goodbye: some
+/// round trips.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes collected before they are read or written together.
 const BUFFER: usize = 16 * 1024;
@@ -126,7 +131,10 @@ async fn stream_of(connection: Arc<Connection>, writer: Writer, mut reader: Read
 async fn drain(channel: &Arc<dyn Channel>, mut streams: tokio::task::JoinSet<()>, stopping: bool) {
     if stopping {
         while streams.join_next().await.is_some() {}
-        channel.closed().await;
+        // The client closes when it has read the end. Its goodbye can be lost, and nothing would tell
+        // before the idle timeout.
+        let _ = tokio::time::timeout(LINGER, channel.closed()).await;
+        channel.close(Goodbye::ShuttingDown);
     } else {
         streams.shutdown().await;
     }
