@@ -4,7 +4,7 @@ use core::fmt;
 use std::fs::{File, TryLockError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -113,7 +113,8 @@ impl Relay {
         if config.accept_clock {
             store.accept_clock(config.clock.today())?;
         }
-        let blobs = BlobDirectory::open(&layout.blobs(), store.room())?;
+        let room = store.room();
+        let blobs = BlobDirectory::open(&layout.blobs(), room.clone())?;
         blobs.sweep(&store.blob_ids()?)?;
 
         let doors = doors(&config, &identity, leaf.clone()).await?;
@@ -151,9 +152,15 @@ impl Relay {
             tap: Tap(config.tap.clone()),
         };
         let gate = Gate::new(config.limits.clone(), &config.deny, config.open, metrics);
-        let ended = thread.ended.clone();
-        let watched = Watched::new(gate.clone(), leaf.clone(), layout, ended, &*config.clock);
-        let watched = Arc::new(watched);
+        let watched = Arc::new(Watched {
+            gate: gate.clone(),
+            leaf: leaf.clone(),
+            layout,
+            room,
+            ended: thread.ended.clone(),
+            started: config.clock.unix_seconds(),
+            draining: AtomicBool::new(false),
+        });
         let monitor = match config.monitoring {
             Some(listen) => Some(
                 Monitor::start(listen, watched.clone())

@@ -15,10 +15,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::{Layout, Leaf};
-use crate::clock::Clock;
 use crate::limits::Gate;
 use crate::metrics::{Exposition, Kind, Metric, families};
-use crate::store::Ended;
+use crate::store::{Ended, Room};
 
 /// Longest request that is read.
 const REQUEST: usize = 4096;
@@ -28,6 +27,9 @@ const TIME: Duration = Duration::from_secs(5);
 
 /// Requests at a time: a scraper, a health check, a curious operator.
 const AT_A_TIME: usize = 16;
+
+/// What must find room for the storage not to be full: an envelope of the largest size, 64 KiB.
+const LARGEST: u64 = 65_536;
 
 /// Pause after a connection that could not be accepted, which happens when file descriptors are
 /// short.
@@ -53,6 +55,8 @@ gauges! {
     READY "undertone_relay_ready" "1 while new clients should be sent here.";
     LEAF "undertone_relay_leaf_expiry_seconds" "When the certificate in use ends, in Unix time.";
     STORE "undertone_relay_store_bytes" "Bytes of the databases' files, without blobs.";
+    DISK_FREE "undertone_relay_disk_free_bytes" "Bytes that are free on the file system, as measured by the last commits.";
+    STORAGE_FULL "undertone_relay_storage_full" "1 while nothing is taken in, because of disk.quota or disk.free_floor.";
     RESIDENT "process_resident_memory_bytes" "Resident memory.";
     OPEN_FDS "process_open_fds" "Open file descriptors.";
     MAX_FDS "process_max_fds" "The most file descriptors that may be open.";
@@ -70,23 +74,13 @@ pub(crate) struct Watched {
     pub(crate) gate: Arc<Gate>,
     pub(crate) leaf: Arc<Leaf>,
     pub(crate) layout: Layout,
+    pub(crate) room: Arc<Room>,
     pub(crate) ended: Ended,
     pub(crate) started: u64,
     pub(crate) draining: AtomicBool,
 }
 
 impl Watched {
-    pub(crate) fn new(
-        gate: Arc<Gate>,
-        leaf: Arc<Leaf>,
-        layout: Layout,
-        ended: Ended,
-        clock: &dyn Clock,
-    ) -> Self {
-        let started = clock.unix_seconds();
-        Self { gate, leaf, layout, ended, started, draining: AtomicBool::new(false) }
-    }
-
     fn is_healthy(&self) -> bool {
         self.ended.borrow().is_none()
     }
@@ -109,6 +103,8 @@ impl Watched {
         out.single(&READY, &u8::from(self.is_ready()));
         out.single(&LEAF, &self.leaf.ends());
         out.single(&STORE, &store_bytes(&self.layout));
+        out.single(&DISK_FREE, &self.room.free());
+        out.single(&STORAGE_FULL, &u8::from(self.room.check(LARGEST).is_err()));
         self.process(&mut out);
         self.gate.metrics().write(&mut out);
         out.into_text()
