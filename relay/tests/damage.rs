@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use undertone_relay::operator::check;
 use undertone_relay::store::sqlite::SqliteStore;
 use undertone_relay::store::{
-    Command, DepotFill, Outcome, Prekey, Store, StoreFailure, TokenClass,
+    Command, DepotFill, EndlessDisk, Outcome, Prekey, Store, StoreFailure, TokenClass,
 };
 use undertone_wire::frame::{Acknowledgement, FillMode, MailboxKind, MailboxState};
 use undertone_wire::*;
@@ -39,7 +40,8 @@ fn populate(directory: &Path, close: bool) {
     let path = directory.join("store");
     std::fs::create_dir(&path).unwrap();
     std::fs::create_dir(directory.join("blobs")).unwrap();
-    let mut store = SqliteStore::open(&path, 30).unwrap();
+    let store = SqliteStore::open(&path, 30).unwrap();
+    let mut store = store.with_disk(Arc::new(EndlessDisk));
     let mut batch = vec![Command::AddToken(TOKEN, TokenClass::Unlimited)];
     for n in 0..MAILBOXES {
         batch.push(Command::CreateMailbox {
@@ -91,7 +93,8 @@ struct Shown {
 }
 
 fn look(directory: &Path) -> Result<Shown, StoreFailure> {
-    let mut store = SqliteStore::open(&directory.join("store"), 30)?;
+    let store = SqliteStore::open(&directory.join("store"), 30)?;
+    let mut store = store.with_disk(Arc::new(EndlessDisk));
     let mut shown = Shown {
         states: Vec::new(),
         envelopes: BTreeMap::new(),

@@ -2,7 +2,13 @@
 //!
 //! `UNDERTONE_ROUNDS` says how often it is killed (10 if not said); `UNDERTONE_SEED` where chance begins.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
 mod common;
 

@@ -1,10 +1,12 @@
 //! The store: conformance of both backends, operations against the model, the schema.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use undertone_relay::store::sqlite::SqliteStore;
 use undertone_relay::store::{
-    Answer, Command, MemoryStore, Outcome, Store, TokenClass, conformance,
+    Answer, Command, EndlessDisk, MemoryStore, Outcome, Store, TokenClass, conformance,
 };
 use undertone_wire::frame::{Acknowledgement, MailboxKind, MailboxLimits};
 use undertone_wire::{Day, Floor, Incarnation, ReadKey, Seq, WriteCapability};
@@ -28,7 +30,7 @@ fn sqlite_conforms() {
         number += 1;
         let path = directory.path().join(number.to_string());
         std::fs::create_dir(&path).unwrap();
-        Ok(Box::new(SqliteStore::open(&path, 30)?))
+        Ok(Box::new(SqliteStore::open(&path, 30)?.with_disk(Arc::new(EndlessDisk))))
     }));
 }
 
@@ -113,7 +115,7 @@ const ALLOWED: &[(&str, &str, &str, &str)] = &[
 #[test]
 fn nothing_is_stored_that_is_not_on_the_list() {
     let directory = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(directory.path(), 30).unwrap();
+    let mut store = open(directory.path());
     populate(&mut store);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory.path()).unwrap() {
@@ -144,6 +146,10 @@ fn nothing_is_stored_that_is_not_on_the_list() {
         let there = (file.to_string(), table.to_string(), column.to_string());
         assert!(found.contains(&there), "{there:?} is on the list and does not exist");
     }
+}
+
+fn open(directory: &std::path::Path) -> SqliteStore {
+    SqliteStore::open(directory, 30).unwrap().with_disk(Arc::new(EndlessDisk))
 }
 
 const TOKEN: [u8; 32] = [9; 32];
@@ -182,7 +188,7 @@ fn populate(store: &mut dyn Store) {
 #[test]
 fn a_queue_file_is_unintelligible_without_its_key() {
     let directory = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(directory.path(), 30).unwrap();
+    let mut store = open(directory.path());
     populate(&mut store);
     let contains = |name: &str, needle: &[u8]| {
         let bytes = std::fs::read(directory.path().join(name)).unwrap();
@@ -205,13 +211,13 @@ fn a_queue_file_is_unintelligible_without_its_key() {
 #[test]
 fn a_changed_byte_is_reported_and_not_served() {
     let directory = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(directory.path(), 30).unwrap();
+    let mut store = open(directory.path());
     populate(&mut store);
     Box::new(store).close().unwrap();
     let db = rusqlite::Connection::open(directory.path().join("queue-20030.db")).unwrap();
     db.execute("UPDATE envelope SET sealed = zeroblob(length(sealed))", []).unwrap();
     db.close().unwrap();
-    let store = SqliteStore::open(directory.path(), 30).unwrap();
+    let store = open(directory.path());
     let found = store.reader().unwrap().after(key(1).mailbox(), Seq::new(0), 9).unwrap();
     assert_eq!((found[0].seq.get(), &found[0].envelope), (1, &None));
 }
@@ -219,12 +225,12 @@ fn a_changed_byte_is_reported_and_not_served() {
 #[test]
 fn a_lost_key_and_an_older_queue_file_are_reported() {
     let directory = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(directory.path(), 30).unwrap();
+    let mut store = open(directory.path());
     populate(&mut store);
     Box::new(store).close().unwrap();
     let queue = directory.path().join("queue-20030.db");
     let older = std::fs::read(&queue).unwrap();
-    let mut store = SqliteStore::open(directory.path(), 30).unwrap();
+    let mut store = open(directory.path());
     store.commit(TODAY, &[deliver(1, 2)]).unwrap();
     Box::new(store).close().unwrap();
     let newer = std::fs::read(&queue).unwrap();
@@ -325,7 +331,7 @@ proptest! {
     #[test]
     fn sqlite_behaves_like_the_model(steps in prop::collection::vec(step(), 1..60)) {
         let directory = tempfile::tempdir().unwrap();
-        let mut sqlite = Box::new(SqliteStore::open(directory.path(), 30).unwrap());
+        let mut sqlite = Box::new(open(directory.path()));
         let mut model = MemoryStore::new().unwrap();
         let mut today = TODAY;
         for store in [&mut *sqlite as &mut dyn Store, &mut model] {
@@ -351,7 +357,7 @@ proptest! {
                 }
                 Step::Reopen => {
                     drop(sqlite);
-                    sqlite = Box::new(SqliteStore::open(directory.path(), 30).unwrap());
+                    sqlite = Box::new(open(directory.path()));
                 }
             }
             for n in 0..3 {

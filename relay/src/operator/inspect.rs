@@ -169,7 +169,7 @@ pub(super) fn select(
     // The name comes from this database's own schema.
     let quoted = name.replace('"', "\"\"");
     let mut statement = db.prepare(&format!("SELECT * FROM \"{quoted}\" WHERE {condition}"))?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut rows = Vec::new();
     let mut found = statement.query(parameters)?;
     while let Some(row) = found.next()? {

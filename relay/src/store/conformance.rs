@@ -44,6 +44,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("blobs are recognised by all that was announced", blobs),
     ("what has passed its day goes, with a floor of its own", expiry),
     ("a clock that jumps ahead removes no faster than two days in one", slowly),
+    ("a clock that was set back and right again destroys nothing", back),
 ];
 
 /// Runs every check, each on a new store.
@@ -426,6 +427,35 @@ fn blobs(s: &mut Subject) -> Result<(), Finding> {
     s.run(Command::DeleteBlob(record.blob, record.delete))??;
     same!(s.run(Command::HasBlob(record.blob))?, Err(ErrorCode::Unknown));
     same!(s.run(Command::FindBlob(record.blob, record.read))?, Err(ErrorCode::Unknown));
+    Ok(())
+}
+
+fn back(s: &mut Subject) -> Result<(), Finding> {
+    let start = s.today;
+    s.admit()?;
+    s.run(create(1, &[1]))??;
+    s.run(deliver(1, 0))??;
+    for days in [1, 40, 4000] {
+        s.today = Day::new(start.get() - days);
+        s.run(deliver(1, days))??;
+        same!(s.store.expire(s.today, EVER)?, Removed::default());
+    }
+    s.today = start;
+    s.run(deliver(1, 5))??;
+    for _ in 0..100 {
+        same!(s.store.expire(s.today, EVER)?, Removed::default());
+    }
+    let expected: Vec<_> = (1..).zip([0, 1, 40, 4000, 5].map(envelope)).collect();
+    same!(s.queued(1, 0, 9)?, expected);
+    let state = s.state(1)?;
+    same!((state.expired.get(), state.head.get()), (0, 5));
+    // As long as what came when the clock was right.
+    s.today = start.plus(32);
+    s.store.expire(s.today, EVER)?;
+    same!(s.state(1)?.expired.get(), 0);
+    s.today = start.plus(33);
+    s.store.expire(s.today, EVER)?;
+    same!(s.state(1)?.expired.get(), 5);
     Ok(())
 }
 

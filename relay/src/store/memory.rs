@@ -144,7 +144,9 @@ impl State {
         {
             return Err(ErrorCode::MailboxFull);
         }
-        mailbox.all.push((envelope.to_vec(), today.plus(self.retention)));
+        // By the later of the machine's clock and the maintenance clock.
+        let day = self.hours.map_or(today, |hours| today.max(Day::new(hours / 24)));
+        mailbox.all.push((envelope.to_vec(), day.plus(self.retention)));
         Ok(Outcome::Delivered { mailbox: id, new: true })
     }
 

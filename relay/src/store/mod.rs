@@ -6,6 +6,8 @@
 
 pub mod audit;
 pub mod conformance;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod memory;
 mod policy;
 mod room;
@@ -28,7 +30,7 @@ use undertone_wire::{
 pub use memory::MemoryStore;
 pub use policy::{DailyQuota, Policy, Quotas, TokenClass};
 pub(crate) use room::Room;
-pub use room::{Disk, DiskLimits, SystemDisk};
+pub use room::{Disk, DiskLimits, EndlessDisk, SystemDisk};
 #[cfg(test)]
 pub(crate) use thread::simulate;
 pub(crate) use thread::{Ended, ReadThread, StoreHandle, StoreThread, Told, Unanswered};

@@ -38,6 +38,16 @@ impl Disk for SystemDisk {
     }
 }
 
+/// One that is never full: for tests, which must not depend on the machine's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndlessDisk;
+
+impl Disk for EndlessDisk {
+    fn free(&self, _: &Path) -> std::io::Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
 /// How much of the disk the relay may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DiskLimits {

@@ -223,6 +223,19 @@ impl SqliteStore {
         self.records.blob_ids()
     }
 
+    /// Lets the files grow by so many pages and no more, as a full disk would; `None` is no bound.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn limit_pages(&self, pages: Option<u32>) {
+        let queues = self.queues.values().map(Queue::connection);
+        for connection in queues.chain([self.records.connection()]) {
+            let count =
+                connection.pragma_query_value::<u32, _>(None, "page_count", |row| row.get(0));
+            let most = pages.map_or(u32::MAX - 1, |pages| count.unwrap_or(0).saturating_add(pages));
+            // Answers with the bound that holds.
+            let _ = connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()));
+        }
+    }
+
     /// Asks another disk how much is free: for tests.
     #[must_use]
     pub fn with_disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -263,9 +276,11 @@ impl SqliteStore {
         Ok(())
     }
 
-    /// The file that today's envelopes go to.
+    /// The file that today's envelopes go to. By the later of the two clocks: a machine's clock that
+    /// is behind must not put envelopes where they expire when it is set right.
     fn current(&mut self, today: Day) -> Result<&mut Queue, StoreFailure> {
-        let day = today.plus(self.retention);
+        let removal = self.maintenance.map_or(today, |hours| Day::new(hours / 24));
+        let day = today.max(removal).plus(self.retention);
         if self.newest != Some(day) {
             self.change_day(day)?;
         }
@@ -447,9 +462,9 @@ impl SqliteStore {
                     self.incarnation,
                 )?;
                 // One that is known resumes; whoever writes its bytes looks again.
-                match self.room.check(if known.is_ok() { 0 } else { record.length }) {
-                    Ok(()) => self.records.execute(today, command, self.incarnation),
-                    Err(code) => Ok(Err(code)),
+                match self.room.check(record.length) {
+                    Err(code) if known.is_err() => Ok(Err(code)),
+                    _ => self.records.execute(today, command, self.incarnation),
                 }
             }
             other => self.records.execute(today, other, self.incarnation),

@@ -20,7 +20,7 @@ fn deliver(n: u8) -> Command {
 }
 
 fn open(directory: &Path) -> SqliteStore {
-    SqliteStore::open(directory, 30).unwrap()
+    SqliteStore::open(directory, 30).unwrap().with_disk(Arc::new(crate::store::EndlessDisk))
 }
 
 fn run(store: &mut SqliteStore, today: Day, batch: &[Command]) {

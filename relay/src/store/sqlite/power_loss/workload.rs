@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use undertone_wire::frame::{Acknowledgement, FillMode, MailboxKind};
 use undertone_wire::{
@@ -11,7 +12,7 @@ use undertone_wire::{
 
 use super::disk::Random;
 use crate::store::sqlite::{GRACE_DAYS, SqliteStore};
-use crate::store::{Command, DepotFill, Outcome, Prekey, Store as _, TokenClass};
+use crate::store::{Command, DepotFill, EndlessDisk, Outcome, Prekey, Store as _, TokenClass};
 
 const START: Day = Day::new(20_000);
 const RETENTION: u32 = 2;
@@ -30,7 +31,7 @@ fn mailbox(n: u8) -> MailboxId {
 /// Some are large, so that the WAL comes to be moved into the database.
 fn envelope(number: u32) -> Vec<u8> {
     let mut bytes = number.to_be_bytes().to_vec();
-    bytes.resize(if number % 4 == 0 { 65_536 } else { 1024 }, 7);
+    bytes.resize(if number.is_multiple_of(4) { 65_536 } else { 1024 }, 7);
     bytes
 }
 
@@ -88,11 +89,15 @@ fn first(store: &mut SqliteStore) {
     }
 }
 
+fn open(root: &Path) -> SqliteStore {
+    SqliteStore::open(root, RETENTION).unwrap().with_disk(Arc::new(EndlessDisk))
+}
+
 /// Works on a store, and ends without closing it.
 pub(super) fn run(root: &Path, seed: u64) {
     let options = std::fs::OpenOptions::new().create(true).append(true).open(root.join("NOTES"));
     let (mut notes, mut random) = (Notes(options.unwrap()), Random(seed));
-    let mut store = SqliteStore::open(root, RETENTION).unwrap();
+    let mut store = open(root);
     first(&mut store);
     notes.write(&["ok begun".into()]);
     let (mut today, mut next, mut takes) = (START, 0_u32, 0_u32);
@@ -112,7 +117,7 @@ pub(super) fn run(root: &Path, seed: u64) {
                 } else {
                     drop(store);
                 }
-                store = SqliteStore::open(root, RETENTION).unwrap();
+                store = open(root);
                 continue;
             }
             _ => {}
