@@ -137,20 +137,20 @@ impl World {
             }
             Err(error) => return Err(Fail::refused(error.code())),
         };
-        let of = |bundle: &&super::Published| bundle.person == person;
-        let known = self.bundles.values().filter(of).find(|b| b.id == *greeting.bundle_id().as_bytes());
+        let lookup = !args.has("lookup") || args.flag("lookup")?;
+        let id = *greeting.bundle_id().as_bytes();
+        let own = self.bundles.values().filter(|bundle| bundle.person == person);
+        let bundle = if lookup {
+            own.into_iter().find(|bundle| bundle.id == id)
+        } else {
+            own.max_by_key(|bundle| bundle.made)
+        };
         let me = self.somebody(person)?;
-        let Some(bundle) = known else {
-            // No prekey of this name: whichever is at hand is another one.
-            if let Some(other) = self.bundles.values().filter(of).find_map(|b| b.secret.as_ref()) {
-                let refused = greeting.accept(&me.device, other, &link, today, |_| false);
-                let error = refused.err().ok_or_else(|| Fail::wrong("accepted on another bundle"))?;
-                return Err(Fail::refused(error.code()));
-            }
-            return Err(Fail::refused("R-404"));
+        let Some(bundle) = bundle else {
+            return Ok(json!({ "outcome": "dropped" }));
         };
         let id = greeting.session_id(&bundle.digest);
-        if !args.has("lookup") || args.flag("lookup")? {
+        if lookup {
             let same = |held: &Held| held.person == person && held.session.id() == id;
             let of_id = self.sessions.iter().find(|(_, held)| same(held));
             if let Some(name) = of_id.map(|(name, _)| name.clone()) {
@@ -160,8 +160,9 @@ impl World {
             if me.accepted.contains(id.as_bytes()) {
                 return Ok(json!({ "outcome": "dropped" }));
             }
-            if bundle.secret.is_none() && bundle.one_time {
-                return Ok(json!({ "outcome": "used-twice" }));
+            if bundle.secret.is_none() {
+                let outcome = if bundle.one_time { "used-twice" } else { "dropped" };
+                return Ok(json!({ "outcome": outcome }));
             }
         }
         let Some(secret) = &bundle.secret else {

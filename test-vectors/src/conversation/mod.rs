@@ -45,6 +45,8 @@ struct Published {
     id: [u8; 16],
     digest: undertone_core::BundleDigest,
     one_time: bool,
+    /// How many were made before it.
+    made: usize,
     secret: Option<PrekeySecret>,
     sealed: Vec<u8>,
 }

@@ -147,6 +147,7 @@ impl World {
             id: *secret.id().as_bytes(),
             digest: secret.digest(),
             one_time: kind == BundleKind::OneTime,
+            made: self.bundles.len(),
             secret: Some(secret),
             sealed,
         };

@@ -76,7 +76,7 @@ fn written(files: &mut Files) {
         ("device-list", 12, json!({ "list": hex(&[8; 235]) }), "A device list, carried as it is."),
         ("custom", 13, json!({ "name": "org.example.poll", "data": "000102" }), "What another program adds."),
         ("unknown-0", 0, json!({ "payload": "aabb" }), "Kind 0 is not known, and no error."),
-        ("unknown-14", 14, json!({ "payload": "" }), "The first kind that is not known."),
+        ("unknown-127", 127, json!({ "payload": "" }), "The largest kind of one byte."),
         ("unknown-128", 128, json!({ "payload": "00" }), "A kind of two bytes."),
         ("unknown-largest", u32::MAX, json!({ "payload": "ff" }), "The largest kind, of five bytes."),
         ("unknown-longest", 99, json!({ "payload": { "repeat": "00", "count": 49_152 } }), "The longest unknown payload."),

@@ -443,9 +443,30 @@ fn responder_refuses(files: &mut Files) {
     let says = "The initiator's device has an X25519 key of low order.";
     scene.refuse(files, ("initiator-key-low-order", "R-403", "exchange"), says, &bytes);
 
-    let mut scene = Scene::new("other-bundle");
+    let mut scene = Scene::new("unknown-bundle");
     let bytes = scene.edited(|h| h.bundle[0] ^= 1);
-    scene.refuse(files, ("other-bundle", "R-404", "compare"), "It names a bundle that there is not.", &bytes);
+    let step = scene.receive(&bytes);
+    let result = scene.talk.step(step);
+    assert_eq!(result["outcome"], "dropped");
+    let mut step = scene.receive(&bytes);
+    put(&mut step, "lookup", json!(false));
+    scene.talk.refuse("R-404", step);
+    let says = "It names a bundle of which there is no record: it is dropped; and refused where another bundle's prekey is used without looking.";
+    scene.talk.refused(files, &about(FAMILY, "unknown-bundle", &["04 §6"], says), "R-404", "compare");
+
+    let mut talk = Talk::new("keys-gone", Detail::Usual);
+    talk.person("alice");
+    let bob = talk.person("bob");
+    talk.link("link");
+    talk.bundle("bundle", "link", "last-resort");
+    let step = talk.initiate_step("alice", "bundle", &bob);
+    talk.step(step);
+    talk.step(json!({ "do": "forget", "bundle": "bundle" }));
+    let envelope = talk.seal("alice", b"too late");
+    let result = talk.receive(&envelope);
+    assert_eq!(result["outcome"], "dropped");
+    let says = "The private keys of a last-resort bundle are gone: it has expired, and nobody used it twice.";
+    talk.valid(files, &about(FAMILY, "last-resort-keys-gone", &["04 §6"], says));
 
     let mut scene = Scene::new("identity-altered");
     let bytes = scene.edited(|h| h.identity[3] ^= 1);
