@@ -16,7 +16,7 @@ from .draws import DrawError
 from .operations import perform
 from .refused import Refused
 from .schema import Schema
-from .values import agrees, load, shown
+from .values import Text, agrees, load, shown
 
 FORMAT = "undertone-vectors/1"
 # Random conversations beyond this many take more than minutes: `--longest`.
@@ -107,13 +107,15 @@ def check_conversation(vector: dict) -> None:
             out = world.do(step, trace=trace)
         except Refused as refused:
             demand("refused" in step, f"{where} was refused by {refused}")
-            demand(refused.rule == step["refused"], f"{where}: {step['refused']} expected: {refused}")
+            wanted = step["refused"]
+            demand(refused.rule == wanted, f"{where}: {wanted} expected: {refused}")
             demand(world.stored() == before, f"{where} was refused and changed a state")
             last_refused = refused.rule
             continue
         except DrawError as error:
             raise Disagreement(f"{where}: {error}") from error
-        demand("refused" not in step, f"{where}: {step.get('refused')} expected, and was not refused")
+        wanted = step.get("refused")
+        demand(wanted is None, f"{where}: {wanted} expected, and was not refused")
         demand(
             agrees(expected_results(step), out),
             f"{where}: expected {shown(expected_results(step))}, got {shown(out)}",
@@ -142,8 +144,6 @@ def check_intermediate(where: str, expected: dict, trace: dict) -> None:
 
 def plain(value):
     """A word of a trace as text."""
-    from .values import Text
-
     return Text(value) if type(value) is str else value
 
 

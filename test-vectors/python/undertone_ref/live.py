@@ -510,7 +510,8 @@ def main() -> int:
             counts["conversations"] += 1
     other.end()
     first, last = arguments.first, arguments.first + arguments.seeds - 1
-    print(f"seeds {first} to {last}, both roles, {arguments.operations} operations each: no difference")
+    each = f"both roles, {arguments.operations} operations each"
+    print(f"seeds {first} to {last}, {each}: no difference")
     for name, count in sorted(counts.items()):
         print(f"{name:20} {count}")
     return 0

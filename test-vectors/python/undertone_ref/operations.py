@@ -384,7 +384,8 @@ def bundle_make(i):
         to_bytes(i["route"]),
         draw,
     )
-    sealed = prekeys.seal_bundle(prekeys.LinkKeys.of(unhex(i["link_secret"])).card_key, bundle, draw)
+    card_key = prekeys.LinkKeys.of(unhex(i["link_secret"])).card_key
+    sealed = prekeys.seal_bundle(card_key, bundle, draw)
     draw.end()
     return {
         "bundle": bundle,

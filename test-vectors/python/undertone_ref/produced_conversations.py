@@ -574,7 +574,9 @@ def _ratchet(maker) -> None:
         near = replace(bob, receiving=replace(bob.receiving, next=MAX_U32 - 2))
         s.load("near", near)
         before = s.state("alice")
-        s.load("peer", replace(before, sending=replace(before.sending, next=MAX_U32 - 2, chain_key=bob.receiving.chain_key)))
+        s.load("peer", replace(before, sending=replace(
+            before.sending, next=MAX_U32 - 2, chain_key=bob.receiving.chain_key,
+        )))
         s.open("near", s.write("peer", b"the last"))
         script.refuse("R-514", **s.opening("near", forge.message(before, number=MAX_U32)))
 
@@ -768,7 +770,9 @@ def _post_quantum(maker) -> None:
 
         return play
 
-    head = lambda kind, first, count: bytes([kind]) + u32(1) + bytes([first, count]) + bytes(8)  # noqa: E731
+    def head(kind, first, count):
+        return bytes([kind]) + u32(1) + bytes([first, count]) + bytes(8)
+
     scene("r-601", "Runs that break their layout.", raw([
         ("R-601", b"\3"), ("R-601", b"\xff" + bytes(40)), ("R-601", head(1, 37, 1)),
         ("R-601", head(2, 34, 1)), ("R-601", head(1, 0, 0)), ("R-601", head(1, 0, 38)),

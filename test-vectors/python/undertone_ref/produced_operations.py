@@ -40,7 +40,9 @@ def _primitives(maker) -> None:
     stream = maker.stream("primitives", "all")
     vector("x25519-key-largest", "The largest canonical u-coordinate.", x, "x25519-key",
            {"public": le(P - 1)})
-    for name, number in (("p", P), ("p-plus-18", P + 18), ("top-bit", 9 + 2**255), ("ones", 2**256 - 1)):
+    for name, number in (
+        ("p", P), ("p-plus-18", P + 18), ("top-bit", 9 + 2**255), ("ones", 2**256 - 1),
+    ):
         vector(f"r-101-{name}", "A u-coordinate that RFC 7748 would reduce.", x, "x25519-key",
                {"public": le(number)}, "R-101", "read")
     private, other = stream.take(32), dh_public(stream.take(32))
@@ -293,7 +295,9 @@ def _identity(maker) -> None:
     for name, (a, b) in (("safety-number", keys), ("safety-number-turned", keys[::-1])):
         vector(name, "The same from both sides.", "02 §6", "safety-number", {"one": a, "other": b})
     qr = identity.safety_qr(*keys)
-    for name, scanned in (("qr-match", qr), ("qr-longer", qr + b"\0"), ("qr-version", b"\2" + qr[1:])):
+    for name, scanned in (
+        ("qr-match", qr), ("qr-longer", qr + b"\0"), ("qr-version", b"\2" + qr[1:]),
+    ):
         vector(name, "A scanned code.", "02 §6", "qr-match",
                {"one": keys[0], "other": keys[1], "scanned": scanned})
 
