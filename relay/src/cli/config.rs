@@ -30,7 +30,7 @@ pub(super) struct Common {
 /// Options that stand for a key, for `run` and `check-config`.
 #[derive(Args, Default)]
 pub(super) struct Shortcuts {
-    /// Address and UDP port to listen on. [env: UNDERTONE_RELAY_LISTEN]
+    /// Address and port to listen on, over UDP and TCP. [env: UNDERTONE_RELAY_LISTEN]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Host name or IP address that clients use. [env: UNDERTONE_RELAY_HOST]

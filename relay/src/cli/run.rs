@@ -59,7 +59,7 @@ async fn serve(layers: Layers, mut loaded: Loaded, log: Log, accept_clock: bool)
 fn announce(directory: &Path, relay: &RunningRelay) -> Result {
     let address = relay.address();
     let mut text = format!(
-        "Directory: {}\nAddress:   {address}\nListening on UDP port {}.\n",
+        "Directory: {}\nAddress:   {address}\nListening on port {}, UDP and TCP.\n",
         directory.display(),
         address.port()
     );

@@ -99,7 +99,7 @@ keys! {
     "dir", dir, ANY, Start,
         "Directory in which everything is kept.";
     "listen", listen, ANY, Start,
-        "Address and port to listen on.";
+        "Address and port to listen on, over UDP and TCP.";
     "host", host, ANY, Start,
         "Host name or IP address that clients are told. Without it: the address listened on, else this machine's.";
     "retention_days", retention_days, RETENTION, Reload,
