@@ -356,3 +356,61 @@ fn on_a_read_only_disk_it_says_so_and_changes_nothing() {
     // Good again, it starts.
     drop(Daemon::start(again(directory.path(), &address)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_file_descriptors_it_serves_those_who_are_there_and_recovers() {
+    use sha2::Digest as _;
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    let relay = env!("CARGO_BIN_EXE_undertone-relay");
+    command.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\"", relay, "--dir"]);
+    command.arg(directory.path()).args(["run", "--listen", "127.0.0.1:0"]);
+    let relay = Daemon::start(command);
+    let address = relay.address.clone();
+    let alice = mailbox(1);
+    let connection = connect(&address).await;
+    let token = relay.join.as_ref().unwrap().token().duplicate();
+    connection.owner(create(&alice, &token, &[10]), &[&alice]).await.unwrap();
+    connection.deliver(&capability(10), envelope(0)).await.unwrap();
+    // More than it has descriptors for; those that it cannot accept wait in the system's queue.
+    let listening: std::net::SocketAddr =
+        format!("{}:{}", address.host(), address.port()).parse().unwrap();
+    let flood: Vec<_> =
+        (0..100).map_while(|_| std::net::TcpStream::connect(listening).ok()).collect();
+    assert_eq!(flood.len(), 100);
+    let open = std::fs::read_dir(format!("/proc/{}/fd", relay.child.id())).unwrap().count();
+    for number in 1..20 {
+        connection.deliver(&capability(10), envelope(number)).await.unwrap();
+    }
+    let content = [7; 5000];
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let announce = || undertone_wire::blob::BlobAnnouncement {
+        blob: BlobId::from_bytes([3; 32]),
+        token: token.duplicate(),
+        read: BlobReadCapability::from_bytes([4; 32]).hash(),
+        delete: BlobDeleteCapability::from_bytes([5; 32]).hash(),
+        length: 5000,
+        hash: BlobHash::from_bytes(sha2::Sha256::digest(content).into()),
+        expires: Day::from_unix_seconds(now.as_secs()).plus(9),
+    };
+    // A file can't be opened, or can: in any case this is answered, and harms nobody.
+    let _ = connection.put_blob(announce()).await;
+    println!("{open} descriptors of 64 open");
+    drop(flood);
+    let mut stored = false;
+    for _ in 0..200 {
+        if let Ok(mut upload) = connection.put_blob(announce()).await {
+            upload.write(&content).await.unwrap();
+            stored = upload.finish().await.is_ok();
+        }
+        if stored {
+            break;
+        }
+    }
+    assert!(stored, "it recovers when descriptors are free again");
+    let mut pushes = connection.pushes().unwrap();
+    connection.mailboxes(subscribe(&alice, 64), &[&alice]).await.unwrap();
+    for number in 0..20 {
+        assert_eq!(next_envelope(&mut pushes, &alice).await, (u64::from(number) + 1, number));
+    }
+}

@@ -14,6 +14,7 @@
     clippy::cast_possible_truncation
 )]
 
+mod blobs;
 mod disk;
 mod workload;
 
@@ -51,26 +52,23 @@ fn long() -> bool {
     std::env::var_os("UNDERTONE_LONG").is_some()
 }
 
-/// Runs the child and returns what was asked of the disk.
-fn recorded(directory: &Path, without_fsync: bool) -> Vec<Operation> {
+/// Runs a child, which is a test that is otherwise ignored, and returns what was asked of the disk.
+fn recorded(directory: &Path, child: &str, without_fsync: bool) -> Vec<Operation> {
+    let name = format!("store::sqlite::power_loss::{child}");
     let (root, log) = (directory.join("store"), directory.join("log"));
     std::fs::create_dir(&root).unwrap();
-    let mut child = Process::new(std::env::current_exe().unwrap());
-    child
-        .args([
-            "--exact",
-            "store::sqlite::power_loss::the_child_that_works_on_a_store",
-            "--ignored",
-        ])
+    let mut process = Process::new(std::env::current_exe().unwrap());
+    process
+        .args(["--exact", &name, "--ignored"])
         .env("LD_PRELOAD", shim(directory))
         .env("DISK_ROOT", &root)
         .env("DISK_LOG", &log)
         .env("UNDERTONE_TEST_CHILD", &root)
         .env("UNDERTONE_SEED", seed().to_string());
     if without_fsync {
-        child.env("UNDERTONE_TEST_WITHOUT_FSYNC", "1");
+        process.env("UNDERTONE_TEST_WITHOUT_FSYNC", "1");
     }
-    let output = child.output().unwrap();
+    let output = process.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     disk::parse(&std::fs::read(&log).unwrap())
 }
@@ -89,7 +87,7 @@ fn moments(operations: &[Operation], random: &mut Random) -> Vec<usize> {
     let chance = |random: &mut Random, one_in| long() || random.below(one_in) == 0;
     (0..operations.len())
         .filter(|at| {
-            let one_in = if is_answer(&operations[*at]) { 3 } else { operations.len() / 100 };
+            let one_in = if is_answer(&operations[*at]) { 8 } else { operations.len() / 40 };
             chance(random, one_in)
         })
         .collect()
@@ -127,7 +125,7 @@ fn faults(operations: &[Operation]) -> (usize, Vec<String>) {
 #[test]
 fn what_was_answered_survives_a_power_failure_at_any_moment() {
     let directory = scratch();
-    let operations = recorded(directory.path(), false);
+    let operations = recorded(directory.path(), "the_child_that_works_on_a_store", false);
     let synced = operations.iter().filter(|o| matches!(o, Operation::Sync { .. })).count();
     assert!(synced > 50, "{synced} syncs are no work to speak of");
     let (states, faults) = faults(&operations);
@@ -144,7 +142,7 @@ fn what_was_answered_survives_a_power_failure_at_any_moment() {
 #[test]
 fn with_the_fsync_left_out_the_same_test_fails() {
     let directory = scratch();
-    let operations = recorded(directory.path(), true);
+    let operations = recorded(directory.path(), "the_child_that_works_on_a_store", true);
     let (states, faults) = faults(&operations);
     assert!(!faults.is_empty(), "{states} states without an fsync, and nothing was lost");
 }
