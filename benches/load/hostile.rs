@@ -27,7 +27,7 @@ const VICTIM: u32 = HONEST;
 
 pub(crate) async fn run(on: Option<PathBuf>, time: Duration) -> Result {
     let directory = directory(on)?;
-    people::populate(directory.path(), HONEST + 1, HONEST + 1)?;
+    people::populate(directory.path(), HONEST + 1, HONEST + 1).await?;
     let relay = RelayProcess::start(directory.path(), 0).await?;
     let options = Options {
         carriers: Carriers::QuicOnly,

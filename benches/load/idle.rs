@@ -17,7 +17,7 @@ const AT_A_TIME: usize = 64;
 
 pub(crate) async fn run(on: Option<PathBuf>, clients: u32, idle: Duration) -> Result {
     let directory = directory(on)?;
-    people::populate(directory.path(), clients, clients)?;
+    people::populate(directory.path(), clients, clients).await?;
     let relay = RelayProcess::start(directory.path(), 0).await?;
     let options = Options {
         carriers: Carriers::QuicOnly,

@@ -10,6 +10,7 @@ use undertone_wire::limits::MAX_RETENTION_DAYS;
 use undertone_wire::{AdmissionToken, Day, MailboxSecret, ReadKey, WriteCapability};
 
 use crate::Result;
+use crate::child::RelayProcess;
 
 fn derive(label: &str, number: u32) -> [u8; 32] {
     Sha256::new().chain_update(label).chain_update(number.to_be_bytes()).finalize().into()
@@ -33,9 +34,10 @@ pub(crate) fn today() -> Day {
 
 /// Makes mailboxes in a store that no relay uses yet: 0 to `owned` with keys that sign, the others
 /// with keys that nobody has, which are quicker to make.
-pub(crate) fn populate(directory: &Path, owned: u32, all: u32) -> Result {
+pub(crate) async fn populate(directory: &Path, owned: u32, all: u32) -> Result {
+    // A relay's first run makes its keys and its store.
+    RelayProcess::start(directory, 0).await?.stop().await?;
     let layout = undertone_relay::operator::Layout::new(directory);
-    std::fs::create_dir_all(layout.store())?;
     let mut store = SqliteStore::open(&layout.store(), MAX_RETENTION_DAYS)?;
     let token = AdmissionToken::from_bytes(derive("token", 0)).verifier();
     let (today, mut batch) = (today(), vec![Command::AddToken(token, TokenClass::Unlimited)]);

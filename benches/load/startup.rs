@@ -21,7 +21,7 @@ pub(crate) async fn run(on: Option<PathBuf>, mailboxes: u32) -> Result {
     relay.stop().await?;
     let directory = directory(on)?;
     let begun = Instant::now();
-    people::populate(directory.path(), 0, mailboxes)?;
+    people::populate(directory.path(), 0, mailboxes).await?;
     let made = begun.elapsed();
     let bytes = on_disk(directory.path())?;
     // Once in order, once as after a power failure.

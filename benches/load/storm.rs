@@ -77,7 +77,7 @@ fn options() -> Options {
 
 pub(crate) async fn run(on: Option<PathBuf>, clients: u32, mailboxes: u32, keys: bool) -> Result {
     let directory = directory(on)?;
-    people::populate(directory.path(), clients * mailboxes, clients * mailboxes)?;
+    people::populate(directory.path(), clients * mailboxes, clients * mailboxes).await?;
     let relay = RelayProcess::start(directory.path(), 0).await?;
     let port = relay.address.port();
     let mut everybody = Vec::new();

@@ -63,7 +63,7 @@ fn age(envelope: &[u8], since: Instant) -> Duration {
 pub(crate) async fn run(on: Option<PathBuf>, plan: Plan) -> Result {
     let directory = directory(on)?;
     let subscribed = if plan.deliver_only { 0 } else { plan.mailboxes.min(MOST_SUBSCRIBED) };
-    people::populate(directory.path(), subscribed, plan.mailboxes)?;
+    people::populate(directory.path(), subscribed, plan.mailboxes).await?;
     let relay = RelayProcess::start(directory.path(), 0).await?;
     let since = Instant::now();
     let cycles = Arc::new(AtomicU64::new(0));
