@@ -165,10 +165,22 @@ impl Shared {
         line: &mut Option<Line>,
         report: &mut SyncReport,
     ) -> Result<(), ClientOrLocal> {
-        self.subscribe(relay, line).await?;
-        let Some(line) = line.as_mut() else {
-            return Ok(());
-        };
+        let mut phases: Vec<u32> =
+            self.core.ask(|e| e.subscriptions()).await?.iter().map(|one| one.phase).collect();
+        phases.sort_unstable();
+        phases.dedup();
+        // Each to its end: what was sent before its senders heard of another mailbox comes first.
+        for phase in phases {
+            self.subscribe(relay, line, phase).await?;
+            if let Some(line) = line.as_mut() {
+                self.drain(line, report).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives until everything that was waiting has come, and tells the relay.
+    async fn drain(&self, line: &mut Line, report: &mut SyncReport) -> Result<(), ClientOrLocal> {
         while !line.goals.is_empty() {
             let push = tokio::time::timeout(PATIENCE, line.pushes.next())
                 .await
@@ -190,8 +202,13 @@ impl Shared {
         &self,
         relay: &RelayAddress,
         open: &mut Option<Line>,
+        phase: u32,
     ) -> Result<(), ClientOrLocal> {
-        let all = self.core.ask(|e| e.subscriptions()).await?;
+        let mut all = self.core.ask(|e| e.subscriptions()).await?;
+        all.retain(|one| one.phase == phase && one.relay == *relay);
+        if all.is_empty() {
+            return Ok(());
+        }
         if open.is_none() {
             *open = Some(self.dial(relay).await?);
         }

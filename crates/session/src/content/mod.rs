@@ -13,7 +13,6 @@ mod codec;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use body::MAX_RETIRED;
 pub use body::{Attachment, BlobKeyBytes, Body, Reaction, Route};
 pub use codec::ContentError;
 

@@ -260,11 +260,16 @@ pub(super) fn add_session(
     let at = row.devices.iter().position(|device| device.keys == peer.device);
     let mut device = match at {
         Some(at) => row.devices.remove(at),
-        None => DeviceRow { keys: peer.device, routes: Vec::new(), sessions: Vec::new() },
+        None => {
+            DeviceRow { keys: peer.device, routes: Vec::new(), sessions: Vec::new(), spoken: None }
+        }
     };
     if let Some(route) = peer.route {
         device.routes.insert(0, route);
         device.routes.truncate(MAX_ROUTES);
+    }
+    if session.peer_has {
+        device.spoken = Some(session.id);
     }
     device.sessions.push(session);
     while device.sessions.len() > MAX_SESSIONS {

@@ -3,7 +3,6 @@
 use super::contacts::{is_known, load_contact, save_contact, stands_for_another};
 use super::events::emit;
 use super::first_contact::add_route;
-use super::healing::noticed;
 use super::outbox::advance;
 use super::rows::{
     ContactRow, OutRow, Secret, SentRow, TransferRow, decode, incoming_key, key1, key2, load,
@@ -17,19 +16,11 @@ use crate::message::{Direction, FileInfo, Message, MessageKind, MessageState};
 use crate::routing::Routing;
 use crate::store::{StoreError, Table, Transaction};
 
-/// Where a content came.
-pub(super) struct Within<'a> {
-    /// The session that opened it.
-    pub(super) session: &'a [u8; 32],
-    pub(super) today: u32,
-}
-
 /// Takes up a content. True if a message came into the history. A content that can't be read is
 /// told to the application and never stops what comes behind it.
 pub(super) fn handle(
     tx: &mut dyn Transaction,
     contact: ContactId,
-    within: &Within<'_>,
     bytes: &[u8],
 ) -> Result<bool, EngineError> {
     let content = match Content::decode(bytes) {
@@ -59,9 +50,8 @@ pub(super) fn handle(
             emit(tx, EventKind::ContentRefused { contact, code })?;
         }
         Body::ResetLink(link) => reset_links::received(tx, contact, link.as_bytes())?,
-        Body::ResetNotice { retired, .. } => {
-            noticed(tx, contact, within.session, retired, within.today)?;
-        }
+        // Said when the session began; it has begun.
+        Body::ResetNotice { .. } => {}
         Body::Typing(active) => {
             let active = *active;
             emit(tx, EventKind::Typing { contact, active })?;

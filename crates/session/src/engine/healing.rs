@@ -22,7 +22,7 @@ use super::rows::{
     TakeRow, corrupt, decode, load, must, save,
 };
 use super::{Engine, EngineError, day, random, reset_links};
-use crate::content::{Body, Content, MAX_RETIRED};
+use crate::content::{Body, Content};
 use crate::event::{EventKind, ResetCause};
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::Link;
@@ -133,21 +133,13 @@ pub(super) fn contact_is_lost(
     Ok(set_hold(tx, contact, Some(Hold::StoreRolledBack))?)
 }
 
-/// From now on nothing is sent in these sessions; what still comes in them is opened. Returns their
-/// ids.
-pub(super) fn retire(
-    row: &mut ContactRow,
-    today: u32,
-    mut which: impl FnMut(&SessionRef) -> bool,
-) -> Vec<[u8; 32]> {
-    let mut retired = Vec::new();
+/// From now on nothing is sent in these sessions; what still comes in them is opened.
+fn retire(row: &mut ContactRow, today: u32, mut which: impl FnMut(&SessionRef) -> bool) {
     for session in row.devices.iter_mut().flat_map(|device| &mut device.sessions) {
         if session.retired.is_none() && which(session) {
             session.retired = Some(today);
-            retired.push(session.id);
         }
     }
-    retired
 }
 
 /// A new session with a contact has taken the place of others: says so in it, gives again what the
@@ -156,14 +148,12 @@ pub(super) fn take_over(
     tx: &mut dyn Transaction,
     rng: &mut impl CryptoRng,
     contact: ContactId,
-    new: TakeOver,
+    session: [u8; 32],
+    cause: u8,
     now: UnixMillis,
 ) -> Result<(), EngineError> {
-    let TakeOver { session, notice, mut retired } = new;
-    retired.truncate(MAX_RETIRED);
-    let body = Body::ResetNotice { cause: notice, retired };
     let mut content = |body| Content { id: MessageId::from_bytes(random(rng)), sent_at: now, body };
-    let notice = content(body);
+    let notice = content(Body::ResetNotice { cause });
     let row = load_contact(tx, contact)?;
     enqueue_urgent(tx, contact, &notice, Some(session))?;
     let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
@@ -187,19 +177,18 @@ pub(super) fn start(
 ) -> Result<(), EngineError> {
     let today = day(now).get();
     let mut row = load_contact(tx, contact)?;
-    let retired = retire(&mut row, today, |_| true);
+    retire(&mut row, today, |_| true);
     row.healing = HealingRow::Started { cause, day: today };
     row.reset_take = None;
     save_contact(tx, contact, &row)?;
     let id = session.id;
     add_session(tx, contact, peer, session)?;
-    let new = TakeOver { session: id, notice: cause_to_byte(cause), retired };
-    take_over(tx, rng, contact, new, now)?;
+    take_over(tx, rng, contact, id, cause_to_byte(cause), now)?;
     Ok(emit(tx, EventKind::Reset { contact, cause })?)
 }
 
-/// A session that the contact has initiated takes the place of those that they are known to have;
-/// one of ours that they have not answered yet may be on its way to them, and stays beside it.
+/// A session that the contact has initiated takes the place of all others, but for a reset of ours
+/// that they have not answered yet: it may be on its way to them, and stays beside it.
 pub(super) fn accept(
     tx: &mut dyn Transaction,
     rng: &mut impl CryptoRng,
@@ -209,40 +198,16 @@ pub(super) fn accept(
     now: UnixMillis,
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
-    let lost = row.state_is_lost();
-    let retired = retire(&mut row, day(now).get(), |one| lost || one.peer_has);
+    // Both sides may have reset at once.
+    let ours = matches!(row.healing, HealingRow::Started { .. });
+    retire(&mut row, day(now).get(), |one| one.peer_has || !ours);
     row.healing = HealingRow::Sound;
     row.reset_take = None;
     save_contact(tx, contact, &row)?;
     let id = session.id;
     add_session(tx, contact, peer, session)?;
-    take_over(tx, rng, contact, TakeOver { session: id, notice: 0, retired }, now)?;
+    take_over(tx, rng, contact, id, 0, now)?;
     Ok(emit(tx, EventKind::Reset { contact, cause })?)
-}
-
-/// What a new session is and does.
-pub(super) struct TakeOver {
-    pub(super) session: [u8; 32],
-    /// The cause as the other side is told it.
-    pub(super) notice: u8,
-    pub(super) retired: Vec<[u8; 32]>,
-}
-
-/// The contact says in which of the sessions they send nothing any more.
-pub(super) fn noticed(
-    tx: &mut dyn Transaction,
-    contact: ContactId,
-    within: &[u8; 32],
-    retired: &[[u8; 32]],
-    today: u32,
-) -> Result<(), EngineError> {
-    let mut row = load_contact(tx, contact)?;
-    // Not the one in which they say so, whatever they say.
-    let named = retire(&mut row, today, |one| one.id != *within && retired.contains(&one.id));
-    if !named.is_empty() {
-        save_contact(tx, contact, &row)?;
-    }
-    Ok(())
 }
 
 impl ContactRow {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::contacts::{all_contacts, contact_of, load_contact, save_contact};
 use super::events::emit;
 use super::first_contact::{Peer, add_contact, add_session, greet, known_record, save_session};
-use super::handle::{Within, handle};
+use super::handle::handle;
 use super::healing::{self, cause_from_byte, suspect};
 use super::links::{link_secret, load_link};
 use super::mailboxes::{new_mailbox, tell_mailbox};
@@ -333,8 +333,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
             save(tx, Table::Sessions, id, &row)
         })?;
         peer_has(tx, contact, id)?;
-        let within = Within { session: id, today: self.today.get() };
-        Ok(Outcome::Opened(handle(tx, contact, &within, &content)?))
+        Ok(Outcome::Opened(handle(tx, contact, &content)?))
     }
 
     /// A handshake of one of our links stands before the envelope.
@@ -439,7 +438,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         let id = *id.as_bytes();
         let session = SessionRef { id, peer_has: true, first_contact: None, retired: None };
         let notice = match Content::decode(&content) {
-            Ok(Content { body: Body::ResetNotice { cause, .. }, .. }) => Some(cause),
+            Ok(Content { body: Body::ResetNotice { cause }, .. }) => Some(cause),
             _ => None,
         };
         let reset = notice.is_some() || link.kind == LinkKindRow::Reset;
@@ -455,7 +454,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         if known.is_none() {
             greet(tx, self.rng, contact, self.name, self.now, None)?;
         }
-        handle(tx, contact, &Within { session: &id, today: self.today.get() }, &content)
+        handle(tx, contact, &content)
     }
 
     /// Whether somebody whose handshake opened is let in over this link.
@@ -587,32 +586,41 @@ fn refused(
     error: OpenError,
 ) -> Result<Outcome, EngineError> {
     let cause = match error {
-        OpenError::NotForThisSession | OpenError::BodyAltered => return Ok(Outcome::Foreign),
+        OpenError::NotForThisSession => return Ok(Outcome::Foreign),
         OpenError::PeerRolledBack(_) => ResetCause::PeerRolledBack,
         OpenError::GapTooLarge => ResetCause::GapTooLarge,
-        // A repeat, or nonsense that the peer itself has sealed: it never becomes more.
+        // A repeat, nonsense that the peer itself has sealed, or a body that somebody altered: it
+        // never becomes more.
         _ => return Ok(Outcome::Dropped),
     };
     suspect(tx, contact, session, cause)?;
     Ok(Outcome::Foreign)
 }
 
-/// Notes that the other side has this session: it wrote to us in it.
+/// Notes that the other side has this session, and uses it: it wrote to us in it.
 fn peer_has(
     tx: &mut dyn Transaction,
     contact: ContactId,
     id: &[u8; 32],
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
-    let mut sessions = row.devices.iter_mut().flat_map(|device| &mut device.sessions);
-    match sessions.find(|session| session.id == *id) {
-        Some(session) if !session.peer_has => session.peer_has = true,
-        _ => return Ok(()),
+    let mut changed = false;
+    for device in &mut row.devices {
+        let Some(session) = device.sessions.iter_mut().find(|session| session.id == *id) else {
+            continue;
+        };
+        changed = !session.peer_has || device.spoken != Some(*id);
+        session.peer_has = true;
+        device.spoken = Some(*id);
     }
     // The answer to a reset.
     let current = row.sessions().any(|session| session.id == *id && session.retired.is_none());
     if current && matches!(row.healing, HealingRow::Started { .. }) {
         row.healing = HealingRow::Sound;
+        changed = true;
     }
-    Ok(save_contact(tx, contact, &row)?)
+    if changed {
+        save_contact(tx, contact, &row)?;
+    }
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! Mailboxes of ours: made before anybody is told of them, subscribed to, checked for a store
 //! that is older than what it has acknowledged.
 
+use std::collections::BTreeMap;
+
 use undertone_core::rand_core::CryptoRng;
 use undertone_wire::frame::MailboxState;
 use undertone_wire::{
@@ -14,7 +16,7 @@ use super::links::load_link;
 use super::outbox::enqueue_control;
 use super::rows::{
     FormerRelay, LinkKindRow, LinkState, MailboxRow, Purpose, Secret, corrupt, decode, key1, load,
-    must, save,
+    must, next_number, save,
 };
 use super::{Engine, EngineError, moves, random, random_secret};
 use crate::content::{Body, Content};
@@ -43,6 +45,10 @@ pub struct Subscription {
     pub relay: RelayAddress,
     /// Its owner's key.
     pub secret: MailboxSecret,
+    /// What waits in mailboxes of a lower phase is taken before anything in those of a higher one, so
+    /// that the order of each contact is kept: first those of links, then, for each contact, the one
+    /// that they were given first, and so on.
+    pub phase: u32,
 }
 
 /// What comparing a relay's floor with the store says.
@@ -76,6 +82,7 @@ pub(super) fn new_mailbox(
         // Decided when there is a clock at hand.
         move_on: 0,
         retired: None,
+        number: next_number(tx, "mailbox")?,
     };
     save(tx, Table::Mailboxes, &id, &row)?;
     let relay = relay.clone();
@@ -115,6 +122,10 @@ pub(super) fn relay_of(row: &MailboxRow) -> Result<RelayAddress, StoreError> {
 
 pub(super) fn secret_of(row: &MailboxRow) -> Result<MailboxSecret, StoreError> {
     Ok(MailboxSecret::from_seed(&*row.seed.array("a mailbox's key")?))
+}
+
+pub(super) fn subscription(row: &MailboxRow) -> Result<Subscription, StoreError> {
+    Ok(Subscription { relay: relay_of(row)?, secret: secret_of(row)?, phase: 0 })
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
@@ -179,9 +190,19 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// # Errors
     /// Those of the store.
     pub fn subscriptions(&mut self) -> Result<Vec<Subscription>, EngineError> {
+        let mut rows = self.mailbox_rows()?;
+        rows.retain(|row| row.live);
+        rows.sort_by_key(|row| row.number);
+        let mut given: BTreeMap<u64, u32> = BTreeMap::new();
         let mut subscriptions = Vec::new();
-        for row in self.mailbox_rows()?.iter().filter(|row| row.live) {
-            subscriptions.push(Subscription { relay: relay_of(row)?, secret: secret_of(row)? });
+        for row in &rows {
+            let mut one = subscription(row)?;
+            if let Purpose::Contact(contact) = row.purpose {
+                let before = given.entry(contact).or_default();
+                *before = before.saturating_add(1);
+                one.phase = *before;
+            }
+            subscriptions.push(one);
         }
         Ok(subscriptions)
     }
@@ -210,7 +231,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let Some(row) = row.filter(|row| row.live) else {
                 return Ok(None);
             };
-            Ok(Some(Subscription { relay: relay_of(&row)?, secret: secret_of(&row)? }))
+            Ok(Some(subscription(&row)?))
         })
     }
 

@@ -8,7 +8,7 @@ use undertone_wire::{JoinAddress, MailboxId, RelayAddress};
 
 use super::contacts::{all_contacts, for_each, load_contact, save_contact};
 use super::mailboxes::{
-    FORMER_RELAYS, Subscription, new_mailbox, relay_of, secret_of, tell_mailbox,
+    FORMER_RELAYS, Subscription, new_mailbox, relay_of, subscription, tell_mailbox,
 };
 use super::rows::{
     ChoreKind, FormerRelay, MailboxRow, ProfileRow, Purpose, Secret, decode, load, must, save,
@@ -131,7 +131,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let mut left = Vec::new();
             for row in retired {
                 if may_close(tx, &row, today)? {
-                    left.push(Subscription { relay: relay_of(&row)?, secret: secret_of(&row)? });
+                    left.push(subscription(&row)?);
                 }
             }
             Ok(left)

@@ -180,14 +180,13 @@ pub(super) fn set_hold(
 }
 
 /// The session to send in, of those that no other has replaced: `pinned` if it is there; else the
-/// smallest id among those that the other side is known to have, so that both settle on the same one
-/// after a simultaneous start; else the newest of ours.
+/// one in which a message of theirs was opened last, so that both come to use the same as soon as
+/// messages do not cross; else the newest.
 pub(super) fn choose(device: &DeviceRow, pinned: Option<[u8; 32]>) -> Option<&SessionRef> {
     let current = || device.sessions.iter().filter(|session| session.retired.is_none());
-    let pinned = pinned.and_then(|id| current().find(|session| session.id == id));
-    let known = current().filter(|session| session.peer_has);
-    pinned
-        .or_else(|| known.min_by_key(|session| session.id))
+    let named = |id: Option<[u8; 32]>| id.and_then(|id| current().find(|one| one.id == id));
+    named(pinned)
+        .or_else(|| named(device.spoken))
         .or_else(|| current().next_back())
         .or_else(|| device.sessions.last())
 }

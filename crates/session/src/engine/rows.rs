@@ -124,6 +124,8 @@ pub(super) struct DeviceRow {
     /// go there with their handshake or not at all.
     pub(super) routes: Vec<Secret>,
     pub(super) sessions: Vec<SessionRef>,
+    /// The session in which a message of theirs was opened last.
+    pub(super) spoken: Option<[u8; 32]>,
 }
 
 /// A session with a device.
@@ -238,6 +240,8 @@ pub(super) struct MailboxRow {
     pub(super) move_on: u32,
     /// The day on which another one took its place.
     pub(super) retired: Option<u32>,
+    /// Grows with each mailbox that is made; 0 for those of version 1.
+    pub(super) number: u64,
 }
 
 #[derive(Serialize, Deserialize, Debug)]

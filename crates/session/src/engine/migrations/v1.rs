@@ -187,7 +187,10 @@ fn device(old: DeviceRow) -> rows::DeviceRow {
         let SessionRef { id, peer_has, first_contact } = old;
         rows::SessionRef { id, peer_has, first_contact, retired: None }
     };
-    rows::DeviceRow { keys, routes, sessions: sessions.into_iter().map(session).collect() }
+    // What version 1 sent in.
+    let known = sessions.iter().filter(|session| session.peer_has);
+    let spoken = known.map(|session| session.id).min();
+    rows::DeviceRow { keys, routes, sessions: sessions.into_iter().map(session).collect(), spoken }
 }
 
 fn link(old: LinkRow) -> rows::LinkRow {
@@ -227,6 +230,7 @@ fn mailbox(old: MailboxRow) -> rows::MailboxRow {
         floor: old.floor,
         move_on: 0,
         retired: None,
+        number: 0,
     }
 }
 

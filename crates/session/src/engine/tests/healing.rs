@@ -49,6 +49,11 @@ fn assert_healed(relay: &mut Relay, a: (&mut Person, ContactId), b: (&mut Person
         assert_eq!(state(alice, there), MessageState::Delivered);
         assert_eq!(state(bob, back), MessageState::Delivered);
     }
+    // As soon as messages do not cross, both use the same session.
+    alice.queue_text(at_alice, "one after", NOW).unwrap();
+    relay.settle(&mut [alice, bob]);
+    bob.queue_text(at_bob, "the other", NOW).unwrap();
+    relay.settle(&mut [alice, bob]);
     assert_eq!(current(alice, at_alice), current(bob, at_bob));
     for (person, contact) in [(alice, at_alice), (bob, at_bob)] {
         assert_eq!(person.contact(contact).unwrap().state, ContactState::Active);

@@ -137,7 +137,7 @@ fn a_message_that_reuses_an_id_of_ours_is_found_as_theirs() {
     relay.settle(&mut [&mut alice, &mut bob]);
     let content = Content { id, sent_at: NOW, body: Body::Text("theirs".to_owned()) };
     let content = content.encode().unwrap();
-    bob.store.transaction(|tx| deliver_content(tx, at_bob, &content)).unwrap();
+    bob.store.transaction(|tx| super::handle::handle(tx, at_bob, &content)).unwrap();
     assert_eq!(bob.received_message(at_bob, id).unwrap().direction, Direction::Incoming);
     assert_eq!(bob.message(id).unwrap().direction, Direction::Outgoing);
     assert_eq!(
@@ -167,17 +167,7 @@ fn word_of_arrival_overrides_expiry_and_never_the_other_way_round() {
     let body = Body::ReadReceipt(vec![seen]);
     let id = MessageId::from_bytes([8; 16]);
     let receipt = Content { id, sent_at: NOW, body }.encode().unwrap();
-    alice.store.transaction(|tx| deliver_content(tx, contact, &receipt)).unwrap();
+    alice.store.transaction(|tx| super::handle::handle(tx, contact, &receipt)).unwrap();
     alice.expire(days(40)).unwrap();
     assert_eq!(state(&mut alice, seen), MessageState::Read);
-}
-
-/// A content as if a session had opened it.
-fn deliver_content(
-    tx: &mut dyn crate::store::Transaction,
-    contact: ContactId,
-    content: &[u8],
-) -> Result<bool, EngineError> {
-    let within = super::handle::Within { session: &[0; 32], today: 0 };
-    super::handle::handle(tx, contact, &within, content)
 }

@@ -11,7 +11,9 @@ mod frozen;
 mod healing;
 mod keeping;
 mod meeting;
+mod people;
 mod routes;
+mod simulation;
 mod talking;
 
 use std::collections::BTreeMap;
@@ -73,6 +75,8 @@ enum Fault {
 struct FaultyStore {
     inner: MemoryStore,
     faults: Option<(u64, Fault)>,
+    /// The one transaction of this number breaks.
+    once: Option<(u64, Fault)>,
     count: u64,
 }
 
@@ -92,6 +96,18 @@ impl Store for FaultyStore {
     {
         self.count += 1;
         let broken = || E::from(StoreError::Failed { reason: INJECTED.to_owned() });
+        if let Some((at, fault)) = self.once
+            && self.count >= at
+        {
+            self.once = None;
+            return match fault {
+                Fault::Before => self.inner.transaction(|tx| work(tx).and_then(|_| Err(broken()))),
+                Fault::After => {
+                    self.inner.transaction(work)?;
+                    Err(broken())
+                }
+            };
+        }
         match self.faults {
             Some((every, Fault::Before)) if self.count.is_multiple_of(every) => {
                 // The work is done, and then lost.
@@ -268,7 +284,9 @@ impl Relay {
     /// Pushes all that waits, acknowledged or not.
     fn push(&mut self, to: &mut Person) -> Vec<Received> {
         let mut all = Vec::new();
-        for subscription in again(|| to.subscriptions()) {
+        let mut subscriptions = again(|| to.subscriptions());
+        subscriptions.sort_by_key(|one| one.phase);
+        for subscription in subscriptions {
             let id = subscription.secret.mailbox();
             let Some(mailbox) = self.mailboxes.get_mut(&id) else { continue };
             for (at, envelope) in mailbox.queue.iter().enumerate() {
