@@ -267,9 +267,13 @@ async fn ensure_open_token(store: &StoreHandle) {
     }
 }
 
+fn quic_config(config: &Config, leaf: Arc<Leaf>) -> Result<quinn::ServerConfig, StartError> {
+    let limits = QuicLimits { streams: config.limits.streams, ..QuicLimits::default() };
+    server_config(leaf, limits).map_err(|_| StartError::Tls)
+}
+
 async fn doors(config: &Config, identity: &Identity, leaf: Arc<Leaf>) -> Result<Doors, StartError> {
-    let quic = QuicLimits { streams: config.limits.streams, ..QuicLimits::default() };
-    let server = server_config(leaf.clone(), quic).map_err(|_| StartError::Tls)?;
+    let server = quic_config(config, leaf.clone())?;
     let tls = TcpTls::new(leaf).map_err(|_| StartError::Tls)?;
     let failed = |error| StartError::Listen(config.listen, error);
     let sockets = listen(config.listen).await.map_err(failed)?;
@@ -487,6 +491,10 @@ impl RunningRelay {
         self.keeper.gate.change(config.limits.clone(), &config.deny, config.open);
         *self.reloadable() = Reloadable { drain: config.drain, open: config.open };
         self.keeper.renew();
+        // It was made once at the start, from nothing that can differ now but the limits.
+        if let Ok(quic) = quic_config(config, self.keeper.leaf.clone()) {
+            self.server.reconfigure(quic);
+        }
         self.keeper.gate.metrics().count(Counter::ReloadDone);
         // A store that has failed is told by `failed`.
         let _ = self.handle.run(Command::Audit(Action::Reloaded)).await;

@@ -15,6 +15,7 @@ use undertone_relay::{Config, Relay, RunningRelay, StartError};
 use undertone_wire::blob::BlobAnnouncement;
 use undertone_wire::client::{Carriers, ClientError, Connection, Options};
 use undertone_wire::frame::OwnerOperation;
+use undertone_wire::transport::{Channel as _, connect_quic};
 use undertone_wire::*;
 
 type Test = Result<(), Box<dyn std::error::Error>>;
@@ -266,6 +267,30 @@ async fn quotas_and_limits_change_with_a_reload() -> Test {
     connection.mailboxes(subscribe(&one, 8), &[&one]).await?;
     let more = connection.mailboxes(subscribe(&two, 8), &[&two]).await;
     refused(more, ErrorCode::LimitReached);
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+/// How many streams a new connection can open at once.
+async fn streams(relay: &RunningRelay) -> usize {
+    let channel = connect_quic(socket(relay), *relay.address().root(), None).await.unwrap();
+    let mut open = Vec::new();
+    // Whether there is room for another one is known since the handshake.
+    while let Ok(stream) = tokio::time::timeout(Duration::ZERO, channel.open()).await {
+        open.push(stream.unwrap());
+    }
+    open.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_number_of_streams_changes_for_new_connections() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    let relay = Relay::start(config.clone()).await?;
+    assert_eq!(streams(&relay).await, 8);
+    config.limits.streams = 3;
+    relay.reload(&config).await;
+    assert_eq!(streams(&relay).await, 3);
     relay.shutdown().await.unwrap();
     Ok(())
 }

@@ -72,9 +72,10 @@ pub struct PerPrefix {
 }
 
 impl Default for Limits {
-    /// For a machine with 2 GiB of memory. Rates are several times what a busy client needs; the
-    /// limits for prefixes let a school behind one address in, since each of its clients is counted
-    /// only until it has subscribed.
+    /// For a machine with 2 GiB of memory. Rates are several times what a busy client needs. The
+    /// limits for prefixes let some thousands behind one address in, also when they all come back
+    /// at once: of each client, the connection that subscribes is counted only until it has, the
+    /// one that sends as long as it is open.
     fn default() -> Self {
         Self {
             connections: 20_000,
@@ -88,9 +89,9 @@ impl Default for Limits {
             },
             capability: Rate { per_minute: 600, burst: 2000 },
             prefix: PerPrefix {
-                connections: 512,
+                connections: 2048,
                 handshakes: 32,
-                arrivals: Rate { per_minute: 600, burst: 600 },
+                arrivals: Rate { per_minute: 1200, burst: 2000 },
                 failures: Rate { per_minute: 60, burst: 600 },
                 made: 100,
             },

@@ -134,8 +134,8 @@ keys! {
         "Connections at a time.";
     "limits.handshakes", limits.handshakes, COUNT, Reload,
         "Handshakes under way at a time. From half of it on, addresses must be confirmed first.";
-    "limits.streams", limits.streams, (2, 100), Start,
-        "Streams at a time on a connection: one for control, the others for blobs.";
+    "limits.streams", limits.streams, (2, 100), Reload,
+        "Streams at a time on a connection that begins from now on: one for control, the others for blobs.";
     "limits.transfers", limits.transfers, COUNT, Reload,
         "Blobs that are being transferred at a time.";
     "limits.subscriptions", limits.subscriptions, COUNT, Reload,

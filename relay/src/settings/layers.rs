@@ -433,6 +433,30 @@ mod tests {
         assert_eq!(left, waits);
     }
 
+    proptest::proptest! {
+        /// Whatever stands in the file, reading it ends with settings or with what is wrong.
+        #[test]
+        fn no_file_is_too_strange(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+            let _ = load(&String::from_utf8_lossy(&bytes), &[]);
+        }
+
+        /// As above, nearer to what people write: pieces of the example, put together anew.
+        #[test]
+        fn no_mixture_is_too_strange(
+            pieces in proptest::collection::vec((0_usize..4000, 0_usize..60), 0..20),
+        ) {
+            let example = example().replace("#", "");
+            let piece = |(at, length): &(usize, usize)| {
+                example.chars().skip(*at).take(*length).collect::<String>()
+            };
+            let text: String = pieces.iter().map(piece).collect();
+            match load(&text, &[("UNDERTONE_RELAY_LIMITS_STREAMS", text.trim())]) {
+                Ok(loaded) => assert_eq!(load(&loaded.as_toml(), &[]).unwrap().settings, loaded.settings),
+                Err(problems) => assert!(!problems.is_empty()),
+            }
+        }
+    }
+
     #[test]
     fn changes_are_told_apart() {
         let before = load("", &[]).unwrap();

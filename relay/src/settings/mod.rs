@@ -195,7 +195,6 @@ impl Settings {
             host: self.host.clone(),
             log: Log { format: self.log.format, ..other.log },
             monitoring: self.monitoring,
-            limits: Limits { streams: self.limits.streams, ..other.limits.clone() },
             ..other.clone()
         }
     }

@@ -51,6 +51,11 @@ impl Server {
         Self { endpoint, accepting, stop }
     }
 
+    /// Another configuration for connections that begin from now on.
+    pub(crate) fn reconfigure(&self, quic: quinn::ServerConfig) {
+        self.endpoint.set_server_config(Some(quic));
+    }
+
     /// Takes nothing new, answers what was asked, then closes the connections. Clients get so long
     /// to read the answers.
     pub(crate) async fn drain(self, time: Duration) {
