@@ -40,8 +40,16 @@ const STEPS: [Step; 15] = [
     step(
         "initiate",
         &[
-            "session", "person", "link", "bundle", "sealed", "fingerprint", "today", "record",
-            "route", "draws",
+            "session",
+            "person",
+            "link",
+            "bundle",
+            "sealed",
+            "fingerprint",
+            "today",
+            "record",
+            "route",
+            "draws",
         ],
         &["id"],
     ),
@@ -109,7 +117,8 @@ fn verify(file: &Value) -> Outcome<()> {
         (Some(rule), other) => Err(Fail::wrong(format!("{rule} was expected: {other:?}"))),
         (None, result) => {
             let (result, expected) = (result?, args.get("output")?);
-            let all = |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>());
+            let all =
+                |value: &Value| value.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>());
             if all(&result) != all(expected) {
                 return Err(Fail::wrong("the output has other members"));
             }
@@ -168,8 +177,8 @@ fn one<'a>(world: &mut World, step: &'a Value) -> Outcome<Option<&'a str>> {
     };
     for (member, _) in step.as_object().into_iter().flatten() {
         let member = member.as_str();
-        let free = ["do", "refused"].contains(&member)
-            || member == "intermediate" && refused.is_none();
+        let free =
+            ["do", "refused"].contains(&member) || member == "intermediate" && refused.is_none();
         if !free && !known.inputs.contains(&member) && !results.contains(&member) {
             return Err(Fail::wrong(format!("{name} has a member {member}")));
         }

@@ -203,8 +203,7 @@ pub fn list(account_secret: &[u8; 32], counter: u64, entries: &[Entry]) -> Vec<u
     list.extend(counter.to_be_bytes());
     list.push(u8::try_from(entries.len()).unwrap_or(u8::MAX));
     for Entry { keys, certificate, extension } in entries {
-        let message =
-            [&prim::label("device certificate")[..], &account, keys].concat();
+        let message = [&prim::label("device certificate")[..], &account, keys].concat();
         list.extend(keys);
         list.extend(certificate.unwrap_or_else(|| prim::sign(account_secret, &message)));
         list.extend(u16::try_from(extension.len()).unwrap_or(u16::MAX).to_be_bytes());

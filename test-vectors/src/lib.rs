@@ -9,8 +9,8 @@
 pub mod check;
 pub mod conversation;
 mod fail;
-pub mod forge;
 pub mod files;
+pub mod forge;
 pub mod form;
 #[allow(
     clippy::unwrap_used,

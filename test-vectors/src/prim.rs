@@ -82,7 +82,12 @@ pub fn open(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], sealed: &[u8]) -> Optio
     let (text, tag) = sealed.split_last_chunk::<16>()?;
     let mut out = text.to_vec();
     Aes256Gcm::new(<&Key<Aes256Gcm>>::from(key))
-        .decrypt_inout_detached(&Nonce::from(*nonce), ad, out.as_mut_slice().into(), &Tag::from(*tag))
+        .decrypt_inout_detached(
+            &Nonce::from(*nonce),
+            ad,
+            out.as_mut_slice().into(),
+            &Tag::from(*tag),
+        )
         .ok()?;
     Some(out)
 }

@@ -77,8 +77,7 @@ fn device(stream: &mut Stream) -> Outcome<(AccountSecret, LocalDevice)> {
     let device = DeviceSecret::from_bytes(&stream.array());
     let list = DeviceList::issue(&account, None, 1_700_000_000, &[device.public()])
         .map_err(|error| Fail::refused(error.code()))?;
-    let device =
-        LocalDevice::new(device, list).map_err(|error| Fail::refused(error.code()))?;
+    let device = LocalDevice::new(device, list).map_err(|error| Fail::refused(error.code()))?;
     Ok((account, device))
 }
 

@@ -250,12 +250,7 @@ fn demand(fits: bool, what: &str) -> Outcome<()> {
 ///
 /// # Errors
 /// If the core's state or envelope is not what the text says.
-pub fn sealed(
-    before: &Form,
-    after: &Form,
-    envelope: &[u8],
-    drawn: &[Vec<u8>],
-) -> Outcome<Value> {
+pub fn sealed(before: &Form, after: &Form, envelope: &[u8], drawn: &[Vec<u8>]) -> Outcome<Value> {
     let part = envelope.get(before.handshake.len()..).unwrap_or_default();
     demand(envelope.starts_with(&before.handshake), "the handshake in front")?;
     let parts = Parts::of(part)?;
@@ -265,12 +260,9 @@ pub fn sealed(
         let remote = before.remote.ok_or_else(|| Fail::wrong("no remote key"))?;
         let exchange = x25519(&after.own, &remote)?;
         let epoch = match &before.phase {
-            Phase::Secret { ss, h_ek, h_ct } if before.epoch < u32::MAX => Some(EpochSecret {
-                epoch: before.epoch + 1,
-                ss: *ss,
-                h_ek: *h_ek,
-                h_ct: *h_ct,
-            }),
+            Phase::Secret { ss, h_ek, h_ct } if before.epoch < u32::MAX => {
+                Some(EpochSecret { epoch: before.epoch + 1, ss: *ss, h_ek: *h_ek, h_ct: *h_ct })
+            }
             _ => None,
         };
         let keys = step(&before.root, &exchange, epoch.as_ref())?;
@@ -497,8 +489,7 @@ impl Opened {
     /// # Errors
     /// None in practice.
     pub fn seal(&self, hello_key: &[u8; 32], nonce: &[u8; 12]) -> Outcome<Vec<u8>> {
-        let open =
-            [&self.bundle[..], &self.ephemeral, &self.ciphertext, &self.identity].concat();
+        let open = [&self.bundle[..], &self.ephemeral, &self.ciphertext, &self.identity].concat();
         let sealed = prim::seal(hello_key, nonce, &prim::label("hello seal"), &open)?;
         Ok([&nonce[..], &sealed].concat())
     }

@@ -83,9 +83,9 @@ pub fn agrees(expected: &Value, actual: &Value) -> bool {
                     || text(expected).is_ok_and(|text| Value::String(text) == *actual)
             }
         }
-        (Value::Object(want), Value::Object(have)) => want
-            .iter()
-            .all(|(name, want)| have.get(name).is_some_and(|have| agrees(want, have))),
+        (Value::Object(want), Value::Object(have)) => {
+            want.iter().all(|(name, want)| have.get(name).is_some_and(|have| agrees(want, have)))
+        }
         (Value::Array(want), Value::Array(have)) => {
             want.len() == have.len() && want.iter().zip(have).all(|(w, h)| agrees(w, h))
         }

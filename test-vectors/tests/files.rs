@@ -67,7 +67,8 @@ fn every_file_fits_the_schema_and_its_place() {
     let schema = schema_document();
     for (place, file) in all() {
         schema::validate(&schema, &file).unwrap_or_else(|error| panic!("{place}: {error}"));
-        let name = format!("{}/{}.json", file["family"].as_str().unwrap(), file["name"].as_str().unwrap());
+        let name =
+            format!("{}/{}.json", file["family"].as_str().unwrap(), file["name"].as_str().unwrap());
         assert!(place.ends_with(&format!("/{name}")), "{place} says that it is {name}");
         assert!(file["about"].as_str().unwrap().ends_with('.'), "{place}: about is a sentence");
     }
@@ -90,7 +91,9 @@ fn the_schema_refuses_what_is_no_file() {
     let valid = "vectors/identity/account.json";
     let negative = "vectors/identity/list-read-empty.json";
     let talk = "vectors/handshake/one-time.json";
-    let remove = |name: &'static str| move |file: &mut Value| drop(file.as_object_mut().unwrap().remove(name));
+    let remove = |name: &'static str| {
+        move |file: &mut Value| drop(file.as_object_mut().unwrap().remove(name))
+    };
     for name in ["format", "family", "name", "about", "spec", "result", "op", "input", "output"] {
         refused(&remove(name), valid);
     }
@@ -144,17 +147,21 @@ fn the_reader_notices_what_differs() {
     let talk = "vectors/handshake/one-time.json";
     let steps = files[talk]["steps"].as_array().unwrap();
     let step = |kind: &str| steps.iter().position(|step| step["do"] == kind).unwrap();
-    let (initiate, seal, receive, state) = (step("initiate"), step("seal"), step("receive"), step("state"));
+    let (initiate, seal, receive, state) =
+        (step("initiate"), step("seal"), step("receive"), step("state"));
     noticed(&|file| flip(&mut file["steps"][initiate]["id"]), talk);
     noticed(&|file| flip(&mut file["steps"][initiate]["intermediate"]["handshake"]["prk1"]), talk);
     noticed(&|file| flip(&mut file["steps"][seal]["bytes"]), talk);
     noticed(&|file| flip(&mut file["steps"][seal]["draws"][0]["value"]), talk);
     noticed(&|file| flip(&mut file["steps"][seal]["intermediate"]["message"]["body_key"]), talk);
     noticed(&|file| drop(file["steps"][seal]["draws"].as_array_mut().unwrap().pop()), talk);
-    noticed(&|file| {
-        let draws = file["steps"][seal]["draws"].as_array_mut().unwrap();
-        draws.push(draws[0].clone());
-    }, talk);
+    noticed(
+        &|file| {
+            let draws = file["steps"][seal]["draws"].as_array_mut().unwrap();
+            draws.push(draws[0].clone());
+        },
+        talk,
+    );
     noticed(&|file| flip(&mut file["steps"][receive]["content"]), talk);
     noticed(&|file| file["steps"][receive]["outcome"] = json!("dropped"), talk);
     noticed(&|file| flip(&mut file["steps"][state]["stored"]), talk);

@@ -34,7 +34,9 @@ fn open(session: &mut Session, part: &[u8], today: Day) -> Outcome<(Vec<u8>, [Ve
         Ok((content, stored)) => {
             let after = session.to_bytes().to_vec();
             if stored != after {
-                return Err(Fail::wrong("the state that was to be stored is not the one that holds"));
+                return Err(Fail::wrong(
+                    "the state that was to be stored is not the one that holds",
+                ));
             }
             Ok((content, [before, after]))
         }
@@ -246,7 +248,8 @@ impl World {
 
     pub(super) fn load(&mut self, args: &Args<'_>) -> Outcome<Value> {
         let session = read(&args.bytes("stored")?)?;
-        let person = if args.has("person") { args.str("person")?.to_owned() } else { String::new() };
+        let person =
+            if args.has("person") { args.str("person")?.to_owned() } else { String::new() };
         self.sessions
             .insert(args.str("session")?.to_owned(), Held { session, person, accepted: None });
         Ok(json!({}))
@@ -264,7 +267,9 @@ impl World {
         let (xor, at) = (args.hex("xor")?, args.size("at")?);
         let end = at.checked_add(xor.len());
         let range = end.and_then(|end| copy.get_mut(at..end));
-        for (byte, xor) in range.ok_or_else(|| Fail::wrong("beyond the envelope"))?.iter_mut().zip(xor) {
+        for (byte, xor) in
+            range.ok_or_else(|| Fail::wrong("beyond the envelope"))?.iter_mut().zip(xor)
+        {
             *byte ^= xor;
         }
         self.envelopes.insert(args.str("envelope")?.to_owned(), copy);

@@ -11,8 +11,7 @@ use crate::prim;
 use crate::value::{Args, hex};
 use crate::{Fail, Outcome};
 
-pub(crate) const BUNDLE_DRAWS: [&str; 4] =
-    ["bundle-id", "prekey", "prekey-kem-seed", "card-nonce"];
+pub(crate) const BUNDLE_DRAWS: [&str; 4] = ["bundle-id", "prekey", "prekey-kem-seed", "card-nonce"];
 pub(crate) const INITIATE_DRAWS: [&str; 3] =
     ["ephemeral-key", "handshake-kem-message", "hello-nonce"];
 
@@ -83,8 +82,7 @@ impl World {
         let list = DeviceList::issue(&account, None, counter, &keys).map_err(refused)?;
         let index = if args.has("device") { args.size("device")? } else { 0 };
         let secret = *devices.get(index).ok_or_else(|| Fail::wrong("no such device"))?;
-        let device =
-            LocalDevice::new(DeviceSecret::from_bytes(&secret), list).map_err(refused)?;
+        let device = LocalDevice::new(DeviceSecret::from_bytes(&secret), list).map_err(refused)?;
         let mut out = json!({
             "account": hex(account.public().as_bytes()),
             "fingerprint": hex(account.public().fingerprint().as_bytes()),
@@ -130,7 +128,8 @@ impl World {
         let sealed = bundle.seal(&card, &mut draws);
         let drawn = draws.finish()?;
         self.drawn(draws);
-        let (nonce, rest) = sealed.split_first_chunk::<12>().ok_or_else(|| Fail::wrong("sealed"))?;
+        let (nonce, rest) =
+            sealed.split_first_chunk::<12>().ok_or_else(|| Fail::wrong("sealed"))?;
         let [key] = prim::keys(self.link_secret(&link)?.as_bytes(), "link card", &[])?;
         let open = prim::open(&key, nonce, &prim::label("card seal"), rest)
             .ok_or_else(|| Fail::wrong("the bundle does not open under the text's card key"))?;

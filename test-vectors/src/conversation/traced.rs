@@ -49,8 +49,7 @@ pub(super) fn initiated(
         .ok_or_else(|| Fail::wrong("the bundle does not open"))?;
     let id = part(&bundle, 1)?;
     let prekey: [u8; 32] = part(&bundle, 22)?;
-    let (ciphertext, ss) =
-        Kem::Kem1024.encapsulate(&part::<1568>(&bundle, 54)?, &message)?;
+    let (ciphertext, ss) = Kem::Kem1024.encapsulate(&part::<1568>(&bundle, 54)?, &message)?;
     let list_at = bundle.get(1621..).unwrap_or_default();
     // A list behind its length, read as an identity block is.
     let [index] = part(&bundle, 17)?;
@@ -108,13 +107,7 @@ pub(crate) fn fresh(role: u8, id: [u8; 32], root: [u8; 32]) -> Form {
         next_sending: [0; 32],
         next_receiving: [0; 32],
         sending_due: 0,
-        sending: Sending {
-            header: [0; 32],
-            chain: [0; 32],
-            public: [0; 32],
-            previous: 0,
-            next: 0,
-        },
+        sending: Sending { header: [0; 32], chain: [0; 32], public: [0; 32], previous: 0, next: 0 },
         receiving: Receiving {
             serial: 0,
             header: [0; 32],

@@ -89,7 +89,14 @@ pub(super) fn make(files: &mut Files) {
         ("one-time", 1, 0, "one-time", 50, "A one-time bundle."),
         ("last-resort", 1, 0, "last-resort", 50, "A last-resort bundle."),
         ("empty-route", 1, 0, "one-time", 0, "A route of no byte is for the core a route."),
-        ("largest", 5, 256, "one-time", 320, "The longest list and the longest route, made by the last device."),
+        (
+            "largest",
+            5,
+            256,
+            "one-time",
+            320,
+            "The longest list and the longest route, made by the last device.",
+        ),
     ] {
         let mut bob = Inviter::new(name, devices, extension);
         let input = bob.make_input(kind, TODAY + 30, route);
@@ -97,17 +104,33 @@ pub(super) fn make(files: &mut Files) {
         let output = files.valid(&about(FAMILY, &about_make, spec, says), "bundle-make", input);
         let sealed = bytes(&output["sealed"]);
         let about_open = format!("open-{name}");
-        files.valid(&about(FAMILY, &about_open, spec, says), "bundle-open", bob.open_input(&sealed));
+        files.valid(
+            &about(FAMILY, &about_open, spec, says),
+            "bundle-open",
+            bob.open_input(&sealed),
+        );
         made.push((bob, bytes(&output["bundle"]), sealed, bytes(&output["stored"])));
     }
     let mut over = Inviter::new("route-over-the-bound", 1, 0);
     let input = over.make_input("one-time", TODAY + 30, 321);
     let says = "A route over the bound is refused where it is made.";
-    files.refused(&about(FAMILY, "make-route-over-the-bound", &["01 §6"], says), "R-110", "make", "bundle-make", input);
+    files.refused(
+        &about(FAMILY, "make-route-over-the-bound", &["01 §6"], says),
+        "R-110",
+        "make",
+        "bundle-make",
+        input,
+    );
     let mut input = over.make_input("one-time", TODAY + 30, 10);
     put(&mut input, "dh_secret", hex(&[4; 32]));
     let says = "A device that is not on its account's list makes no bundle.";
-    files.refused(&about(FAMILY, "make-device-not-on-the-list", &["02 §4"], says), "R-211", "make", "bundle-make", input);
+    files.refused(
+        &about(FAMILY, "make-device-not-on-the-list", &["02 §4"], says),
+        "R-211",
+        "make",
+        "bundle-make",
+        input,
+    );
     let (bob, open, sealed, stored) = made.remove(0);
     days(files, &bob, &open);
     records(files, &bob, &sealed);
@@ -168,7 +191,13 @@ fn records(files: &mut Files, bob: &Inviter, sealed: &[u8]) {
         ("open-forked-list", "R-209", "Another list with this counter is on record.", fork),
         ("open-other-accounts-record", "R-210", "Another account is on record.", other.record(1)),
     ] {
-        files.refused(&about(FAMILY, name, spec, says), rule, "compare", "bundle-open", with(&record));
+        files.refused(
+            &about(FAMILY, name, spec, says),
+            rule,
+            "compare",
+            "bundle-open",
+            with(&record),
+        );
     }
 }
 
@@ -201,25 +230,108 @@ fn refused(files: &mut Files, bob: &Inviter, open: &[u8], sealed: &[u8]) {
     let len = u16::try_from(l).unwrap();
     refuse("open-kind-0", "R-352", "read", "There is no kind 0.", edit(&|b| b[0] = 0));
     refuse("open-kind-3", "R-352", "read", "There is no kind 3.", edit(&|b| b[0] = 3));
-    refuse("open-index-1", "R-352", "read", "The list has no device at the index.", edit(&|b| b[17] = 1));
-    refuse("open-list-beyond", "R-352", "read", "The list's length goes beyond the bundle.", edit(&|b| put16(b, 1622, 65_535)));
-    refuse("open-route-beyond", "R-352", "read", "The route's length goes beyond the bundle.", edit(&|b| put16(b, route_at, 65_535)));
-    refuse("open-route-too-long", "R-352", "read", "The route is longer than 320 bytes.", edit(&|b| put16(b, route_at, 321)));
-    refuse("open-padding-first", "R-352", "read", "The first byte of the padding is not zero.", edit(&|b| b[route_at + 2 + 50] = 1));
-    refuse("open-padding-last", "R-352", "read", "The last byte of the padding is not zero.", edit(&|b| b[4003] = 0x80));
-    refuse("open-list-short", "R-201", "read", "The list's length is one too low.", edit(&|b| put16(b, 1622, len - 1)));
-    refuse("open-list-long", "R-201", "read", "The list's length is one too high.", edit(&|b| put16(b, 1622, len + 1)));
-    refuse("open-list-altered", "R-207", "verify", "The list's counter is changed.", edit(&|b| b[1624 + 39] ^= 1));
-    refuse("open-certificate-altered", "R-206", "verify", "The device's certificate is changed.", edit(&|b| b[1624 + 41 + 64] ^= 1));
-    refuse("open-prekey-not-canonical", "R-353", "read", "The X25519 prekey is not canonical.", edit(&|b| b[53] |= 0x80));
-    refuse("open-kem-key-modulus", "R-354", "read", "A coefficient of the ML-KEM-1024 key is the modulus.", edit(&|b| set_coefficient(&mut b[54..1622], 5, 3329)));
-    refuse("open-both-prekeys-bad", "R-353", "read", "The X25519 key is looked at before the ML-KEM key.", edit(&|b| {
-        b[53] |= 0x80;
-        set_coefficient(&mut b[54..1622], 5, 3329);
-    }));
+    refuse(
+        "open-index-1",
+        "R-352",
+        "read",
+        "The list has no device at the index.",
+        edit(&|b| b[17] = 1),
+    );
+    refuse(
+        "open-list-beyond",
+        "R-352",
+        "read",
+        "The list's length goes beyond the bundle.",
+        edit(&|b| put16(b, 1622, 65_535)),
+    );
+    refuse(
+        "open-route-beyond",
+        "R-352",
+        "read",
+        "The route's length goes beyond the bundle.",
+        edit(&|b| put16(b, route_at, 65_535)),
+    );
+    refuse(
+        "open-route-too-long",
+        "R-352",
+        "read",
+        "The route is longer than 320 bytes.",
+        edit(&|b| put16(b, route_at, 321)),
+    );
+    refuse(
+        "open-padding-first",
+        "R-352",
+        "read",
+        "The first byte of the padding is not zero.",
+        edit(&|b| b[route_at + 2 + 50] = 1),
+    );
+    refuse(
+        "open-padding-last",
+        "R-352",
+        "read",
+        "The last byte of the padding is not zero.",
+        edit(&|b| b[4003] = 0x80),
+    );
+    refuse(
+        "open-list-short",
+        "R-201",
+        "read",
+        "The list's length is one too low.",
+        edit(&|b| put16(b, 1622, len - 1)),
+    );
+    refuse(
+        "open-list-long",
+        "R-201",
+        "read",
+        "The list's length is one too high.",
+        edit(&|b| put16(b, 1622, len + 1)),
+    );
+    refuse(
+        "open-list-altered",
+        "R-207",
+        "verify",
+        "The list's counter is changed.",
+        edit(&|b| b[1624 + 39] ^= 1),
+    );
+    refuse(
+        "open-certificate-altered",
+        "R-206",
+        "verify",
+        "The device's certificate is changed.",
+        edit(&|b| b[1624 + 41 + 64] ^= 1),
+    );
+    refuse(
+        "open-prekey-not-canonical",
+        "R-353",
+        "read",
+        "The X25519 prekey is not canonical.",
+        edit(&|b| b[53] |= 0x80),
+    );
+    refuse(
+        "open-kem-key-modulus",
+        "R-354",
+        "read",
+        "A coefficient of the ML-KEM-1024 key is the modulus.",
+        edit(&|b| set_coefficient(&mut b[54..1622], 5, 3329)),
+    );
+    refuse(
+        "open-both-prekeys-bad",
+        "R-353",
+        "read",
+        "The X25519 key is looked at before the ML-KEM key.",
+        edit(&|b| {
+            b[53] |= 0x80;
+            set_coefficient(&mut b[54..1622], 5, 3329);
+        }),
+    );
     let low = edit(&|b| b[22..54].fill(0));
     files.valid(
-        &about(FAMILY, "open-prekey-low-order", &["03-prekeys §3", "04 §5"], "A prekey of low order is canonical: the exchange refuses it (R-403), not the reader."),
+        &about(
+            FAMILY,
+            "open-prekey-low-order",
+            &["03-prekeys §3", "04 §5"],
+            "A prekey of low order is canonical: the exchange refuses it (R-403), not the reader.",
+        ),
         "bundle-open",
         low,
     );
@@ -229,29 +341,62 @@ fn refused(files: &mut Files, bob: &Inviter, open: &[u8], sealed: &[u8]) {
     let reseal = |open: &[u8]| whole(&forge::seal_bundle(&bob.link, &[5; 12], open).unwrap());
     let mut altered = open.to_vec();
     altered[4067] ^= 0x10;
-    refuse("open-signature-altered", "R-355", "verify", "A bit of the signature is changed.", reseal(&altered));
+    refuse(
+        "open-signature-altered",
+        "R-355",
+        "verify",
+        "A bit of the signature is changed.",
+        reseal(&altered),
+    );
     let mut altered = open.to_vec();
     altered[5] ^= 1;
-    refuse("open-id-altered", "R-355", "verify", "The id was changed after signing.", reseal(&altered));
-    let by_account =
-        forge::bundle(&bob.account, &bob.link, &[6; 12], open).unwrap().1;
-    refuse("open-signed-by-the-account", "R-355", "verify", "The account signed, not the device.", whole(&by_account));
+    refuse(
+        "open-id-altered",
+        "R-355",
+        "verify",
+        "The id was changed after signing.",
+        reseal(&altered),
+    );
+    let by_account = forge::bundle(&bob.account, &bob.link, &[6; 12], open).unwrap().1;
+    refuse(
+        "open-signed-by-the-account",
+        "R-355",
+        "verify",
+        "The account signed, not the device.",
+        whole(&by_account),
+    );
     let unlabelled = [&open[..4004], &prim::sign(&bob.signing, &open[..4004])].concat();
-    refuse("open-signed-without-label", "R-355", "verify", "The signature leaves out the label.", reseal(&unlabelled));
+    refuse(
+        "open-signed-without-label",
+        "R-355",
+        "verify",
+        "The signature leaves out the label.",
+        reseal(&unlabelled),
+    );
     let mut other = whole(sealed);
     put(&mut other, "fingerprint", hex(&[2; 32]));
     refuse("open-other-account", "R-357", "compare", "The link names another account.", other);
     let expired = forged(bob, open, |b| b[18..22].copy_from_slice(&1u32.to_be_bytes()));
     let mut both = whole(&expired);
     put(&mut both, "fingerprint", hex(&[2; 32]));
-    refuse("open-other-account-and-expired", "R-357", "compare", "The account is looked at before the day.", both);
+    refuse(
+        "open-other-account-and-expired",
+        "R-357",
+        "compare",
+        "The account is looked at before the day.",
+        both,
+    );
 }
 
 fn prekeys(files: &mut Files, one_time: &[u8], last_resort: &[u8]) {
     let spec = &["10 §2"];
     for (name, stored) in [("prekey-one-time", one_time), ("prekey-last-resort", last_resort)] {
         let input = json!({ "stored": hex(stored) });
-        files.valid(&about(FAMILY, name, spec, "The stored form of a private prekey."), "prekey-read", input);
+        files.valid(
+            &about(FAMILY, name, spec, "The stored form of a private prekey."),
+            "prekey-read",
+            input,
+        );
     }
     let with = |at: usize, value: u8| {
         let mut stored = one_time.to_vec();
@@ -260,7 +405,12 @@ fn prekeys(files: &mut Files, one_time: &[u8], last_resort: &[u8]) {
     };
     for (name, rule, says, stored) in [
         ("prekey-version-2", "R-359", "Another version.", with(0, 2)),
-        ("prekey-version-2-longer", "R-359", "The version is looked at before the length.", [&with(0, 2)[..], &[0; 9]].concat()),
+        (
+            "prekey-version-2-longer",
+            "R-359",
+            "The version is looked at before the length.",
+            [&with(0, 2)[..], &[0; 9]].concat(),
+        ),
         ("prekey-empty", "R-352", "Nothing.", vec![]),
         ("prekey-short", "R-352", "A byte is missing.", one_time[..149].to_vec()),
         ("prekey-long", "R-352", "A byte too many.", [one_time, &[0]].concat()),

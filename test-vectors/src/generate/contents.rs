@@ -47,39 +47,99 @@ fn written(files: &mut Files) {
     for (name, kind, fields, says) in [
         ("text", 1, json!({ "text": "hi" }), "The example of the specification."),
         ("text-empty", 1, json!({ "text": "" }), "A text of no letter."),
-        ("text-127", 1, json!({ "text": repeated("a", 127) }), "The longest text whose length has one byte."),
-        ("text-128", 1, json!({ "text": repeated("a", 128) }), "The shortest text whose length has two bytes."),
-        ("text-16384", 1, json!({ "text": repeated("a", 16_384) }), "The shortest text whose length has three bytes."),
+        (
+            "text-127",
+            1,
+            json!({ "text": repeated("a", 127) }),
+            "The longest text whose length has one byte.",
+        ),
+        (
+            "text-128",
+            1,
+            json!({ "text": repeated("a", 128) }),
+            "The shortest text whose length has two bytes.",
+        ),
+        (
+            "text-16384",
+            1,
+            json!({ "text": repeated("a", 16_384) }),
+            "The shortest text whose length has three bytes.",
+        ),
         ("text-longest", 1, json!({ "text": repeated("a", 49_152) }), "The longest text."),
-        ("text-unicode", 1, json!({ "text": "Grüße, 你好 👋🏽\u{200d}\n" }), "Letters of several bytes."),
+        (
+            "text-unicode",
+            1,
+            json!({ "text": "Grüße, 你好 👋🏽\u{200d}\n" }),
+            "Letters of several bytes.",
+        ),
         ("attachment", 2, attachment(json!("a picture.png"), json!("look")), "A file at a relay."),
-        ("attachment-bare", 2, attachment(json!(""), json!("")), "A file without name and caption."),
-        ("attachment-longest-name", 2, attachment(repeated("n", 255), json!("")), "The longest name."),
+        (
+            "attachment-bare",
+            2,
+            attachment(json!(""), json!("")),
+            "A file without name and caption.",
+        ),
+        (
+            "attachment-longest-name",
+            2,
+            attachment(repeated("n", 255), json!("")),
+            "The longest name.",
+        ),
         ("delivery", 3, ids(2), "Two messages were delivered."),
         ("delivery-none", 3, ids(0), "An acknowledgement of nothing."),
         ("delivery-256", 3, ids(256), "As many as one acknowledgement holds."),
         ("read-receipt", 4, ids(1), "A message was read."),
         ("reaction", 5, json!({ "target": target, "removed": false, "text": "👍" }), "A reaction."),
-        ("reaction-removed", 5, json!({ "target": target, "removed": true, "text": "👍" }), "A reaction is taken back."),
-        ("reaction-longest", 5, json!({ "target": target, "removed": false, "text": repeated("x", 64) }), "The longest reaction."),
+        (
+            "reaction-removed",
+            5,
+            json!({ "target": target, "removed": true, "text": "👍" }),
+            "A reaction is taken back.",
+        ),
+        (
+            "reaction-longest",
+            5,
+            json!({ "target": target, "removed": false, "text": repeated("x", 64) }),
+            "The longest reaction.",
+        ),
         ("edit", 6, json!({ "target": target, "text": "better" }), "Another text for a message."),
         ("delete", 7, json!({ "target": target }), "A message is taken back."),
         ("typing", 8, json!({ "active": true }), "The sender is writing."),
         ("typing-stopped", 8, json!({ "active": false }), "The sender has stopped."),
         ("profile", 9, json!({ "name": "Ada" }), "How the sender calls themselves."),
-        ("profile-longest", 9, json!({ "name": repeated("é", 64) }), "The longest name, in letters of two bytes."),
+        (
+            "profile-longest",
+            9,
+            json!({ "name": repeated("é", 64) }),
+            "The longest name, in letters of two bytes.",
+        ),
         ("timer", 10, json!({ "seconds": 86_400 }), "Messages disappear after a day."),
         ("timer-off", 10, json!({ "seconds": 0 }), "They no longer disappear."),
         ("timer-longest", 10, json!({ "seconds": u32::MAX }), "The longest time."),
         ("mailbox-move", 11, json!({ "route": hex(&[6; 84]) }), "Write there from now on."),
         ("mailbox-move-longest", 11, json!({ "route": hex(&[6; 320]) }), "The longest route."),
         ("device-list", 12, json!({ "list": hex(&[8; 235]) }), "A device list, carried as it is."),
-        ("custom", 13, json!({ "name": "org.example.poll", "data": "000102" }), "What another program adds."),
+        (
+            "custom",
+            13,
+            json!({ "name": "org.example.poll", "data": "000102" }),
+            "What another program adds.",
+        ),
         ("unknown-0", 0, json!({ "payload": "aabb" }), "Kind 0 is not known, and no error."),
         ("unknown-127", 127, json!({ "payload": "" }), "The largest kind of one byte."),
         ("unknown-128", 128, json!({ "payload": "00" }), "A kind of two bytes."),
-        ("unknown-largest", u32::MAX, json!({ "payload": "ff" }), "The largest kind, of five bytes."),
-        ("unknown-longest", 99, json!({ "payload": { "repeat": "00", "count": 49_152 } }), "The longest unknown payload."),
+        (
+            "unknown-largest",
+            u32::MAX,
+            json!({ "payload": "ff" }),
+            "The largest kind, of five bytes.",
+        ),
+        (
+            "unknown-longest",
+            99,
+            json!({ "payload": { "repeat": "00", "count": 49_152 } }),
+            "The longest unknown payload.",
+        ),
     ] {
         let input = json!({
             "kind": kind, "id": hex(&[7; 16]), "sent_at": 1_700_000_000_123u64, "fields": fields,
@@ -111,7 +171,13 @@ fn written(files: &mut Files) {
         let input = json!({ "kind": kind, "id": hex(&[7; 16]), "sent_at": 0, "fields": fields });
         let name = format!("write-{name}-too-long");
         let says = "A part over its bound is refused where it is made, and not cut.";
-        files.refused(&about(FAMILY, &name, &["09 §2", "09 §6"], says), "R-904", "make", "content-write", input);
+        files.refused(
+            &about(FAMILY, &name, &["09 §2", "09 §6"], says),
+            "R-904",
+            "make",
+            "content-write",
+            input,
+        );
     }
 }
 
@@ -134,8 +200,18 @@ fn refused(files: &mut Files) {
     refuse("read-cut-in-the-text", "R-901", "It ends in the text.", hex(&text[..text.len() - 1]));
     refuse("read-cut-in-a-varint", "R-901", "It ends in a length.", hex(&bytes(&[1], &[0x82])));
     refuse("read-cut-in-the-kind", "R-901", "It ends in the kind.", json!("80"));
-    refuse("read-cut-in-an-id", "R-901", "It ends in an id of an acknowledgement.", hex(&bytes(&[3], &[0; 17])));
-    refuse("read-cut-in-an-attachment", "R-901", "It ends in a file's hash.", hex(&bytes(&[2], &[0; 150])));
+    refuse(
+        "read-cut-in-an-id",
+        "R-901",
+        "It ends in an id of an acknowledgement.",
+        hex(&bytes(&[3], &[0; 17])),
+    );
+    refuse(
+        "read-cut-in-an-attachment",
+        "R-901",
+        "It ends in a file's hash.",
+        hex(&bytes(&[2], &[0; 150])),
+    );
     refuse("read-cut-in-a-timer", "R-901", "It ends in a number.", hex(&bytes(&[10], &[0; 3])));
     for (name, kind, payload) in [
         ("text", 1, &b"\x02hi!"[..]),
@@ -148,25 +224,108 @@ fn refused(files: &mut Files) {
         let name = format!("read-{name}-and-more");
         refuse(&name, "R-902", "A byte stands behind the layout.", hex(&bytes(&[kind], payload)));
     }
-    refuse("read-kind-not-shortest", "R-903", "The kind has a byte too many.", hex(&bytes(&[0x81, 0], b"\x02hi")));
-    refuse("read-kind-over-32-bits", "R-903", "The kind has 33 bits.", hex(&bytes(&[0xff, 0xff, 0xff, 0xff, 0x1f], b"")));
-    refuse("read-kind-of-six-bytes", "R-903", "The kind has six bytes.", hex(&bytes(&[0x80, 0x80, 0x80, 0x80, 0x80, 1], b"")));
-    refuse("read-length-not-shortest", "R-903", "The length has a byte too many.", hex(&bytes(&[1], &[0x82, 0, b'h', b'i'])));
-    let long = |kind: u8, head: &[u8], length: &[u8], count: usize| {
-        json!({ "concat": [hex(&bytes(&[kind], &[head, length].concat())), { "repeat": "61", "count": count }] })
-    };
-    refuse("read-text-too-long", "R-904", "A text over its bound, all of which is there.", long(1, &[], &[0x81, 0x80, 3], 49_153));
-    refuse("read-text-length-of-4-gib", "R-904", "A length that nothing can have: nothing is allocated for it.", long(1, &[], &[0xff, 0xff, 0xff, 0xff, 0x0f], 10));
-    refuse("read-reaction-too-long", "R-904", "A reaction over its bound.", long(5, &[0; 17], &[65], 65));
-    refuse("read-profile-too-long", "R-904", "A name over its bound.", long(9, &[], &[0x81, 1], 129));
-    refuse("read-mailbox-move-too-long", "R-904", "A route over its bound.", long(11, &[], &[0xc1, 2], 321));
-    refuse("read-device-list-too-long", "R-904", "A device list over its bound.", long(12, &[], &[0x81, 0x80, 3], 49_153));
-    refuse("read-delivery-too-many", "R-904", "257 ids.", json!({ "concat": [hex(&bytes(&[3], &[])), { "repeat": "00", "count": 257 * 16 }] }));
-    refuse("read-unknown-too-long", "R-904", "An unknown payload over its bound.", long(99, &[], &[], 49_153));
-    refuse("read-text-not-utf-8", "R-905", "A text that is not UTF-8.", hex(&bytes(&[1], &[2, 0xff, 0xfe])));
-    refuse("read-text-half-a-letter", "R-905", "The last letter is cut.", hex(&bytes(&[1], &[1, 0xc3])));
-    refuse("read-text-surrogate", "R-905", "Half of a surrogate pair.", hex(&bytes(&[1], &[3, 0xed, 0xa0, 0x80])));
-    refuse("read-text-overlong", "R-905", "A letter in a longer form.", hex(&bytes(&[1], &[2, 0xc0, 0x80])));
+    refuse(
+        "read-kind-not-shortest",
+        "R-903",
+        "The kind has a byte too many.",
+        hex(&bytes(&[0x81, 0], b"\x02hi")),
+    );
+    refuse(
+        "read-kind-over-32-bits",
+        "R-903",
+        "The kind has 33 bits.",
+        hex(&bytes(&[0xff, 0xff, 0xff, 0xff, 0x1f], b"")),
+    );
+    refuse(
+        "read-kind-of-six-bytes",
+        "R-903",
+        "The kind has six bytes.",
+        hex(&bytes(&[0x80, 0x80, 0x80, 0x80, 0x80, 1], b"")),
+    );
+    refuse(
+        "read-length-not-shortest",
+        "R-903",
+        "The length has a byte too many.",
+        hex(&bytes(&[1], &[0x82, 0, b'h', b'i'])),
+    );
+    let long = |kind: u8, head: &[u8], length: &[u8], count: usize| json!({ "concat": [hex(&bytes(&[kind], &[head, length].concat())), { "repeat": "61", "count": count }] });
+    refuse(
+        "read-text-too-long",
+        "R-904",
+        "A text over its bound, all of which is there.",
+        long(1, &[], &[0x81, 0x80, 3], 49_153),
+    );
+    refuse(
+        "read-text-length-of-4-gib",
+        "R-904",
+        "A length that nothing can have: nothing is allocated for it.",
+        long(1, &[], &[0xff, 0xff, 0xff, 0xff, 0x0f], 10),
+    );
+    refuse(
+        "read-reaction-too-long",
+        "R-904",
+        "A reaction over its bound.",
+        long(5, &[0; 17], &[65], 65),
+    );
+    refuse(
+        "read-profile-too-long",
+        "R-904",
+        "A name over its bound.",
+        long(9, &[], &[0x81, 1], 129),
+    );
+    refuse(
+        "read-mailbox-move-too-long",
+        "R-904",
+        "A route over its bound.",
+        long(11, &[], &[0xc1, 2], 321),
+    );
+    refuse(
+        "read-device-list-too-long",
+        "R-904",
+        "A device list over its bound.",
+        long(12, &[], &[0x81, 0x80, 3], 49_153),
+    );
+    refuse(
+        "read-delivery-too-many",
+        "R-904",
+        "257 ids.",
+        json!({ "concat": [hex(&bytes(&[3], &[])), { "repeat": "00", "count": 257 * 16 }] }),
+    );
+    refuse(
+        "read-unknown-too-long",
+        "R-904",
+        "An unknown payload over its bound.",
+        long(99, &[], &[], 49_153),
+    );
+    refuse(
+        "read-text-not-utf-8",
+        "R-905",
+        "A text that is not UTF-8.",
+        hex(&bytes(&[1], &[2, 0xff, 0xfe])),
+    );
+    refuse(
+        "read-text-half-a-letter",
+        "R-905",
+        "The last letter is cut.",
+        hex(&bytes(&[1], &[1, 0xc3])),
+    );
+    refuse(
+        "read-text-surrogate",
+        "R-905",
+        "Half of a surrogate pair.",
+        hex(&bytes(&[1], &[3, 0xed, 0xa0, 0x80])),
+    );
+    refuse(
+        "read-text-overlong",
+        "R-905",
+        "A letter in a longer form.",
+        hex(&bytes(&[1], &[2, 0xc0, 0x80])),
+    );
     refuse("read-typing-2", "R-906", "A flag that is neither 0 nor 1.", hex(&bytes(&[8], &[2])));
-    refuse("read-reaction-removed-255", "R-906", "A flag that is neither 0 nor 1.", hex(&bytes(&[5], &[&[9; 16][..], &[255, 0]].concat())));
+    refuse(
+        "read-reaction-removed-255",
+        "R-906",
+        "A flag that is neither 0 nor 1.",
+        hex(&bytes(&[5], &[&[9; 16][..], &[255, 0]].concat())),
+    );
 }

@@ -25,12 +25,35 @@ fn lengths(files: &mut Files) {
     let spec = &["08 §2", "08 §3"];
     let largest = 1u64 << 47;
     for length in [
-        0, 1, 1_023, 1_024, 1_025, 1_088, 1_089, 2_047, 2_048, 2_049, 65_535, 65_536, 65_537, 70_000,
-        131_072, 1_048_576, 1_048_577, 5_000_000_000, (1 << 40) + 1, largest - 1, largest,
+        0,
+        1,
+        1_023,
+        1_024,
+        1_025,
+        1_088,
+        1_089,
+        2_047,
+        2_048,
+        2_049,
+        65_535,
+        65_536,
+        65_537,
+        70_000,
+        131_072,
+        1_048_576,
+        1_048_577,
+        5_000_000_000,
+        (1 << 40) + 1,
+        largest - 1,
+        largest,
     ] {
         let name = format!("padded-length-{length}");
         let says = "The padded length of a content, and the length of its blob.";
-        files.valid(&about(FAMILY, &name, spec, says), "padded-length", json!({ "length": length }));
+        files.valid(
+            &about(FAMILY, &name, spec, says),
+            "padded-length",
+            json!({ "length": length }),
+        );
     }
     for length in [largest + 1, u64::MAX] {
         let name = format!("padded-length-{length}");
@@ -71,37 +94,175 @@ fn whole(files: &mut Files) {
     }
     let input = json!({ "file_key": hex(&KEY), "length": (1u64 << 47) + 1, "content": "" });
     let says = "Longer than a file may be.";
-    files.refused(&about(FAMILY, "seal-too-long", &["08 §4"], says), "R-801", "make", "file-seal", input);
+    files.refused(
+        &about(FAMILY, "seal-too-long", &["08 §4"], says),
+        "R-801",
+        "make",
+        "file-seal",
+        input,
+    );
 }
 
 fn refused(files: &mut Files) {
     let spec = &["08 §4"];
-    let mut refuse = |name: &str, rule: &str, stage: &str, length: u64, claimed: u64, edits: Value, says: &str| {
+    let mut refuse = |name: &str,
+                      rule: &str,
+                      stage: &str,
+                      length: u64,
+                      claimed: u64,
+                      edits: Value,
+                      says: &str| {
         let blob = json!({ "file_key": hex(&KEY), "content": content(length), "edits": edits });
         let input = json!({ "file_key": hex(&KEY), "length": claimed, "blob": blob });
         files.refused(&about(FAMILY, name, spec, says), rule, stage, "file-open", input);
     };
     let end = 32 + 65_552 + 2_064;
-    refuse("open-commitment-altered", "R-802", "unseal", 10, 10, json!([{ "xor": "01", "at": 31 }]), "The commitment is changed.");
-    refuse("open-length-too-large", "R-801", "make", 10, (1 << 47) + 1, json!([]), "The message says a length that no file has.");
-    refuse("open-commitment-before-length", "R-802", "unseal", 10, (1 << 47) + 1, json!([{ "xor": "01", "at": 0 }]), "The commitment is looked at before the length.");
-    refuse("open-altered", "R-804", "unseal", 10, 10, json!([{ "xor": "80", "at": 100 }]), "A bit of the only chunk is changed.");
-    refuse("open-tag-altered", "R-804", "unseal", 65_537, 65_537, json!([{ "xor": "01", "at": end - 1 }]), "A bit of the last tag is changed.");
-    refuse("open-second-chunk-altered", "R-804", "unseal", 200_000, 200_000, json!([{ "xor": "01", "at": 70_000 }]), "A bit of the second chunk is changed.");
-    refuse("open-cut-by-a-byte", "R-803", "read", 65_537, 65_537, json!([{ "cut": end - 1 }]), "The last byte is missing.");
-    refuse("open-cut-at-a-chunk", "R-803", "read", 200_000, 200_000, json!([{ "cut": 32 + 2 * 65_552 }]), "The blob ends behind a chunk.");
-    refuse("open-cut-behind-the-commitment", "R-803", "read", 10, 10, json!([{ "cut": 32 }]), "Only the commitment is left.");
-    refuse("open-byte-behind", "R-803", "read", 10, 10, json!([{ "append": "00" }]), "A byte stands behind the last chunk.");
-    refuse("open-reordered", "R-804", "unseal", 200_000, 200_000, json!([{ "swap": [0, 1] }]), "Two chunks have changed places.");
+    refuse(
+        "open-commitment-altered",
+        "R-802",
+        "unseal",
+        10,
+        10,
+        json!([{ "xor": "01", "at": 31 }]),
+        "The commitment is changed.",
+    );
+    refuse(
+        "open-length-too-large",
+        "R-801",
+        "make",
+        10,
+        (1 << 47) + 1,
+        json!([]),
+        "The message says a length that no file has.",
+    );
+    refuse(
+        "open-commitment-before-length",
+        "R-802",
+        "unseal",
+        10,
+        (1 << 47) + 1,
+        json!([{ "xor": "01", "at": 0 }]),
+        "The commitment is looked at before the length.",
+    );
+    refuse(
+        "open-altered",
+        "R-804",
+        "unseal",
+        10,
+        10,
+        json!([{ "xor": "80", "at": 100 }]),
+        "A bit of the only chunk is changed.",
+    );
+    refuse(
+        "open-tag-altered",
+        "R-804",
+        "unseal",
+        65_537,
+        65_537,
+        json!([{ "xor": "01", "at": end - 1 }]),
+        "A bit of the last tag is changed.",
+    );
+    refuse(
+        "open-second-chunk-altered",
+        "R-804",
+        "unseal",
+        200_000,
+        200_000,
+        json!([{ "xor": "01", "at": 70_000 }]),
+        "A bit of the second chunk is changed.",
+    );
+    refuse(
+        "open-cut-by-a-byte",
+        "R-803",
+        "read",
+        65_537,
+        65_537,
+        json!([{ "cut": end - 1 }]),
+        "The last byte is missing.",
+    );
+    refuse(
+        "open-cut-at-a-chunk",
+        "R-803",
+        "read",
+        200_000,
+        200_000,
+        json!([{ "cut": 32 + 2 * 65_552 }]),
+        "The blob ends behind a chunk.",
+    );
+    refuse(
+        "open-cut-behind-the-commitment",
+        "R-803",
+        "read",
+        10,
+        10,
+        json!([{ "cut": 32 }]),
+        "Only the commitment is left.",
+    );
+    refuse(
+        "open-byte-behind",
+        "R-803",
+        "read",
+        10,
+        10,
+        json!([{ "append": "00" }]),
+        "A byte stands behind the last chunk.",
+    );
+    refuse(
+        "open-reordered",
+        "R-804",
+        "unseal",
+        200_000,
+        200_000,
+        json!([{ "swap": [0, 1] }]),
+        "Two chunks have changed places.",
+    );
     // 131,072 bytes are two whole chunks; of a file of 65,536 the first would be the last.
-    refuse("open-claimed-to-end-earlier", "R-804", "unseal", 131_072, 65_536, json!([{ "cut": 32 + 65_552 }]), "The blob is cut at a chunk, and the length says so: the last-flag does not fit.");
-    refuse("open-claimed-to-go-on", "R-804", "unseal", 65_536, 131_072, json!([{ "append": { "repeat": "00", "count": 65_552 } }]), "The length says that there is another chunk: the last-flag does not fit.");
-    refuse("open-padding-not-zero", "R-805", "read", 1_000, 990, json!([]), "The length says that the content ends earlier: what follows is not zero.");
-    refuse("open-padding-not-zero-in-the-last-chunk", "R-805", "read", 67_000, 66_900, json!([]), "As before, in the second chunk.");
+    refuse(
+        "open-claimed-to-end-earlier",
+        "R-804",
+        "unseal",
+        131_072,
+        65_536,
+        json!([{ "cut": 32 + 65_552 }]),
+        "The blob is cut at a chunk, and the length says so: the last-flag does not fit.",
+    );
+    refuse(
+        "open-claimed-to-go-on",
+        "R-804",
+        "unseal",
+        65_536,
+        131_072,
+        json!([{ "append": { "repeat": "00", "count": 65_552 } }]),
+        "The length says that there is another chunk: the last-flag does not fit.",
+    );
+    refuse(
+        "open-padding-not-zero",
+        "R-805",
+        "read",
+        1_000,
+        990,
+        json!([]),
+        "The length says that the content ends earlier: what follows is not zero.",
+    );
+    refuse(
+        "open-padding-not-zero-in-the-last-chunk",
+        "R-805",
+        "read",
+        67_000,
+        66_900,
+        json!([]),
+        "As before, in the second chunk.",
+    );
     let blob = json!({ "file_key": hex(&[2; 32]), "content": content(10), "edits": [] });
     let input = json!({ "file_key": hex(&KEY), "length": 10, "blob": blob });
     let says = "The blob was made with another key.";
-    files.refused(&about(FAMILY, "open-wrong-key", spec, says), "R-802", "unseal", "file-open", input);
+    files.refused(
+        &about(FAMILY, "open-wrong-key", spec, says),
+        "R-802",
+        "unseal",
+        "file-open",
+        input,
+    );
 }
 
 fn chunks(files: &mut Files) {
@@ -123,8 +284,20 @@ fn chunks(files: &mut Files) {
     files.valid(&about(FAMILY, "chunk-last", spec, says), "chunk-open", input(1, last));
     for (name, rule, stage, says, input) in [
         ("chunk-index-at-the-end", "R-806", "read", "There are two chunks.", input(2, last)),
-        ("chunk-index-largest", "R-806", "read", "The largest index that there is.", input(u32::MAX, last)),
-        ("chunk-of-another-length", "R-803", "read", "The last chunk's bytes as the first.", input(0, last)),
+        (
+            "chunk-index-largest",
+            "R-806",
+            "read",
+            "The largest index that there is.",
+            input(u32::MAX, last),
+        ),
+        (
+            "chunk-of-another-length",
+            "R-803",
+            "read",
+            "The last chunk's bytes as the first.",
+            input(0, last),
+        ),
         ("chunk-empty", "R-803", "read", "A chunk of no byte.", input(1, &[])),
     ] {
         files.refused(&about(FAMILY, name, spec, says), rule, stage, "chunk-open", input);

@@ -36,7 +36,8 @@ fn one_time(files: &mut Files) {
     talk.say("bob", "alice");
     talk.state("alice");
     talk.say("alice", "bob");
-    let says = "A one-time bundle, a first message, a reply: after it no envelope carries the handshake.";
+    let says =
+        "A one-time bundle, a first message, a reply: after it no envelope carries the handshake.";
     talk.valid(files, &about(FAMILY, "one-time", &["04"], says));
 }
 
@@ -95,7 +96,12 @@ fn repeated(files: &mut Files) {
     talk.refuse("R-511", step);
     talk.say("bob", "alice");
     let says = "The very envelope that established the session comes again.";
-    talk.refused(files, &about(FAMILY, "repeated-identical", &["04 §6", "05 §6.4"], says), "R-511", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "repeated-identical", &["04 §6", "05 §6.4"], says),
+        "R-511",
+        "header",
+    );
 }
 
 fn replayed(files: &mut Files) {
@@ -121,7 +127,12 @@ fn replayed(files: &mut Files) {
             let mut step = talk.receive_step(&first);
             put(&mut step, "lookup", json!(false));
             talk.refuse("R-410", step);
-            let about = about(FAMILY, "replayed-without-looking", &["04 §6"], "As replayed-after-deletion-last-resort; and nobody looks into the replay record before the prekey is used.");
+            let about = about(
+                FAMILY,
+                "replayed-without-looking",
+                &["04 §6"],
+                "As replayed-after-deletion-last-resort; and nobody looks into the replay record before the prekey is used.",
+            );
             talk.refused(files, &about, "R-410", "compare");
         } else {
             talk.valid(files, &about(FAMILY, &name, &["04 §6", "03-prekeys §4"], says));
@@ -144,7 +155,12 @@ fn replayed(files: &mut Files) {
 
 fn sizes(files: &mut Files) {
     for (name, devices, route, says) in [
-        ("identity-block-short-full", 2, 768 - 5 - 105 - 2 * 130, "List and route fill the short identity block exactly."),
+        (
+            "identity-block-short-full",
+            2,
+            768 - 5 - 105 - 2 * 130,
+            "List and route fill the short identity block exactly.",
+        ),
         ("identity-block-long-least", 2, 320, "The longest route beside two devices."),
         ("identity-block-long", 5, 320, "Five devices and the longest route."),
     ] {
@@ -171,7 +187,10 @@ fn sizes(files: &mut Files) {
     put(&mut step, "route", json!(""));
     talk.step(step);
     talk.hello();
-    talk.valid(files, &about(FAMILY, "empty-route", &["01 §6"], "A route of no byte is for the core a route."));
+    talk.valid(
+        files,
+        &about(FAMILY, "empty-route", &["01 §6"], "A route of no byte is for the core a route."),
+    );
 }
 
 fn days(files: &mut Files) {
@@ -232,7 +251,12 @@ fn ordinary(files: &mut Files) {
 
 fn records(files: &mut Files) {
     for (name, rule, seconds, says) in [
-        ("older-list", "R-208", 1_700_000_001u64, "A newer list of the initiator's account is on record."),
+        (
+            "older-list",
+            "R-208",
+            1_700_000_001u64,
+            "A newer list of the initiator's account is on record.",
+        ),
         ("forked-list", "R-209", 1_700_000_000, "Another list with this counter is on record."),
         ("other-accounts-record", "R-210", 0, "Another account is on record."),
     ] {
@@ -251,7 +275,9 @@ fn records(files: &mut Files) {
         talk.refuse(rule, step);
         // An envelope whose message does not open says nothing of the record.
         let altered = talk.name();
-        talk.step(json!({ "do": "edit", "envelope": altered, "of": hello, "xor": "01", "at": 4095 }));
+        talk.step(
+            json!({ "do": "edit", "envelope": altered, "of": hello, "xor": "01", "at": 4095 }),
+        );
         let mut step = talk.receive_step(&altered);
         put(&mut step, "record", record.clone());
         talk.refuse("R-513", step);
@@ -275,7 +301,12 @@ fn initiator_refuses(files: &mut Files) {
     put(&mut step, "draws", draws(&mut talk));
     talk.refuse("R-408", step);
     let says = "A device uses its own link.";
-    talk.refused(files, &about(FAMILY, "initiator-meets-itself", &["04 §5"], says), "R-408", "make");
+    talk.refused(
+        files,
+        &about(FAMILY, "initiator-meets-itself", &["04 §5"], says),
+        "R-408",
+        "make",
+    );
 
     let mut talk = Talk::new("initiator-low-order", Detail::Usual);
     talk.person("alice");
@@ -291,7 +322,12 @@ fn initiator_refuses(files: &mut Files) {
     put(&mut step, "draws", draws(&mut talk));
     talk.refuse("R-403", step);
     let says = "The bundle's prekey has low order.";
-    talk.refused(files, &about(FAMILY, "initiator-low-order-prekey", &["04 §5"], says), "R-403", "exchange");
+    talk.refused(
+        files,
+        &about(FAMILY, "initiator-low-order-prekey", &["04 §5"], says),
+        "R-403",
+        "exchange",
+    );
 
     let mut talk = Talk::new("initiator-low-order-device", Detail::Usual);
     talk.person("alice");
@@ -311,7 +347,12 @@ fn initiator_refuses(files: &mut Files) {
     put(&mut step, "draws", draws(&mut talk));
     talk.refuse("R-403", step);
     let says = "The device that signed the bundle has an X25519 key of low order.";
-    talk.refused(files, &about(FAMILY, "initiator-low-order-device-key", &["04 §5"], says), "R-403", "exchange");
+    talk.refused(
+        files,
+        &about(FAMILY, "initiator-low-order-device-key", &["04 §5"], says),
+        "R-403",
+        "exchange",
+    );
 
     let mut talk = Talk::new("initiator-expired", Detail::Usual);
     talk.person("alice");
@@ -326,13 +367,19 @@ fn initiator_refuses(files: &mut Files) {
     let step = talk.initiate_step("alice", "bundle", &bob);
     talk.step(step);
     let says = "The bundle expired yesterday; on its last day it serves.";
-    talk.refused(files, &about(FAMILY, "initiator-expired-bundle", &["03-prekeys §3"], says), "R-356", "compare");
+    talk.refused(
+        files,
+        &about(FAMILY, "initiator-expired-bundle", &["03-prekeys §3"], says),
+        "R-356",
+        "compare",
+    );
 }
 
 /// What an initiator may draw before it refuses.
 fn draws(talk: &mut Talk) -> Value {
     let names = ["ephemeral-key", "handshake-kem-message", "hello-nonce"];
-    let mut draw = |(name, n): (&str, usize)| json!({ "name": name, "value": hex(&talk.stream.take(n)) });
+    let mut draw =
+        |(name, n): (&str, usize)| json!({ "name": name, "value": hex(&talk.stream.take(n)) });
     names.into_iter().zip([32, 32, 12]).map(&mut draw).collect()
 }
 
@@ -452,7 +499,12 @@ fn responder_refuses(files: &mut Files) {
     put(&mut step, "lookup", json!(false));
     scene.talk.refuse("R-404", step);
     let says = "It names a bundle of which there is no record: it is dropped; and refused where another bundle's prekey is used without looking.";
-    scene.talk.refused(files, &about(FAMILY, "unknown-bundle", &["04 §6"], says), "R-404", "compare");
+    scene.talk.refused(
+        files,
+        &about(FAMILY, "unknown-bundle", &["04 §6"], says),
+        "R-404",
+        "compare",
+    );
 
     let mut talk = Talk::new("keys-gone", Detail::Usual);
     talk.person("alice");
@@ -470,16 +522,36 @@ fn responder_refuses(files: &mut Files) {
 
     let mut scene = Scene::new("identity-altered");
     let bytes = scene.edited(|h| h.identity[3] ^= 1);
-    scene.refuse(files, ("identity-altered", "R-406", "unseal"), "A bit of the sealed identity is changed.", &bytes);
+    scene.refuse(
+        files,
+        ("identity-altered", "R-406", "unseal"),
+        "A bit of the sealed identity is changed.",
+        &bytes,
+    );
     let mut scene = Scene::new("identity-tag-altered");
     let bytes = scene.edited(|h| *h.identity.last_mut().unwrap() ^= 1);
-    scene.refuse(files, ("identity-tag-altered", "R-406", "unseal"), "A bit of the identity's tag is changed.", &bytes);
+    scene.refuse(
+        files,
+        ("identity-tag-altered", "R-406", "unseal"),
+        "A bit of the identity's tag is changed.",
+        &bytes,
+    );
     let mut scene = Scene::new("kem-ciphertext-altered");
     let bytes = scene.edited(|h| h.ciphertext[700] ^= 1);
-    scene.refuse(files, ("kem-ciphertext-altered", "R-406", "unseal"), "A bit of the KEM's ciphertext is changed: another secret, so the identity does not open.", &bytes);
+    scene.refuse(
+        files,
+        ("kem-ciphertext-altered", "R-406", "unseal"),
+        "A bit of the KEM's ciphertext is changed: another secret, so the identity does not open.",
+        &bytes,
+    );
     let mut scene = Scene::new("ephemeral-key-replaced");
     let bytes = scene.edited(|h| h.ephemeral = prim::x25519_public(&[5; 32]));
-    scene.refuse(files, ("ephemeral-key-replaced", "R-406", "unseal"), "EK is somebody else's.", &bytes);
+    scene.refuse(
+        files,
+        ("ephemeral-key-replaced", "R-406", "unseal"),
+        "EK is somebody else's.",
+        &bytes,
+    );
 
     let mut scene = Scene::new("identity-key-not-held");
     let block = scene.block();
@@ -498,12 +570,22 @@ fn responder_refuses(files: &mut Files) {
     let block = scene.block();
     let mut bytes = scene.hello(&block, |_| ());
     bytes[4000] ^= 1;
-    scene.refuse(files, ("message-altered", "R-513", "body"), "A bit of the message inside is changed.", &bytes);
+    scene.refuse(
+        files,
+        ("message-altered", "R-513", "body"),
+        "A bit of the message inside is changed.",
+        &bytes,
+    );
     let mut scene = Scene::new("header-altered");
     let block = scene.block();
     let mut bytes = scene.hello(&block, |_| ());
     bytes[2450] ^= 1;
-    scene.refuse(files, ("header-altered", "R-501", "header"), "A bit of the header inside is changed.", &bytes);
+    scene.refuse(
+        files,
+        ("header-altered", "R-501", "header"),
+        "A bit of the header inside is changed.",
+        &bytes,
+    );
 }
 
 fn blocks(files: &mut Files) {
@@ -513,20 +595,60 @@ fn blocks(files: &mut Files) {
     type Edit<'a> = &'a dyn Fn(&mut Vec<u8>);
     let cases: [(&str, &str, &str, &str, Edit<'_>); 12] = [
         ("block-index-1", "R-407", "read", "The list has no device at the index.", &|b| b[0] = 1),
-        ("block-index-255", "R-407", "read", "The list has no device at the index.", &|b| b[0] = 255),
-        ("block-list-beyond", "R-407", "read", "The list's length goes beyond the block.", &|b| put16(b, 1, 65_535)),
-        ("block-route-beyond", "R-407", "read", "The route's length goes beyond the block.", &|b| put16(b, route, 65_535)),
-        ("block-route-too-long", "R-407", "read", "The route is longer than 320 bytes.", &|b| put16(b, route, 321)),
-        ("block-padding-first", "R-407", "read", "The first byte of the padding is not zero.", &|b| b[route + 2 + 19] = 1),
-        ("block-padding-last", "R-407", "read", "The last byte of the padding is not zero.", &|b| b[767] = 0x80),
-        ("block-list-short", "R-201", "read", "The list's length is one too low.", &|b| put16(b, 1, 234)),
+        ("block-index-255", "R-407", "read", "The list has no device at the index.", &|b| {
+            b[0] = 255
+        }),
+        ("block-list-beyond", "R-407", "read", "The list's length goes beyond the block.", &|b| {
+            put16(b, 1, 65_535)
+        }),
+        (
+            "block-route-beyond",
+            "R-407",
+            "read",
+            "The route's length goes beyond the block.",
+            &|b| put16(b, route, 65_535),
+        ),
+        ("block-route-too-long", "R-407", "read", "The route is longer than 320 bytes.", &|b| {
+            put16(b, route, 321)
+        }),
+        (
+            "block-padding-first",
+            "R-407",
+            "read",
+            "The first byte of the padding is not zero.",
+            &|b| b[route + 2 + 19] = 1,
+        ),
+        (
+            "block-padding-last",
+            "R-407",
+            "read",
+            "The last byte of the padding is not zero.",
+            &|b| b[767] = 0x80,
+        ),
+        ("block-list-short", "R-201", "read", "The list's length is one too low.", &|b| {
+            put16(b, 1, 234)
+        }),
         ("block-account-altered", "R-202", "read", "The account's key is of small order.", &|b| {
             b[3..35].fill(0);
             b[3] = 1;
         }),
-        ("block-certificate-altered", "R-206", "verify", "The device's certificate is changed.", &|b| b[3 + 41 + 64] ^= 1),
-        ("block-extension-too-long", "R-212", "read", "An extension is longer than 256 bytes.", &|b| put16(b, 3 + 41 + 128, 257)),
-        ("block-signature-altered", "R-207", "verify", "The list's signature is changed.", &|b| b[3 + 234] ^= 1),
+        (
+            "block-certificate-altered",
+            "R-206",
+            "verify",
+            "The device's certificate is changed.",
+            &|b| b[3 + 41 + 64] ^= 1,
+        ),
+        (
+            "block-extension-too-long",
+            "R-212",
+            "read",
+            "An extension is longer than 256 bytes.",
+            &|b| put16(b, 3 + 41 + 128, 257),
+        ),
+        ("block-signature-altered", "R-207", "verify", "The list's signature is changed.", &|b| {
+            b[3 + 234] ^= 1
+        }),
     ];
     for (name, rule, stage, says, edit) in cases {
         let mut scene = Scene::new(name);

@@ -70,7 +70,13 @@ fn keys(files: &mut Files) {
     for (name, key, text) in bad_signing_keys() {
         let name = format!("account-key-{name}");
         let input = json!({ "account": hex(&key) });
-        files.refused(&about(FAMILY, &name, &["02 §1", "01 §2.2"], text), "R-202", "read", "account-key", input);
+        files.refused(
+            &about(FAMILY, &name, &["02 §1", "01 §2.2"], text),
+            "R-202",
+            "read",
+            "account-key",
+            input,
+        );
     }
     let (signing, dh) = alice.devices[0];
     let input = json!({ "signing_secret": hex(&signing), "dh_secret": hex(&dh) });
@@ -91,7 +97,11 @@ fn issue(files: &mut Files) {
         })
     };
     for (name, text, input) in [
-        ("list-issue-first", "The counter of a first list is the time.", input(&alice, COUNTER, None)),
+        (
+            "list-issue-first",
+            "The counter of a first list is the time.",
+            input(&alice, COUNTER, None),
+        ),
         (
             "list-issue-time-is-ahead",
             "The counter is the time where that is ahead of the last one plus one.",
@@ -107,7 +117,11 @@ fn issue(files: &mut Files) {
             "The counter never falls behind the last one.",
             input(&alice, 5, Some(alice.record(COUNTER))),
         ),
-        ("list-issue-five-devices", "The most devices that an account has.", input(&five, COUNTER, None)),
+        (
+            "list-issue-five-devices",
+            "The most devices that an account has.",
+            input(&five, COUNTER, None),
+        ),
         (
             "list-issue-last-counter",
             "The counter before the last can still rise.",
@@ -129,10 +143,34 @@ fn issue(files: &mut Files) {
     same_dh[32..].copy_from_slice(&own[32..]);
     for (name, rule, stage, text, input) in [
         ("list-issue-no-device", "R-203", "make", "A list of none.", none),
-        ("list-issue-six-devices", "R-203", "make", "One device too many.", input(&six, COUNTER, None)),
-        ("list-issue-device-twice", "R-205", "make", "The same device twice.", twice(vec![own, own])),
-        ("list-issue-signing-key-twice", "R-205", "make", "Two devices share a signing key.", twice(vec![own, same_signing])),
-        ("list-issue-dh-key-twice", "R-205", "make", "Two devices share an X25519 key.", twice(vec![own, same_dh])),
+        (
+            "list-issue-six-devices",
+            "R-203",
+            "make",
+            "One device too many.",
+            input(&six, COUNTER, None),
+        ),
+        (
+            "list-issue-device-twice",
+            "R-205",
+            "make",
+            "The same device twice.",
+            twice(vec![own, own]),
+        ),
+        (
+            "list-issue-signing-key-twice",
+            "R-205",
+            "make",
+            "Two devices share a signing key.",
+            twice(vec![own, same_signing]),
+        ),
+        (
+            "list-issue-dh-key-twice",
+            "R-205",
+            "make",
+            "Two devices share an X25519 key.",
+            twice(vec![own, same_dh]),
+        ),
         (
             "list-issue-counter-exhausted",
             "R-213",
@@ -196,13 +234,31 @@ fn read_refused(files: &mut Files) {
     ] {
         refuse(name, "R-201", "read", "The list ends early.", &honest[..length]);
     }
-    refuse("list-read-byte-behind", "R-201", "read", "A byte stands behind the signature.", &[&honest[..], &[0]].concat());
+    refuse(
+        "list-read-byte-behind",
+        "R-201",
+        "read",
+        "A byte stands behind the signature.",
+        &[&honest[..], &[0]].concat(),
+    );
     for (name, key, text) in bad_signing_keys() {
         let list = [&key[..], &honest[32..]].concat();
         refuse(&format!("list-read-account-{name}"), "R-202", "read", text, &list);
     }
-    refuse("list-read-no-device", "R-203", "read", "A signed list of none.", &forge::list(&alice.secret, COUNTER, &[]));
-    refuse("list-read-six-devices", "R-203", "read", "One device too many, all of them certified.", &six.list(COUNTER));
+    refuse(
+        "list-read-no-device",
+        "R-203",
+        "read",
+        "A signed list of none.",
+        &forge::list(&alice.secret, COUNTER, &[]),
+    );
+    refuse(
+        "list-read-six-devices",
+        "R-203",
+        "read",
+        "One device too many, all of them certified.",
+        &six.list(COUNTER),
+    );
     for (name, key, text) in bad_signing_keys() {
         let mut keys = alice.keys()[0];
         keys[..32].copy_from_slice(&key);
@@ -212,22 +268,51 @@ fn read_refused(files: &mut Files) {
     let mut keys = alice.keys()[0];
     keys[63] |= 0x80;
     let list = forge::list(&alice.secret, COUNTER, &[Entry::of(keys)]);
-    refuse("list-read-dh-key-not-canonical", "R-204", "read", "A device's X25519 key is not canonical.", &list);
+    refuse(
+        "list-read-dh-key-not-canonical",
+        "R-204",
+        "read",
+        "A device's X25519 key is not canonical.",
+        &list,
+    );
     let mut long = alice.entries();
     long[0].extension = vec![0; 257];
-    refuse("list-read-extension-too-long", "R-212", "read", "An extension of one byte too many.", &forge::list(&alice.secret, COUNTER, &long));
+    refuse(
+        "list-read-extension-too-long",
+        "R-212",
+        "read",
+        "An extension of one byte too many.",
+        &forge::list(&alice.secret, COUNTER, &long),
+    );
     let twice: Vec<Entry> = alice.entries().into_iter().chain(alice.entries()).collect();
-    refuse("list-read-device-twice", "R-205", "compare", "The same device twice.", &forge::list(&alice.secret, COUNTER, &twice));
+    refuse(
+        "list-read-device-twice",
+        "R-205",
+        "compare",
+        "The same device twice.",
+        &forge::list(&alice.secret, COUNTER, &twice),
+    );
     let mut shared = two.entries();
     let first = shared[0].keys;
     shared[1].keys[..32].copy_from_slice(&first[..32]);
-    refuse("list-read-signing-key-twice", "R-205", "compare", "Two devices share a signing key.", &forge::list(&two.secret, COUNTER, &shared));
+    refuse(
+        "list-read-signing-key-twice",
+        "R-205",
+        "compare",
+        "Two devices share a signing key.",
+        &forge::list(&two.secret, COUNTER, &shared),
+    );
     let mut shared = two.entries();
     shared[1].keys[32..].copy_from_slice(&first[32..]);
-    refuse("list-read-dh-key-twice", "R-205", "compare", "Two devices share an X25519 key.", &forge::list(&two.secret, COUNTER, &shared));
+    refuse(
+        "list-read-dh-key-twice",
+        "R-205",
+        "compare",
+        "Two devices share an X25519 key.",
+        &forge::list(&two.secret, COUNTER, &shared),
+    );
     let account = prim::ed25519_public(&alice.secret);
-    let message =
-        [&prim::label("device certificate")[..], &account, &alice.keys()[0]].concat();
+    let message = [&prim::label("device certificate")[..], &account, &alice.keys()[0]].concat();
     for (name, signature, text) in bad_signatures(&alice.secret, &message) {
         let mut entries = alice.entries();
         entries[0].certificate = Some(signature);
@@ -235,9 +320,20 @@ fn read_refused(files: &mut Files) {
         refuse(&format!("list-read-certificate-{name}"), "R-206", "verify", text, &list);
     }
     let mut entries = alice.entries();
-    let stranger = [&prim::label("device certificate")[..], &prim::ed25519_public(&two.secret), &alice.keys()[0]].concat();
+    let stranger = [
+        &prim::label("device certificate")[..],
+        &prim::ed25519_public(&two.secret),
+        &alice.keys()[0],
+    ]
+    .concat();
     entries[0].certificate = Some(prim::sign(&two.secret, &stranger));
-    refuse("list-read-certificate-of-another-account", "R-206", "verify", "Another account certified the device.", &forge::list(&alice.secret, COUNTER, &entries));
+    refuse(
+        "list-read-certificate-of-another-account",
+        "R-206",
+        "verify",
+        "Another account certified the device.",
+        &forge::list(&alice.secret, COUNTER, &entries),
+    );
     let unsigned = &honest[..honest.len() - 64];
     let message = [&prim::label("device list")[..], unsigned].concat();
     for (name, signature, text) in bad_signatures(&alice.secret, &message) {
@@ -246,7 +342,13 @@ fn read_refused(files: &mut Files) {
     }
     let mut raised = honest.clone();
     raised[39] ^= 1;
-    refuse("list-read-counter-altered", "R-207", "verify", "The counter was changed after signing.", &raised);
+    refuse(
+        "list-read-counter-altered",
+        "R-207",
+        "verify",
+        "The counter was changed after signing.",
+        &raised,
+    );
 }
 
 fn follow(files: &mut Files) {
@@ -258,7 +360,11 @@ fn follow(files: &mut Files) {
     fork[71] ^= 1;
     for (name, text, record) in [
         ("list-follow-first", "Nothing is on record.", Value::Null),
-        ("list-follow-higher", "The counter rises, by however much.", hex(&alice.record(COUNTER - 1_000))),
+        (
+            "list-follow-higher",
+            "The counter rises, by however much.",
+            hex(&alice.record(COUNTER - 1_000)),
+        ),
         ("list-follow-same", "The very list that is on record.", hex(&alice.record(COUNTER))),
     ] {
         files.valid(&about(FAMILY, name, spec, text), "list-follow", input(record));
@@ -268,7 +374,13 @@ fn follow(files: &mut Files) {
         ("list-follow-fork", "R-209", "Another list with this counter is on record.", fork),
         ("list-follow-other-account", "R-210", "Another account is on record.", two.record(1)),
     ] {
-        files.refused(&about(FAMILY, name, spec, text), rule, "compare", "list-follow", input(hex(&record)));
+        files.refused(
+            &about(FAMILY, name, spec, text),
+            rule,
+            "compare",
+            "list-follow",
+            input(hex(&record)),
+        );
     }
 }
 
@@ -276,9 +388,7 @@ fn local(files: &mut Files) {
     let spec = &["02 §4"];
     let five = Account::new("five", 5);
     let list = hex(&five.list(COUNTER));
-    let input = |signing: &[u8; 32], dh: &[u8; 32]| {
-        json!({ "signing_secret": hex(signing), "dh_secret": hex(dh), "list": list })
-    };
+    let input = |signing: &[u8; 32], dh: &[u8; 32]| json!({ "signing_secret": hex(signing), "dh_secret": hex(dh), "list": list });
     for index in [0, 4] {
         let (signing, dh) = five.devices[index];
         let name = format!("local-device-{index}");
@@ -288,8 +398,16 @@ fn local(files: &mut Files) {
     let (one, other) = (five.devices[0], five.devices[1]);
     for (name, text, input) in [
         ("local-device-missing", "This device is not on the list.", input(&[9; 32], &[8; 32])),
-        ("local-device-other-dh-key", "Only the signing key is on the list.", input(&one.0, &[8; 32])),
-        ("local-device-mixed", "Both keys are on the list, in two entries.", input(&one.0, &other.1)),
+        (
+            "local-device-other-dh-key",
+            "Only the signing key is on the list.",
+            input(&one.0, &[8; 32]),
+        ),
+        (
+            "local-device-mixed",
+            "Both keys are on the list, in two entries.",
+            input(&one.0, &other.1),
+        ),
     ] {
         files.refused(&about(FAMILY, name, spec, text), "R-211", "make", "local-device", input);
     }

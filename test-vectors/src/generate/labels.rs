@@ -80,10 +80,9 @@ fn one(files: &mut Files, label: &str, text: &str, used: Use, place: &str) {
             };
             ("label-sign", json!({ "secret": bytes(32), "message": message }))
         }
-        Use::Seal(length) => (
-            "label-seal",
-            json!({ "key": bytes(32), "nonce": bytes(12), "plain": bytes(length) }),
-        ),
+        Use::Seal(length) => {
+            ("label-seal", json!({ "key": bytes(32), "nonce": bytes(12), "plain": bytes(length) }))
+        }
     };
     super::put(&mut input, "label", json!(label));
     super::put(&mut input, "text", json!(format!("Undertone v1 {text}")));

@@ -13,6 +13,7 @@ mod post_quantum;
 mod primitives;
 mod randoms;
 mod ratchets;
+mod relay;
 mod states;
 pub mod talk;
 pub mod write;
@@ -46,6 +47,7 @@ pub fn all(longest: u64) -> Vec<Vector> {
     post_quantum::make(&mut out);
     padding::make(&mut out);
     states::make(&mut out);
+    relay::make(&mut out);
     randoms::make(&mut out, longest);
     out.0
 }

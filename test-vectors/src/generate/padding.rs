@@ -32,7 +32,8 @@ pub(super) fn make(files: &mut Files) {
         let contents = [0, 1].into_iter().chain(edges.iter().flat_map(|edge| [*edge, edge + 1]));
         for content in contents.chain([61_249]) {
             let repeated = json!({ "repeat": "70", "count": content });
-            let envelope = talk.seal_value("alice", if content == 0 { json!("") } else { repeated });
+            let envelope =
+                talk.seal_value("alice", if content == 0 { json!("") } else { repeated });
             let length = talk.world.envelope(&envelope).unwrap().len();
             assert_eq!(length, bucket(content, handshake), "{name} {content}");
             if handshake == 0 {

@@ -46,9 +46,27 @@ fn raises(epochs: &[u32]) -> Vec<usize> {
 
 fn epochs(files: &mut Files) {
     for (name, messages, content, expected, says) in [
-        ("alternating-302", 34, 302, vec![5, 12, 19, 26, 33], "Contents of 302 bytes: an epoch at message 5, and then at every seventh."),
-        ("alternating-303", 34, 303, vec![5, 12, 19, 26, 33], "One byte more: eighteen blocks in a message."),
-        ("alternating-797", 90, 797, vec![35, 84], "Every bucket of 1 KiB is full: three blocks in a message; an epoch at message 35, and then at every 49th."),
+        (
+            "alternating-302",
+            34,
+            302,
+            vec![5, 12, 19, 26, 33],
+            "Contents of 302 bytes: an epoch at message 5, and then at every seventh.",
+        ),
+        (
+            "alternating-303",
+            34,
+            303,
+            vec![5, 12, 19, 26, 33],
+            "One byte more: eighteen blocks in a message.",
+        ),
+        (
+            "alternating-797",
+            90,
+            797,
+            vec![35, 84],
+            "Every bucket of 1 KiB is full: three blocks in a message; an epoch at message 35, and then at every 49th.",
+        ),
     ] {
         let mut talk = Talk::new(name, Detail::Little);
         talk.begin();
@@ -153,8 +171,16 @@ fn rooms(files: &mut Files) {
     talk.valid(files, &about(FAMILY, "rooms-of-larger-buckets", &["06 §4", "07 §3"], says));
 
     for (name, contents, says) in [
-        ("pieces-of-three", vec![797; 20], "An object in runs of three blocks, which wrap around its end."),
-        ("pieces-mixed", vec![797, 300, 500, 797, 1, 640, 797, 700, 33], "An object in runs of several lengths."),
+        (
+            "pieces-of-three",
+            vec![797; 20],
+            "An object in runs of three blocks, which wrap around its end.",
+        ),
+        (
+            "pieces-mixed",
+            vec![797, 300, 500, 797, 1, 640, 797, 700, 33],
+            "An object in runs of several lengths.",
+        ),
     ] {
         let mut talk = Talk::new(name, Detail::Little);
         talk.begin_confirmed();
@@ -248,7 +274,8 @@ fn restarted(files: &mut Files) {
     give(&mut talk, &mut forger, &run(1, 1, &one, tag, 0, 37), None);
     assert!(matches!(talk.form("bob").phase, Phase::Keyed { .. }));
     talk.state("bob");
-    let says = "Blocks of two keys under one tag: the hash does not fit, and the assembly is dropped.";
+    let says =
+        "Blocks of two keys under one tag: the hash does not fit, and the assembly is dropped.";
     talk.valid(files, &about(FAMILY, "assembly-mixed", &["06 §5"], says));
 
     let (mut talk, mut forger) = waiting("overwritten");
@@ -342,7 +369,11 @@ fn runs(files: &mut Files) {
         ("run-kind-255", with(0, 255), "There is no kind 255."),
         ("run-first-37", with(5, 37), "A key has 37 blocks, the last with index 36."),
         ("run-first-255", with(5, 255), "No object has as many blocks."),
-        ("run-first-34-of-a-ciphertext", ciphertext, "A ciphertext has 34 blocks, the last with index 33."),
+        (
+            "run-first-34-of-a-ciphertext",
+            ciphertext,
+            "A ciphertext has 34 blocks, the last with index 33.",
+        ),
         ("run-count-0", with(6, 0), "A run has at least one block."),
         ("run-count-38", with(6, 38), "A run has at most the whole object."),
         ("run-beyond-the-body", with(6, 37), "The run goes beyond the body."),
@@ -362,7 +393,11 @@ fn runs(files: &mut Files) {
         talk.open_forged("bob", &bytes, Some("R-601"));
         talk.say("alice", "bob");
         let name = if name == "run-header-cut" { "run-of-4-where-3-have-room" } else { name };
-        let says = if name.ends_with("room") { "The run has a block more than the body has room for." } else { says };
+        let says = if name.ends_with("room") {
+            "The run has a block more than the body has room for."
+        } else {
+            says
+        };
         talk.refused(files, &about(FAMILY, name, &["06 §7", "07 §2"], says), "R-601", "body");
     }
     let (mut talk, mut forger) = waiting("run-padding");
@@ -373,7 +408,12 @@ fn runs(files: &mut Files) {
     talk.open_forged("bob", &bytes, Some("R-704"));
     talk.say("alice", "bob");
     let says = "The byte behind the run is not zero.";
-    talk.refused(files, &about(FAMILY, "run-and-padding", &["07 §2", "07 §4"], says), "R-704", "body");
+    talk.refused(
+        files,
+        &about(FAMILY, "run-and-padding", &["07 §2", "07 §4"], says),
+        "R-704",
+        "body",
+    );
 }
 
 fn keys(files: &mut Files) {
@@ -401,7 +441,12 @@ fn keys(files: &mut Files) {
     give(&mut talk, &mut forger, &run(1, 1, &bad, tag, 0, 37), Some("R-602"));
     talk.state("bob");
     let says = "The same while another key was answered.";
-    talk.refused(files, &about(FAMILY, "key-modulus-while-answering", &["06 §5", "06 §7"], says), "R-602", "body");
+    talk.refused(
+        files,
+        &about(FAMILY, "key-modulus-while-answering", &["06 §5", "06 §7"], says),
+        "R-602",
+        "body",
+    );
 
     // A rolled-back side whose epoch fell behind.
     let mut talk = Talk::new("epoch-fell-behind", Detail::Little);
@@ -446,8 +491,14 @@ fn keys(files: &mut Files) {
     }
     talk.say("alice", "bob");
     assert_eq!(talk.form("bob").epoch, 1);
-    let says = "The next epoch with a tag that is not this ciphertext's, and the epoch after the next.";
-    talk.refused(files, &about(FAMILY, "raised-with-another-tag", &["05 §6.2", "06 §6"], says), "R-509", "header");
+    let says =
+        "The next epoch with a tag that is not this ciphertext's, and the epoch after the next.";
+    talk.refused(
+        files,
+        &about(FAMILY, "raised-with-another-tag", &["05 §6.2", "06 §6"], says),
+        "R-509",
+        "header",
+    );
 
     // A secret of another ciphertext under the right tag: the body does not open.
     let mut talk = Talk::new("raised-with-another-secret", Detail::Usual);
@@ -467,7 +518,12 @@ fn keys(files: &mut Files) {
     talk.say("alice", "bob");
     assert_eq!(talk.form("bob").epoch, 1);
     let says = "The right tag, but another secret in the step: the body does not open, and the epoch is not raised.";
-    talk.refused(files, &about(FAMILY, "raised-with-another-secret", &["06 §6"], says), "R-513", "body");
+    talk.refused(
+        files,
+        &about(FAMILY, "raised-with-another-secret", &["06 §6"], says),
+        "R-513",
+        "body",
+    );
 }
 
 fn last_epoch(files: &mut Files) {
@@ -490,6 +546,7 @@ fn last_epoch(files: &mut Files) {
     talk.state("alice-late");
     talk.state("bob-late");
     assert_eq!(talk.form("alice-late").epoch, u32::MAX);
-    let says = "In the last epoch no run is written and none is raised; the double ratchet goes on.";
+    let says =
+        "In the last epoch no run is written and none is raised; the double ratchet goes on.";
     talk.valid(files, &about(FAMILY, "last-epoch", &["06 §6"], says));
 }

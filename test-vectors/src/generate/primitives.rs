@@ -18,9 +18,11 @@ pub(super) fn make(files: &mut Files) {
     for (number, kem) in [(768, Kem::Kem768), (1024, Kem::Kem1024)] {
         ml_kem(files, number, kem);
     }
-    for (name, length, rule) in
-        [("route-longest", 320, None), ("route-empty", 0, None), ("route-over-the-bound", 321, Some("R-110"))]
-    {
+    for (name, length, rule) in [
+        ("route-longest", 320, None),
+        ("route-empty", 0, None),
+        ("route-over-the-bound", 321, Some("R-110")),
+    ] {
         let input = json!({ "route": { "repeat": "72", "count": length } });
         let about = about(FAMILY, name, &["01 §6"], "The length of a route is bounded.");
         match rule {
@@ -50,7 +52,11 @@ fn x25519(files: &mut Files) {
     high[31] |= 0x80;
     for (name, key, text) in [
         ("x25519-key-honest", honest, "A public key as it is made."),
-        ("x25519-key-largest", near_prime(-1), "The largest number below the prime: canonical, though of low order."),
+        (
+            "x25519-key-largest",
+            near_prime(-1),
+            "The largest number below the prime: canonical, though of low order.",
+        ),
         ("x25519-key-zero", [0; 32], "Zero is canonical: only an exchange with it is refused."),
     ] {
         files.valid(&about(FAMILY, name, spec, text), "x25519-key", json!({ "public": hex(&key) }));
@@ -58,8 +64,16 @@ fn x25519(files: &mut Files) {
     for (name, key, text) in [
         ("x25519-key-prime", near_prime(0), "The prime itself, a second encoding of zero."),
         ("x25519-key-prime-plus-one", near_prime(1), "A second encoding of one."),
-        ("x25519-key-all-ones-below-the-top-bit", near_prime(18), "2^255 - 1, a second encoding of 18."),
-        ("x25519-key-top-bit", high, "An honest key with its highest bit set, which RFC 7748 would mask."),
+        (
+            "x25519-key-all-ones-below-the-top-bit",
+            near_prime(18),
+            "2^255 - 1, a second encoding of 18.",
+        ),
+        (
+            "x25519-key-top-bit",
+            high,
+            "An honest key with its highest bit set, which RFC 7748 would mask.",
+        ),
         ("x25519-key-all-ones", [0xff; 32], "All bits set."),
     ] {
         let input = json!({ "public": hex(&key) });
@@ -67,11 +81,19 @@ fn x25519(files: &mut Files) {
     }
     let exchange = |key: &[u8]| json!({ "private": hex(&one), "public": hex(key) });
     let text = "An exchange with a private key that is clamped when it is used.";
-    files.valid(&about(FAMILY, "x25519-exchange", spec, text), "x25519-exchange", exchange(&honest));
+    files.valid(
+        &about(FAMILY, "x25519-exchange", spec, text),
+        "x25519-exchange",
+        exchange(&honest),
+    );
     let mut twist = [0; 32];
     twist[0] = 2;
     let text = "A public key on the twist, which RFC 7748 takes like any other.";
-    files.valid(&about(FAMILY, "x25519-exchange-twist", spec, text), "x25519-exchange", exchange(&twist));
+    files.valid(
+        &about(FAMILY, "x25519-exchange-twist", spec, text),
+        "x25519-exchange",
+        exchange(&twist),
+    );
     let mut unit = [0; 32];
     unit[0] = 1;
     let eighth = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800";
@@ -98,9 +120,8 @@ pub(super) fn bad_signing_keys() -> Vec<(&'static str, [u8; 32], &'static str)> 
         key[0] = y;
         key
     });
-    let no_point = |key: &[u8; 32]| {
-        curve25519_dalek::edwards::CompressedEdwardsY(*key).decompress().is_none()
-    };
+    let no_point =
+        |key: &[u8; 32]| curve25519_dalek::edwards::CompressedEdwardsY(*key).decompress().is_none();
     let point = |index: usize| EIGHT_TORSION[index].compress().to_bytes();
     vec![
         ("no-point", nowhere.into_iter().find(no_point).unwrap(), "No point has this y."),
@@ -270,7 +291,11 @@ fn ml_kem(files: &mut Files, set: u32, kem: Kem) {
     altered[100] ^= 1;
     let text = "A ciphertext that was altered gives a secret that nobody shares, and no error.";
     let input = json!({ "set": set, "seed": hex(&seed), "ciphertext": hex(&altered) });
-    files.valid(&about(FAMILY, &name("implicit-rejection"), spec, text), "ml-kem-decapsulate", input);
+    files.valid(
+        &about(FAMILY, &name("implicit-rejection"), spec, text),
+        "ml-kem-decapsulate",
+        input,
+    );
     let last = (ek.len() - 32) / 3 * 2 - 1;
     for (label, index, value, text) in [
         ("key-first-coefficient-3329", 0, 3329, "The first coefficient is the modulus."),
@@ -287,5 +312,9 @@ fn ml_kem(files: &mut Files, set: u32, kem: Kem) {
     set_coefficient(&mut edge, last, 3328);
     let text = "The last coefficient is the largest that is allowed.";
     let input = json!({ "set": set, "ek": hex(&edge) });
-    files.valid(&about(FAMILY, &name("key-last-coefficient-3328"), spec, text), "ml-kem-key", input);
+    files.valid(
+        &about(FAMILY, &name("key-last-coefficient-3328"), spec, text),
+        "ml-kem-key",
+        input,
+    );
 }

@@ -87,7 +87,8 @@ fn order(files: &mut Files) {
     let third = names(&mut talk, "alice", 2);
     talk.open("bob", &third[1]);
     talk.state("bob");
-    for envelope in [&first[3], &second[0], &first[0], &third[0], &second[3], &first[2], &second[1]] {
+    for envelope in [&first[3], &second[0], &first[0], &third[0], &second[3], &first[2], &second[1]]
+    {
         talk.open("bob", envelope);
     }
     talk.state("bob");
@@ -239,7 +240,8 @@ fn bounds(files: &mut Files) {
     talk.say("alice", "bob");
     talk.open_refused("bob", &envelopes[2], "R-511");
     talk.open("bob", &envelopes[1]);
-    let says = "A message comes again: in its chain, after it was late, and after its chain has ended.";
+    let says =
+        "A message comes again: in its chain, after it was late, and after its chain has ended.";
     talk.refused(files, &about(FAMILY, "repeat", &["05 §6.4"], says), "R-511", "header");
 
     let mut talk = Talk::new("old-chains", Detail::Usual);
@@ -256,7 +258,12 @@ fn bounds(files: &mut Files) {
     talk.open("bob", &late[1]);
     talk.open("bob", &late[9]);
     let says = "Eight old chains are kept. With the ninth the oldest goes, and the skipped keys that only its header key could name.";
-    talk.refused(files, &about(FAMILY, "old-chain-dropped", &["05 §6", "05 §7"], says), "R-501", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "old-chain-dropped", &["05 §6", "05 §7"], says),
+        "R-501",
+        "header",
+    );
 }
 
 fn expiry(files: &mut Files) {
@@ -271,7 +278,12 @@ fn expiry(files: &mut Files) {
     talk.day(TODAY + 30);
     talk.open("bob", &first[1]);
     let says = "A skipped key serves for thirty days, and not on the next. A refusal changes nothing, so that a clock that went back finds it again.";
-    talk.refused(files, &about(FAMILY, "skipped-key-expired", &["05 §6.4", "05 §7"], says), "R-512", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "skipped-key-expired", &["05 §6.4", "05 §7"], says),
+        "R-512",
+        "header",
+    );
 
     let mut talk = Talk::new("chain-expiry", Detail::Usual);
     talk.begin_confirmed();
@@ -289,7 +301,12 @@ fn expiry(files: &mut Files) {
     talk.open("bob", &third);
     talk.state("bob");
     let says = "An old chain is tried for thirty days after its end. The next message drops what has expired.";
-    talk.refused(files, &about(FAMILY, "old-chain-expired", &["05 §6", "05 §7"], says), "R-501", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "old-chain-expired", &["05 §6", "05 §7"], says),
+        "R-501",
+        "header",
+    );
 
     let mut talk = Talk::new("daily", Detail::Usual);
     talk.begin_confirmed();
@@ -317,7 +334,12 @@ fn rolled_back(files: &mut Files) {
     talk.open_refused("bob", &old, "R-505");
     talk.say("alice", "bob");
     let says = "A rolled-back sender seals at a position that was received: another nonce, so another header.";
-    talk.refused(files, &about(FAMILY, "rolled-back-at-a-received-position", &["05 §9"], says), "R-505", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "rolled-back-at-a-received-position", &["05 §9"], says),
+        "R-505",
+        "header",
+    );
 
     let mut talk = Talk::new("rolled-back-key", Detail::Usual);
     talk.begin_confirmed();
@@ -331,7 +353,12 @@ fn rolled_back(files: &mut Files) {
     talk.open_refused("bob", &old, "R-504");
     talk.say("alice", "bob");
     let says = "A rolled-back sender begins a chain again, with another ratchet key: in the current chain, and in one that has ended.";
-    talk.refused(files, &about(FAMILY, "rolled-back-begins-a-chain-again", &["05 §9"], says), "R-504", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "rolled-back-begins-a-chain-again", &["05 §9"], says),
+        "R-504",
+        "header",
+    );
 
     let mut talk = Talk::new("rolled-back-end", Detail::Usual);
     talk.begin_confirmed();
@@ -343,7 +370,12 @@ fn rolled_back(files: &mut Files) {
     talk.open_refused("bob", &old, "R-507");
     talk.say("alice", "bob");
     let says = "A rolled-back sender goes on in a chain that has ended.";
-    talk.refused(files, &about(FAMILY, "rolled-back-beyond-the-end", &["05 §9"], says), "R-507", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "rolled-back-beyond-the-end", &["05 §9"], says),
+        "R-507",
+        "header",
+    );
 
     let mut talk = Talk::new("rolled-back-receiver", Detail::Usual);
     talk.begin_confirmed();
@@ -356,7 +388,12 @@ fn rolled_back(files: &mut Files) {
     talk.open_refused("bob-old", &next, "R-501");
     talk.open("bob", &next);
     let says = "The receiver was rolled back: it has no header key for the new chain.";
-    talk.refused(files, &about(FAMILY, "rolled-back-receiver", &["05 §9"], says), "R-501", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "rolled-back-receiver", &["05 §9"], says),
+        "R-501",
+        "header",
+    );
 
     let mut talk = Talk::new("rolled-back-unreceived", Detail::Usual);
     talk.begin_confirmed();
@@ -369,7 +406,12 @@ fn rolled_back(files: &mut Files) {
     talk.open("bob", &older);
     talk.open_refused("bob", &new, "R-505");
     let says = "Of two envelopes at one position the first that arrives is accepted.";
-    talk.refused(files, &about(FAMILY, "rolled-back-first-wins", &["05 §9"], says), "R-505", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "rolled-back-first-wins", &["05 §9"], says),
+        "R-505",
+        "header",
+    );
 }
 
 /// A scene in which Bob has a receiving chain of Alice's, and Alice's forger
@@ -421,16 +463,52 @@ fn headers(files: &mut Files) {
     let step1 = "05 §6.1";
     for flags in [1, 0x80] {
         let name = format!("flags-{flags}");
-        refuse(files, (&name, "R-502", "header"), ("05 §6", "A flag that this version does not know."), scene(&name), |h| h.flags = flags);
+        refuse(
+            files,
+            (&name, "R-502", "header"),
+            ("05 §6", "A flag that this version does not know."),
+            scene(&name),
+            |h| h.flags = flags,
+        );
     }
-    refuse(files, ("current-chain-other-key", "R-504", "header"), (step1, "Another ratchet key in the same chain."), scene("current-key"), |h| h.key[0] ^= 1);
-    refuse(files, ("current-chain-other-previous", "R-504", "header"), (step1, "Another length of the previous chain."), scene("current-previous"), |h| h.previous += 1);
-    refuse(files, ("current-chain-other-epoch", "R-504", "header"), (step1, "Another epoch in the same chain."), scene("current-epoch"), |h| h.epoch += 1);
-    refuse(files, ("current-chain-other-tag", "R-504", "header"), (step1, "Another epoch tag in the same chain."), scene("current-tag"), |h| h.tag[7] ^= 1);
-    refuse(files, ("flags-before-chain", "R-502", "header"), ("05 §6", "Flags are looked at before what the chain says."), scene("flags-first"), |h| {
-        h.flags = 1;
-        h.key[0] ^= 1;
-    });
+    refuse(
+        files,
+        ("current-chain-other-key", "R-504", "header"),
+        (step1, "Another ratchet key in the same chain."),
+        scene("current-key"),
+        |h| h.key[0] ^= 1,
+    );
+    refuse(
+        files,
+        ("current-chain-other-previous", "R-504", "header"),
+        (step1, "Another length of the previous chain."),
+        scene("current-previous"),
+        |h| h.previous += 1,
+    );
+    refuse(
+        files,
+        ("current-chain-other-epoch", "R-504", "header"),
+        (step1, "Another epoch in the same chain."),
+        scene("current-epoch"),
+        |h| h.epoch += 1,
+    );
+    refuse(
+        files,
+        ("current-chain-other-tag", "R-504", "header"),
+        (step1, "Another epoch tag in the same chain."),
+        scene("current-tag"),
+        |h| h.tag[7] ^= 1,
+    );
+    refuse(
+        files,
+        ("flags-before-chain", "R-502", "header"),
+        ("05 §6", "Flags are looked at before what the chain says."),
+        scene("flags-first"),
+        |h| {
+            h.flags = 1;
+            h.key[0] ^= 1;
+        },
+    );
 
     for (name, at, says) in [
         ("altered-nonce", 0, "A bit of the nonce is changed."),
@@ -440,7 +518,9 @@ fn headers(files: &mut Files) {
         let (mut talk, _) = scene(name);
         let envelope = talk.seal("alice", b"text");
         let altered = talk.name();
-        talk.step(json!({ "do": "edit", "envelope": altered, "of": envelope, "xor": "01", "at": at }));
+        talk.step(
+            json!({ "do": "edit", "envelope": altered, "of": envelope, "xor": "01", "at": at }),
+        );
         talk.open_refused("bob", &altered, "R-501");
         talk.open("bob", &envelope);
         talk.refused(files, &about(FAMILY, name, &["05 §6"], says), "R-501", "header");
@@ -452,13 +532,16 @@ fn headers(files: &mut Files) {
         let (mut talk, _) = scene(name);
         let envelope = talk.seal("alice", b"text");
         let altered = talk.name();
-        talk.step(json!({ "do": "edit", "envelope": altered, "of": envelope, "xor": "80", "at": at }));
+        talk.step(
+            json!({ "do": "edit", "envelope": altered, "of": envelope, "xor": "80", "at": at }),
+        );
         talk.open_refused("bob", &altered, "R-513");
         talk.open("bob", &envelope);
         // A body can be altered by anybody: that is no sign of a rollback.
         talk.open_refused("bob", &altered, "R-511");
         talk.say("alice", "bob");
-        let says = format!("{says} After the honest one it is a repeat, since anybody can alter a body.");
+        let says =
+            format!("{says} After the honest one it is a repeat, since anybody can alter a body.");
         let about = about(FAMILY, name, &["05 §6", "05 §7"], &says);
         talk.refused(files, &about, "R-511", "header");
     }
@@ -470,7 +553,12 @@ fn headers(files: &mut Files) {
     talk.state("bob");
     talk.open("bob", &envelope);
     let says = "A body that does not open undoes the step that its header began.";
-    talk.refused(files, &about(FAMILY, "altered-body-of-a-new-chain", &["05 §6"], says), "R-513", "body");
+    talk.refused(
+        files,
+        &about(FAMILY, "altered-body-of-a-new-chain", &["05 §6"], says),
+        "R-513",
+        "body",
+    );
 
     let mut talk = Talk::new("other-session", Detail::Usual);
     talk.begin_confirmed();
@@ -491,7 +579,12 @@ fn headers(files: &mut Files) {
         talk.refuse("R-501", step);
     }
     let says = "An envelope of another session, one's own, and junk.";
-    talk.refused(files, &about(FAMILY, "not-for-this-session", &["05 §6"], says), "R-501", "header");
+    talk.refused(
+        files,
+        &about(FAMILY, "not-for-this-session", &["05 §6"], says),
+        "R-501",
+        "header",
+    );
 }
 
 fn chains(files: &mut Files) {
@@ -506,20 +599,80 @@ fn chains(files: &mut Files) {
     };
     let mut top = [0; 32];
     (top[0], top[31]) = (9, 0x80);
-    refuse(files, ("new-chain-key-not-canonical", "R-503", "header"), (step2, "The ratchet key is not canonical."), chain("chain-key"), |h| h.key = top);
-    refuse(files, ("new-chain-key-low-order", "R-503", "exchange"), (step2, "The ratchet key has low order."), chain("chain-low"), |h| h.key = [0; 32]);
-    refuse(files, ("new-chain-previous-too-short", "R-506", "header"), (step2, "The previous chain was shorter, it says, than what was received of it."), chain("chain-short"), |h| h.previous -= 1);
-    refuse(files, ("new-chain-other-tag", "R-509", "header"), (step2, "An epoch tag that is not the current one."), chain("chain-tag"), |h| h.tag[0] ^= 1);
-    refuse(files, ("new-chain-epoch-too-high", "R-509", "header"), (step2, "An epoch that can't follow."), chain("chain-epoch"), |h| h.epoch += 2);
-    refuse(files, ("new-chain-next-epoch", "R-509", "header"), (step2, "The next epoch, which nobody has a secret for."), chain("chain-next-epoch"), |h| h.epoch += 1);
-    refuse(files, ("new-chain-previous-largest", "R-514", "header"), (step2, "A length that no chain has."), chain("chain-previous-largest"), |h| h.previous = u32::MAX);
-    refuse(files, ("new-chain-number-largest", "R-514", "header"), (step2, "A number that no message has."), chain("chain-number-largest"), |h| h.number = u32::MAX);
-    refuse(files, ("current-chain-number-largest", "R-514", "header"), ("05 §6.1", "A number that no message has."), scene("number-largest"), |h| h.number = u32::MAX);
+    refuse(
+        files,
+        ("new-chain-key-not-canonical", "R-503", "header"),
+        (step2, "The ratchet key is not canonical."),
+        chain("chain-key"),
+        |h| h.key = top,
+    );
+    refuse(
+        files,
+        ("new-chain-key-low-order", "R-503", "exchange"),
+        (step2, "The ratchet key has low order."),
+        chain("chain-low"),
+        |h| h.key = [0; 32],
+    );
+    refuse(
+        files,
+        ("new-chain-previous-too-short", "R-506", "header"),
+        (step2, "The previous chain was shorter, it says, than what was received of it."),
+        chain("chain-short"),
+        |h| h.previous -= 1,
+    );
+    refuse(
+        files,
+        ("new-chain-other-tag", "R-509", "header"),
+        (step2, "An epoch tag that is not the current one."),
+        chain("chain-tag"),
+        |h| h.tag[0] ^= 1,
+    );
+    refuse(
+        files,
+        ("new-chain-epoch-too-high", "R-509", "header"),
+        (step2, "An epoch that can't follow."),
+        chain("chain-epoch"),
+        |h| h.epoch += 2,
+    );
+    refuse(
+        files,
+        ("new-chain-next-epoch", "R-509", "header"),
+        (step2, "The next epoch, which nobody has a secret for."),
+        chain("chain-next-epoch"),
+        |h| h.epoch += 1,
+    );
+    refuse(
+        files,
+        ("new-chain-previous-largest", "R-514", "header"),
+        (step2, "A length that no chain has."),
+        chain("chain-previous-largest"),
+        |h| h.previous = u32::MAX,
+    );
+    refuse(
+        files,
+        ("new-chain-number-largest", "R-514", "header"),
+        (step2, "A number that no message has."),
+        chain("chain-number-largest"),
+        |h| h.number = u32::MAX,
+    );
+    refuse(
+        files,
+        ("current-chain-number-largest", "R-514", "header"),
+        ("05 §6.1", "A number that no message has."),
+        scene("number-largest"),
+        |h| h.number = u32::MAX,
+    );
 
     let (talk, mut forger) = turned("chain-same-key");
     let same = forger.form.own;
     forger.begin(same, None).unwrap();
-    refuse(files, ("new-chain-same-key", "R-508", "header"), (step2, "The ratchet key of the chain before."), (talk, forger), |_| ());
+    refuse(
+        files,
+        ("new-chain-same-key", "R-508", "header"),
+        (step2, "The ratchet key of the chain before."),
+        (talk, forger),
+        |_| (),
+    );
 
     // An old chain: Bob has received a new one.
     let old = |name: &str| {
@@ -529,19 +682,70 @@ fn chains(files: &mut Files) {
         (talk, forger)
     };
     let step3 = "05 §6.3";
-    refuse(files, ("old-chain-at-the-end", "R-507", "header"), (step3, "The number that would have been the next when the chain ended."), old("old-end"), |_| ());
-    refuse(files, ("old-chain-beyond-the-end", "R-507", "header"), (step3, "A number far behind the end."), old("old-beyond"), |h| h.number = u32::MAX);
-    refuse(files, ("old-chain-other-key", "R-504", "header"), (step3, "Another ratchet key under the header key of an old chain."), old("old-key"), |h| h.key[5] ^= 1);
-    refuse(files, ("old-chain-other-previous", "R-504", "header"), (step3, "Another length under the header key of an old chain."), old("old-previous"), |h| h.previous += 1);
-    refuse(files, ("old-chain-other-epoch", "R-504", "header"), (step3, "Another epoch under the header key of an old chain."), old("old-epoch"), |h| h.epoch += 1);
-    refuse(files, ("old-chain-other-tag", "R-504", "header"), (step3, "Another epoch tag under the header key of an old chain."), old("old-tag"), |h| h.tag[1] ^= 1);
+    refuse(
+        files,
+        ("old-chain-at-the-end", "R-507", "header"),
+        (step3, "The number that would have been the next when the chain ended."),
+        old("old-end"),
+        |_| (),
+    );
+    refuse(
+        files,
+        ("old-chain-beyond-the-end", "R-507", "header"),
+        (step3, "A number far behind the end."),
+        old("old-beyond"),
+        |h| h.number = u32::MAX,
+    );
+    refuse(
+        files,
+        ("old-chain-other-key", "R-504", "header"),
+        (step3, "Another ratchet key under the header key of an old chain."),
+        old("old-key"),
+        |h| h.key[5] ^= 1,
+    );
+    refuse(
+        files,
+        ("old-chain-other-previous", "R-504", "header"),
+        (step3, "Another length under the header key of an old chain."),
+        old("old-previous"),
+        |h| h.previous += 1,
+    );
+    refuse(
+        files,
+        ("old-chain-other-epoch", "R-504", "header"),
+        (step3, "Another epoch under the header key of an old chain."),
+        old("old-epoch"),
+        |h| h.epoch += 1,
+    );
+    refuse(
+        files,
+        ("old-chain-other-tag", "R-504", "header"),
+        (step3, "Another epoch tag under the header key of an old chain."),
+        old("old-tag"),
+        |h| h.tag[1] ^= 1,
+    );
 
     // The first chain of all.
     for (name, rule, says, edit) in [
-        ("first-chain-previous-1", "R-506", "There was a chain before, it says, where nothing was received.", (|h: &mut Header| h.previous = 1) as fn(&mut Header)),
-        ("first-chain-previous-largest", "R-506", "As before; the comparison with what was received comes first.", |h| h.previous = u32::MAX),
+        (
+            "first-chain-previous-1",
+            "R-506",
+            "There was a chain before, it says, where nothing was received.",
+            (|h: &mut Header| h.previous = 1) as fn(&mut Header),
+        ),
+        (
+            "first-chain-previous-largest",
+            "R-506",
+            "As before; the comparison with what was received comes first.",
+            |h| h.previous = u32::MAX,
+        ),
         ("first-chain-epoch-1", "R-509", "The first chain is of epoch 0.", |h| h.epoch = 1),
-        ("first-chain-gap", "R-510", "More than two thousand messages are missing before the first that arrives.", |h| h.number = 2001),
+        (
+            "first-chain-gap",
+            "R-510",
+            "More than two thousand messages are missing before the first that arrives.",
+            |h| h.number = 2001,
+        ),
         ("first-chain-flags", "R-502", "A flag in the first header.", |h| h.flags = 2),
     ] {
         let mut talk = Talk::new(name, Detail::Usual);
@@ -582,10 +786,34 @@ fn gaps(files: &mut Files) {
         forger.begin(ratchet, None).unwrap();
         (talk, forger)
     };
-    refuse(files, ("gap-current-chain", "R-510", "header"), ("05 §6.1", "2,001 messages are missing in the current chain."), scene("gap-current"), |h| h.number += 2001);
-    refuse(files, ("gap-new-chain", "R-510", "header"), ("05 §6.2", "2,001 messages are missing at the beginning of a new chain."), chain("gap-new"), |h| h.number = 2001);
-    refuse(files, ("gap-previous-chain", "R-510", "header"), ("05 §6.2", "2,001 messages are missing at the end of the previous chain."), chain("gap-previous"), |h| h.previous += 2001);
-    refuse(files, ("gap-of-four-thousand-million", "R-510", "header"), ("05 §6.1", "No work is done for a number that is far ahead."), scene("gap-largest"), |h| h.number = u32::MAX - 2);
+    refuse(
+        files,
+        ("gap-current-chain", "R-510", "header"),
+        ("05 §6.1", "2,001 messages are missing in the current chain."),
+        scene("gap-current"),
+        |h| h.number += 2001,
+    );
+    refuse(
+        files,
+        ("gap-new-chain", "R-510", "header"),
+        ("05 §6.2", "2,001 messages are missing at the beginning of a new chain."),
+        chain("gap-new"),
+        |h| h.number = 2001,
+    );
+    refuse(
+        files,
+        ("gap-previous-chain", "R-510", "header"),
+        ("05 §6.2", "2,001 messages are missing at the end of the previous chain."),
+        chain("gap-previous"),
+        |h| h.previous += 2001,
+    );
+    refuse(
+        files,
+        ("gap-of-four-thousand-million", "R-510", "header"),
+        ("05 §6.1", "No work is done for a number that is far ahead."),
+        scene("gap-largest"),
+        |h| h.number = u32::MAX - 2,
+    );
 }
 
 fn bodies(files: &mut Files) {
@@ -603,19 +831,68 @@ fn bodies(files: &mut Files) {
         edit(&mut body);
         body
     };
-    refuse("content-beyond-the-body", "R-702", "The content's length goes beyond the body.", with(&|b| b[..2].copy_from_slice(&[0xff, 0xff])));
-    refuse("content-beyond-by-one", "R-702", "The content's length is one too high for the body.", with(&|b| b[..2].copy_from_slice(&926u16.to_be_bytes())));
-    refuse("bucket-too-large", "R-703", "The content would fit a smaller bucket.", forge::body(b"short", &[], 0, 2048));
-    refuse("bucket-too-large-by-one", "R-703", "The largest content of the smaller bucket.", forge::body(&[7; 797], &[], 0, 2048));
-    refuse("bucket-too-small", "R-703", "The content leaves fewer than 128 bytes.", forge::body(&[7; 798], &[], 0, 1024));
-    refuse("bucket-without-room", "R-703", "The content fills the body.", forge::body(&[7; 925], &[], 0, 1024));
-    refuse("padding-behind-the-content", "R-601", "Behind the content stands a byte that is no kind of a run.", with(&|b| b[8] = 3));
-    refuse("padding-second-byte", "R-704", "The second byte behind the content is not zero.", with(&|b| b[9] = 1));
-    refuse("padding-last", "R-704", "The last byte of the padding is not zero.", with(&|b| *b.last_mut().unwrap() = 0x80));
+    refuse(
+        "content-beyond-the-body",
+        "R-702",
+        "The content's length goes beyond the body.",
+        with(&|b| b[..2].copy_from_slice(&[0xff, 0xff])),
+    );
+    refuse(
+        "content-beyond-by-one",
+        "R-702",
+        "The content's length is one too high for the body.",
+        with(&|b| b[..2].copy_from_slice(&926u16.to_be_bytes())),
+    );
+    refuse(
+        "bucket-too-large",
+        "R-703",
+        "The content would fit a smaller bucket.",
+        forge::body(b"short", &[], 0, 2048),
+    );
+    refuse(
+        "bucket-too-large-by-one",
+        "R-703",
+        "The largest content of the smaller bucket.",
+        forge::body(&[7; 797], &[], 0, 2048),
+    );
+    refuse(
+        "bucket-too-small",
+        "R-703",
+        "The content leaves fewer than 128 bytes.",
+        forge::body(&[7; 798], &[], 0, 1024),
+    );
+    refuse(
+        "bucket-without-room",
+        "R-703",
+        "The content fills the body.",
+        forge::body(&[7; 925], &[], 0, 1024),
+    );
+    refuse(
+        "padding-behind-the-content",
+        "R-601",
+        "Behind the content stands a byte that is no kind of a run.",
+        with(&|b| b[8] = 3),
+    );
+    refuse(
+        "padding-second-byte",
+        "R-704",
+        "The second byte behind the content is not zero.",
+        with(&|b| b[9] = 1),
+    );
+    refuse(
+        "padding-last",
+        "R-704",
+        "The last byte of the padding is not zero.",
+        with(&|b| *b.last_mut().unwrap() = 0x80),
+    );
 
     for (name, length) in [
-        ("length-empty", 0), ("length-short", 36), ("length-1000", 1000), ("length-1025", 1025),
-        ("length-3000", 3000), ("length-long", 131_072),
+        ("length-empty", 0),
+        ("length-short", 36),
+        ("length-1000", 1000),
+        ("length-1025", 1025),
+        ("length-3000", 3000),
+        ("length-long", 131_072),
     ] {
         let (mut talk, _) = scene(name);
         let bytes = json!({ "stream": hex(&[5; 32]), "length": length });
@@ -649,7 +926,9 @@ fn senders(files: &mut Files) {
     let result = talk.receive(&hello);
     assert_eq!(result["outcome"], "accepted");
     let handshake = &result["intermediate"]["handshake"];
-    let part = |name: &str| crate::value::unhex(handshake[name].as_str().unwrap()).unwrap().try_into().unwrap();
+    let part = |name: &str| {
+        crate::value::unhex(handshake[name].as_str().unwrap()).unwrap().try_into().unwrap()
+    };
     let id = talk.form("bob").id;
     let mut form = crate::conversation::fresh(1, id, part("root"));
     (form.next_sending, form.next_receiving, form.own) = (part("hk_b"), part("hk_a"), [8; 32]);
@@ -681,7 +960,12 @@ fn senders(files: &mut Files) {
         talk.refuse("R-514", step);
     }
     let says = "The last number of a chain is 2^32 - 3; behind it the chain can't go on.";
-    talk.refused(files, &about(FAMILY, "chain-exhausted", &["05 §4", "05 §5"], says), "R-514", "make");
+    talk.refused(
+        files,
+        &about(FAMILY, "chain-exhausted", &["05 §4", "05 §5"], says),
+        "R-514",
+        "make",
+    );
 
     let mut talk = Talk::new("sender-low-order", Detail::Usual);
     talk.begin_confirmed();
@@ -699,6 +983,12 @@ fn senders(files: &mut Files) {
     });
     talk.refuse("R-503", step);
     talk.say("bob", "alice");
-    let says = "A stored remote key of low order is no broken state, but no step can be made on it.";
-    talk.refused(files, &about(FAMILY, "sender-low-order", &["05 §3", "10 §1.1"], says), "R-503", "exchange");
+    let says =
+        "A stored remote key of low order is no broken state, but no step can be made on it.";
+    talk.refused(
+        files,
+        &about(FAMILY, "sender-low-order", &["05 §3", "10 §1.1"], says),
+        "R-503",
+        "exchange",
+    );
 }

@@ -14,9 +14,14 @@ const FAMILY: &str = "state";
 fn states() -> Vec<(&'static str, &'static str, Form)> {
     let mut talk = Talk::new("states", Detail::Little);
     talk.begin();
-    let mut out = vec![("fresh-initiator", "An initiator that has sent nothing.", talk.form("alice"))];
+    let mut out =
+        vec![("fresh-initiator", "An initiator that has sent nothing.", talk.form("alice"))];
     let late = talk.seal("alice", b"late");
-    out.push(("offering", "An initiator that has sent: Offering, with a handshake to repeat.", talk.form("alice")));
+    out.push((
+        "offering",
+        "An initiator that has sent: Offering, with a handshake to repeat.",
+        talk.form("alice"),
+    ));
     talk.hello();
     out.push(("keyed", "A responder that has a whole key, and a skipped key.", talk.form("bob")));
     let reply = talk.seal("bob", b"reply");
@@ -66,7 +71,13 @@ fn full(files: &mut Files, form: &Form) {
     let mut form = form.clone();
     form.receiving.serial = 100;
     form.receiving.next = 5000;
-    let old = |serial: u32| Old { serial, header: [serial as u8; 32], constants: [1; 16], end: 9, day: 20_000 };
+    let old = |serial: u32| Old {
+        serial,
+        header: [serial as u8; 32],
+        constants: [1; 16],
+        end: 9,
+        day: 20_000,
+    };
     form.old = (1..=8).map(old).collect();
     form.positions = (0..32).map(|number| (100, number, [2; 8])).collect();
     form.skipped = (0..4000).map(|number| (100, number, 20_000, [3; 32])).collect();
@@ -86,21 +97,40 @@ fn full(files: &mut Files, form: &Form) {
     let says = "Eight old chains, 32 positions, many skipped keys.";
     files.valid(&about(FAMILY, "full", spec, says), "state-read", write(&small));
     for (name, says, form) in [
-        ("nine-old-chains", "One old chain too many.", Form { old: (1..=9).map(old).collect(), ..small.clone() }),
+        (
+            "nine-old-chains",
+            "One old chain too many.",
+            Form { old: (1..=9).map(old).collect(), ..small.clone() },
+        ),
         (
             "thirty-three-positions",
             "One position too many.",
-            Form { positions: (0..33).map(|number| (100, number, [2; 8])).collect(), ..small.clone() },
+            Form {
+                positions: (0..33).map(|number| (100, number, [2; 8])).collect(),
+                ..small.clone()
+            },
         ),
     ] {
-        files.refused(&about(FAMILY, name, &["10 §1.6"], says), "R-1003", "read", "state-read", write(&form));
+        files.refused(
+            &about(FAMILY, name, &["10 §1.6"], says),
+            "R-1003",
+            "read",
+            "state-read",
+            write(&form),
+        );
     }
     // The count alone is judged, before anything behind it is read.
     let stored = small.write();
     let (head, _) = stored.split_at(stored.len() - 44 * small.skipped.len() - 2);
     let input = json!({ "stored": hex(&[head, &4001u16.to_be_bytes()].concat()) });
     let says = "A count of skipped keys above the bound; none of them is there.";
-    files.refused(&about(FAMILY, "too-many-skipped-keys", &["10 §1.6"], says), "R-1003", "read", "state-read", input);
+    files.refused(
+        &about(FAMILY, "too-many-skipped-keys", &["10 §1.6"], says),
+        "R-1003",
+        "read",
+        "state-read",
+        input,
+    );
 }
 
 fn refused(files: &mut Files, get: &dyn Fn(&str) -> Form) {
@@ -122,12 +152,22 @@ fn refused(files: &mut Files, get: &dyn Fn(&str) -> Form) {
     refuse("empty", "R-1002", "Nothing.", vec![]);
     refuse("cut-in-the-version", "R-1002", "One byte.", vec![0]);
     refuse("cut-in-the-core", "R-1002", "It ends in the root key.", stored[..50].to_vec());
-    refuse("cut-by-a-byte", "R-1002", "The last byte is missing.", stored[..stored.len() - 1].to_vec());
+    refuse(
+        "cut-by-a-byte",
+        "R-1002",
+        "The last byte is missing.",
+        stored[..stored.len() - 1].to_vec(),
+    );
     refuse("byte-behind", "R-1002", "A byte stands behind it.", [&stored[..], &[0]].concat());
     refuse("role-2", "R-1002", "A role that is no flag.", with(2, 2));
     refuse("handshake-kind-3", "R-1002", "A kind of handshake that there is not.", with(35, 3));
     refuse("remote-flag-2", "R-1002", "The remote key's flag is none.", with(36 + 76, 2));
-    refuse("remote-flag-0-with-a-key", "R-1002", "There is no remote key, and it is not zero.", with(36 + 76, 0));
+    refuse(
+        "remote-flag-0-with-a-key",
+        "R-1002",
+        "There is no remote key, and it is not zero.",
+        with(36 + 76, 0),
+    );
     refuse("sending-due-2", "R-1002", "A flag that is none.", with(36 + 173, 2));
     refuse("phase-6", "R-1002", "A phase that there is not.", with(403, 6));
     let offering = get("offering");
@@ -146,16 +186,37 @@ fn refused(files: &mut Files, get: &dyn Fn(&str) -> Form) {
         Form { phase, ..idle.clone() }.write()
     };
     refuse("bitmap-of-a-key-too-high", "R-1002", "A key has 37 blocks.", assembly(1 << 37, false));
-    refuse("bitmap-of-a-ciphertext-too-high", "R-1002", "A ciphertext has 34 blocks.", assembly(1 << 34, true));
-    refuse("bitmap-of-a-key-whole", "R-1002", "A whole key is no assembly.", assembly((1 << 37) - 1, false));
-    refuse("bitmap-of-a-ciphertext-whole", "R-1002", "A whole ciphertext is no assembly.", assembly((1 << 34) - 1, true));
+    refuse(
+        "bitmap-of-a-ciphertext-too-high",
+        "R-1002",
+        "A ciphertext has 34 blocks.",
+        assembly(1 << 34, true),
+    );
+    refuse(
+        "bitmap-of-a-key-whole",
+        "R-1002",
+        "A whole key is no assembly.",
+        assembly((1 << 37) - 1, false),
+    );
+    refuse(
+        "bitmap-of-a-ciphertext-whole",
+        "R-1002",
+        "A whole ciphertext is no assembly.",
+        assembly((1 << 34) - 1, true),
+    );
     refuse("bitmap-highest-bit", "R-1002", "A bit that no object has.", assembly(1 << 63, false));
     let mut cut = idle.clone();
-    cut.phase = Phase::Waiting { assembly: Some(Assembly { tag: [5; 8], bitmap: 3, blocks: vec![1; 32] }) };
+    cut.phase =
+        Phase::Waiting { assembly: Some(Assembly { tag: [5; 8], bitmap: 3, blocks: vec![1; 32] }) };
     cut.old.clear();
     cut.positions.clear();
     cut.skipped.clear();
-    refuse("assembly-with-a-block-too-few", "R-1002", "The bitmap names two blocks, one of them is here.", cut.write());
+    refuse(
+        "assembly-with-a-block-too-few",
+        "R-1002",
+        "The bitmap names two blocks, one of them is here.",
+        cut.write(),
+    );
     let keyed = get("keyed");
     let mut twice = keyed.clone();
     let first = twice.skipped[0];
@@ -168,25 +229,80 @@ fn refused(files: &mut Files, get: &dyn Fn(&str) -> Form) {
         form.write()
     };
     assert!(!chains.old.is_empty());
-    refuse("old-chain-serial-0", "R-1002", "An old chain with serial 0.", edit(&|f| f.old[0].serial = 0));
-    refuse("old-chain-serial-of-the-current", "R-1002", "An old chain with the receiving chain's serial.", edit(&|f| f.old.last_mut().unwrap().serial = f.receiving.serial));
-    refuse("old-chains-not-rising", "R-1002", "Two old chains with one serial.", edit(&|f| {
-        let again = f.old[0].clone();
-        f.old.insert(0, again);
-    }));
-    refuse("position-serial-0", "R-1002", "A position of serial 0.", edit(&|f| f.positions[0].0 = 0));
-    refuse("position-serial-too-high", "R-1002", "A position of a chain that is not there yet.", edit(&|f| f.positions[0].0 = f.receiving.serial + 1));
-    refuse("position-not-received-yet", "R-1002", "A position of the receiving chain at its next number.", edit(&|f| f.positions[0] = (f.receiving.serial, f.receiving.next, [0; 8])));
-    refuse("skipped-key-serial-0", "R-1002", "A skipped key of serial 0.", edit(&|f| f.skipped = vec![(0, 0, 20_000, [1; 32])]));
-    refuse("skipped-key-not-passed-yet", "R-1002", "A skipped key of the receiving chain at its next number.", edit(&|f| f.skipped = vec![(f.receiving.serial, f.receiving.next, 20_000, [1; 32])]));
+    refuse(
+        "old-chain-serial-0",
+        "R-1002",
+        "An old chain with serial 0.",
+        edit(&|f| f.old[0].serial = 0),
+    );
+    refuse(
+        "old-chain-serial-of-the-current",
+        "R-1002",
+        "An old chain with the receiving chain's serial.",
+        edit(&|f| f.old.last_mut().unwrap().serial = f.receiving.serial),
+    );
+    refuse(
+        "old-chains-not-rising",
+        "R-1002",
+        "Two old chains with one serial.",
+        edit(&|f| {
+            let again = f.old[0].clone();
+            f.old.insert(0, again);
+        }),
+    );
+    refuse(
+        "position-serial-0",
+        "R-1002",
+        "A position of serial 0.",
+        edit(&|f| f.positions[0].0 = 0),
+    );
+    refuse(
+        "position-serial-too-high",
+        "R-1002",
+        "A position of a chain that is not there yet.",
+        edit(&|f| f.positions[0].0 = f.receiving.serial + 1),
+    );
+    refuse(
+        "position-not-received-yet",
+        "R-1002",
+        "A position of the receiving chain at its next number.",
+        edit(&|f| f.positions[0] = (f.receiving.serial, f.receiving.next, [0; 8])),
+    );
+    refuse(
+        "skipped-key-serial-0",
+        "R-1002",
+        "A skipped key of serial 0.",
+        edit(&|f| f.skipped = vec![(0, 0, 20_000, [1; 32])]),
+    );
+    refuse(
+        "skipped-key-not-passed-yet",
+        "R-1002",
+        "A skipped key of the receiving chain at its next number.",
+        edit(&|f| f.skipped = vec![(f.receiving.serial, f.receiving.next, 20_000, [1; 32])]),
+    );
     let mut top = [0; 32];
     top[31] = 0x80;
-    refuse("remote-key-not-canonical", "R-1004", "The remote ratchet key is not canonical.", edit(&|f| f.remote = Some(top)));
+    refuse(
+        "remote-key-not-canonical",
+        "R-1004",
+        "The remote ratchet key is not canonical.",
+        edit(&|f| f.remote = Some(top)),
+    );
     let mut both = edit(&|f| f.remote = Some(top));
     both[36 + 76] = 0;
-    refuse("remote-key-not-canonical-and-not-there", "R-1004", "That it is canonical is checked first.", both);
+    refuse(
+        "remote-key-not-canonical-and-not-there",
+        "R-1004",
+        "That it is canonical is checked first.",
+        both,
+    );
     let mut bad = Kem::Kem768.generate(&[1; 64]);
     super::primitives::set_coefficient(&mut bad, 3, 3329);
     let key = Form { phase: Phase::Keyed { ek: bad }, ..keyed };
-    refuse("kem-key-modulus", "R-1004", "The key of phase Keyed fails the modulus check.", key.write());
+    refuse(
+        "kem-key-modulus",
+        "R-1004",
+        "The key of phase Keyed fails the modulus check.",
+        key.write(),
+    );
 }

@@ -52,8 +52,12 @@ fn put(out: &mut String, value: &Value, depth: usize) {
 }
 
 fn members(value: &Value) -> Vec<(&str, &Value)> {
-    let mut members: Vec<(&str, &Value)> =
-        value.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value)).collect();
+    let mut members: Vec<(&str, &Value)> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value))
+        .collect();
     let place = |name: &str| ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
     members.sort_by_key(|(name, _)| (place(name), *name));
     members
@@ -65,9 +69,8 @@ fn flat(value: &Value) -> String {
             format!("[{}]", list.iter().map(flat).collect::<Vec<_>>().join(", "))
         }
         Value::Object(_) => {
-            let one = |(name, value): (&str, &Value)| {
-                format!("{}: {}", Value::from(name), flat(value))
-            };
+            let one =
+                |(name, value): (&str, &Value)| format!("{}: {}", Value::from(name), flat(value));
             format!("{{{}}}", members(value).into_iter().map(one).collect::<Vec<_>>().join(", "))
         }
         simple => simple.to_string(),

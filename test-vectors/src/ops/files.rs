@@ -121,13 +121,12 @@ fn chunk(args: &Args<'_>) -> Outcome<Value> {
     let key = FileKey::from_bytes(&args.array("file_key")?);
     let opener = FileOpener::new(&key, &args.array("commitment")?, args.number("length")?)
         .map_err(refused)?;
-    let content =
-        opener.open_chunk(args.u32("index")?, &args.bytes("chunk")?).map_err(refused)?;
+    let content = opener.open_chunk(args.u32("index")?, &args.bytes("chunk")?).map_err(refused)?;
     Ok(json!({ "content": hex(&content) }))
 }
 
 fn state(args: &Args<'_>) -> Outcome<Value> {
-    let session = Session::from_bytes(&args.bytes("stored")?)
-        .map_err(|error| Fail::refused(error.code()))?;
+    let session =
+        Session::from_bytes(&args.bytes("stored")?).map_err(|error| Fail::refused(error.code()))?;
     Ok(json!({ "stored": hex(&session.to_bytes()) }))
 }

@@ -54,9 +54,10 @@ fn write(args: &Args<'_>) -> Outcome<Value> {
 }
 
 fn read(args: &Args<'_>) -> Outcome<Value> {
-    let link: Link = args.text("text")?.parse().map_err(
-        |error: undertone_session::link::LinkError| Fail::refused(error.code()),
-    )?;
+    let link: Link = args
+        .text("text")?
+        .parse()
+        .map_err(|error: undertone_session::link::LinkError| Fail::refused(error.code()))?;
     let kind = KINDS.iter().find(|(_, kind)| *kind == link.kind()).map(|(name, _)| *name);
     let mut out = describe_relay(link.relay());
     trace::put(&mut out, "kind", json!(kind));
@@ -66,8 +67,7 @@ fn read(args: &Args<'_>) -> Outcome<Value> {
 }
 
 fn route_read(args: &Args<'_>) -> Outcome<Value> {
-    let route =
-        Routing::from_bytes(&args.bytes("route")?).ok_or_else(|| Fail::refused("R-306"))?;
+    let route = Routing::from_bytes(&args.bytes("route")?).ok_or_else(|| Fail::refused("R-306"))?;
     let mut out = describe_relay(&route.relay);
     trace::put(&mut out, "write_capability", hex(route.capability.as_bytes()));
     Ok(out)
@@ -120,8 +120,8 @@ fn bundle_open(args: &Args<'_>) -> Outcome<Value> {
     let expected = AccountFingerprint::from_bytes(args.array("fingerprint")?);
     let card = LinkSecret::from_bytes(&link).card_key();
     let refused = |error: BundleError| Fail::refused(error.code());
-    let bundle = Bundle::open(&card, &sealed, &expected, Day::new(args.u32("today")?))
-        .map_err(refused)?;
+    let bundle =
+        Bundle::open(&card, &sealed, &expected, Day::new(args.u32("today")?)).map_err(refused)?;
     let out = json!({
         "kind": name(bundle.kind()),
         "id": hex(bundle.id().as_bytes()),

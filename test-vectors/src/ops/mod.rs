@@ -3,9 +3,11 @@
 
 mod content;
 mod files;
+mod frames;
 mod identity;
 mod links;
 mod primitives;
+mod relay;
 
 use serde_json::Value;
 
@@ -24,5 +26,6 @@ pub fn run(op: &str, input: &Value) -> Outcome<Value> {
         .or_else(|| links::run(op, &args))
         .or_else(|| files::run(op, &args))
         .or_else(|| content::run(op, &args))
+        .or_else(|| relay::run(op, &args))
         .unwrap_or_else(|| Err(Fail::wrong(format!("no such operation: {op}"))))
 }

@@ -5,12 +5,12 @@
 use serde_json::{Value, json};
 use undertone_core::{LinkSecret, Routing};
 
+use crate::Fail;
 use crate::Outcome;
 use crate::prim::{self, Kem};
 use crate::stream::Stream;
 use crate::trace::{self, EpochSecret};
 use crate::value::{Args, hex};
-use crate::Fail;
 
 pub(super) fn run(op: &str, args: &Args<'_>) -> Option<Outcome<Value>> {
     Some(match op {
@@ -121,8 +121,7 @@ fn label_sign(args: &Args<'_>) -> Outcome<Value> {
 
 fn label_seal(args: &Args<'_>) -> Outcome<Value> {
     let ad = prim::label(label(args)?);
-    let sealed =
-        prim::seal(&args.array("key")?, &args.array("nonce")?, &ad, &args.hex("plain")?)?;
+    let sealed = prim::seal(&args.array("key")?, &args.array("nonce")?, &ad, &args.hex("plain")?)?;
     Ok(json!({ "sealed": hex(&sealed) }))
 }
 
@@ -149,8 +148,11 @@ fn transcript(args: &Args<'_>) -> Outcome<Value> {
 }
 
 fn handshake_keys(args: &Args<'_>) -> Outcome<Value> {
-    let input: [[u8; 32]; 3] =
-        [args.array("ss")?, args.array("dh_ephemeral_prekey")?, args.array("dh_ephemeral_identity")?];
+    let input: [[u8; 32]; 3] = [
+        args.array("ss")?,
+        args.array("dh_ephemeral_prekey")?,
+        args.array("dh_ephemeral_identity")?,
+    ];
     let prk1 = prim::extract(&args.hex("link_psk")?, &input.concat());
     let [identity] = prim::keys(&prk1, "identity key", &[&args.hex("t3")?])?;
     let t4 = args.hex("t4")?;
