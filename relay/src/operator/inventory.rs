@@ -186,7 +186,7 @@ const COLUMNS: &[Column] = &[
         "files",
         "files",
         "file",
-        "root key, address, lock, end of the audit log: nothing about clients",
+        "root key, keys of tickets and of the transport, address, lock, end of the audit log: nothing about clients",
     ),
     ("files", "files", "bytes", "length"),
 ];

@@ -312,6 +312,7 @@ mod tests {
                     (state >> 56) as u8
                 })
                 .collect();
+            println!("seed {seed}");
             run(scratch().path(), &bytes);
         }
     }

@@ -51,6 +51,7 @@ struct Mailbox {
     all: Vec<(Vec<u8>, Day)>,
 }
 
+#[derive(Clone)]
 struct Depot {
     owner: DepotKey,
     expires: Day,
@@ -330,7 +331,17 @@ impl State {
                 self.mailbox_state(*id)
             }
             Command::DeleteMailbox(id) => self.delete_mailbox(*id),
-            Command::FillDepot(fill) => self.fill(today, fill),
+            Command::FillDepot(fill) => {
+                let before = (self.depots.get(&fill.depot).cloned(), self.tokens.clone());
+                let answer = self.fill(today, fill);
+                if answer.is_err() {
+                    // A refused command changes nothing, not even what has expired.
+                    self.depots.remove(&fill.depot);
+                    self.depots.extend(before.0.map(|depot| (fill.depot, depot)));
+                    self.tokens = before.1;
+                }
+                answer
+            }
             Command::DepotStatus(depot, owner) => self.depot_state(today, *depot, *owner),
             Command::DeleteDepot(depot, owner) => {
                 self.depot_state(today, *depot, *owner)?;
