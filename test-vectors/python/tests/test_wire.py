@@ -86,6 +86,47 @@ class Frames(unittest.TestCase):
             wire.check_length(1_025, "blob")
 
 
+class Bounds(unittest.TestCase):
+    def test_r_1107(self):
+        take = 10 + 10 + 32 + 16
+        wire.check_bound(wire.CLIENT_FRAME, b"\x05\x02", take)
+        deliver = 10 + 10 + 32 + 10 + 65_536
+        wire.check_bound(wire.CLIENT_FRAME, b"\x05\x01", deliver)
+        push = 10 + 10 + 32 + 16 + 10 + 10 + 65_536
+        wire.check_bound(wire.SERVER_FRAME, b"\x01\x00", push)
+        for kind, head, length in (
+            (wire.CLIENT_FRAME, b"\x05\x02", take + 1),
+            (wire.CLIENT_FRAME, b"\x05\x01", deliver + 1),
+            (wire.SERVER_FRAME, b"\x01\x00", push + 1),
+            (wire.CLIENT_FRAME, b"\x05\x63", 3),
+        ):
+            with refused(self, "R-1107"):
+                wire.check_bound(kind, head, length)
+
+    def test_padding(self):
+        def frame(zeros):
+            request = {"is": "padding", "zeros": zeros}
+            return wire.write_frame(wire.CLIENT_FRAME, {"id": 0, "request": request})
+
+        for written in (0, 1, 1_000, 1_140, 1_151, 1_152, 5_000):
+            message = wire.padding(written, frame)
+            self.assertEqual((written + len(message)) % wire.RECORD, 0)
+            read = wire.read_frame(wire.CLIENT_FRAME, message[4:])
+            self.assertEqual(set(read["request"]["zeros"]) - {0}, set())
+        with refused(self, "R-1108"):
+            wire.read_frame(wire.CLIENT_FRAME, frame(b"\0\1"))
+
+    def test_resume(self):
+        secret = b"\x06" * 32
+        request = wire.resume_request(b"\3" * 32, 7, 9, b"ticket", secret)
+        args = sign_public(secret), request["body"], request["signature"]
+        self.assertEqual(wire.check_resume(b"\3" * 32, 7, *args), 9)
+        with refused(self, "R-1112"):
+            wire.check_resume(b"\3" * 32, 8, *args)
+        with refused(self, "R-1118"):
+            wire.check_resume(b"\4" * 32, 7, *args)
+
+
 class Owners(unittest.TestCase):
     def test_signatures(self):
         draw, exporter = stream("owners"), b"\3" * 32
@@ -103,6 +144,10 @@ class Owners(unittest.TestCase):
         turned = request | {"signatures": request["signatures"][::-1]}
         with refused(self, "R-1114"):
             wire.check_owner_request(exporter, 9, turned)
+        twice = operation | {"read_keys": [operation["read_keys"][0]] * 2}
+        request = wire.owner_request(exporter, 9, twice, [secrets[0]] * 2)
+        with refused(self, "R-1116"):
+            wire.check_owner_request(exporter, 9, request)
         nobody = wire.owner_request(exporter, 9, {"is": "status", "read_keys": []}, [])
         with refused(self, "R-1113"):
             wire.check_owner_request(exporter, 9, nobody)

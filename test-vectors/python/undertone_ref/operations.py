@@ -12,6 +12,7 @@ from . import (
     random_conversations,
     ratchet,
     state,
+    wire,
 )
 from .draws import Stream
 from .transcript import T0, add
@@ -538,3 +539,126 @@ def random_conversations_(i):
 
 
 OPERATIONS["random-conversations"] = OPERATIONS.pop("random-conversations-")
+
+
+# relay
+
+
+# Members of frames in JSON, where they are named otherwise than in `wire`.
+_IN_JSON = {
+    "id": "request_id", "is": "kind", "kind": "mailbox_kind", "hashes": "capability_hashes",
+    "depot": "depot_id", "bundles": "one_time", "left": "one_time", "outcome": "result",
+    "floors": "acknowledgements", "prekey": "answer", "blob": "blob_id",
+}
+_FRAMES = {
+    "client": wire.CLIENT_FRAME,
+    "owner-body": wire.OWNER_BODY,
+    "resume-body": wire.RESUME_BODY,
+    "server": wire.SERVER_FRAME,
+    "blob-request": wire.BLOB_REQUEST,
+    "blob-reply": wire.BLOB_REPLY,
+}
+
+
+def _frame_from(kind, value):
+    """A frame of `wire` from JSON."""
+    match kind:
+        case wire.Word():
+            return value["kind"]
+        case wire.Choice():
+            fields = dict(kind.variants)[value["kind"]]
+            rest = {name: v for name, v in value.items() if name != "kind"}
+            return {"is": value["kind"]} | _frame_from(fields, rest)
+        case wire.Struct():
+            names = {name: _IN_JSON.get(name, name) for name in kind.fields}
+            if set(names.values()) != set(value):
+                raise ValueError(f"{sorted(value)} are not {sorted(names.values())}")
+            return {n: _frame_from(kind.fields[n], value[j]) for n, j in names.items()}
+        case wire.Option():
+            return None if value is None else _frame_from(kind.item, value)
+        case wire.ListOf():
+            return [_frame_from(kind.item, v) for v in value]
+        case wire.Fixed() | wire.Bytes():
+            return to_bytes(value)
+    return value
+
+
+def _frame_to(kind, value):
+    """A frame of `wire` as a result."""
+    match kind:
+        case wire.Word():
+            return {"kind": Text(value)}
+        case wire.Choice():
+            return {"kind": Text(value["is"])} | _frame_to(dict(kind.variants)[value["is"]], value)
+        case wire.Struct():
+            return {_IN_JSON.get(n, n): _frame_to(k, value[n]) for n, k in kind.fields.items()}
+        case wire.Option():
+            return None if value is None else _frame_to(kind.item, value)
+        case wire.ListOf():
+            return [_frame_to(kind.item, v) for v in value]
+    return value
+
+
+@_operation
+def frame_write(i):
+    kind = _FRAMES[i["type"]]
+    return {"bytes": wire.write_frame(kind, _frame_from(kind, i["frame"]))}
+
+
+@_operation
+def frame_read(i):
+    kind = _FRAMES[i["type"]]
+    return {"frame": _frame_to(kind, wire.read_frame(kind, to_bytes(i["bytes"])))}
+
+
+@_operation
+def message_length(i):
+    length = int.from_bytes(to_bytes(i["prefix"]), "big")
+    wire.check_length(length, i["stream"])
+    return {"length": length}
+
+
+@_operation
+def frame_bound(i):
+    wire.check_bound(_FRAMES[i["type"]], to_bytes(i["head"]), i["length"])
+    return {}
+
+
+@_operation
+def identifier(i):
+    return {"id": primitives.sha256(b"undertone/1 " + i["of"].encode() + to_bytes(i["value"]))}
+
+
+@_operation
+def address_read(i):
+    read = wire.TextAddress.read(to_text(i["text"]), i["kind"])
+    return _address_description(read.address) | {"token": read.token}
+
+
+@_operation
+def owner_sign(i):
+    body = to_bytes(i["body"])
+    operation = wire.read_frame(wire.OWNER_BODY, body)["operation"]
+    signed = wire.signed_message(unhex(i["exporter"]), wire.operation_code(operation), body)
+    return {
+        "signed": signed,
+        "signatures": [primitives.sign(unhex(secret), signed) for secret in i["secrets"]],
+    }
+
+
+@_operation
+def owner_verify(i):
+    request = {
+        "body": to_bytes(i["body"]), "signatures": [unhex(s) for s in i["signatures"]],
+    }
+    wire.check_owner_request(unhex(i["exporter"]), i["request_id"], request)
+    return {}
+
+
+@_operation
+def resume_verify(i):
+    credit = wire.check_resume(
+        unhex(i["exporter"]), i["request_id"], unhex(i["session_key"]), to_bytes(i["body"]),
+        unhex(i["signature"]),
+    )
+    return {"credit": credit}

@@ -845,6 +845,62 @@ def _post_quantum(maker) -> None:
             s.load("alice", ratchet.seal(s.state("alice"), b"forged", forge.zeros)[0])
             script.do(do="state", session="bob")
 
+    def runs_of(kind, data, tag):
+        """The whole object as one run, in a body of 4 KiB."""
+        blocks = tuple(data[i : i + 32] for i in range(0, len(data), 32))
+        return u16(1822) + bytes(1822) + pq.Run(kind, 1, 0, tag, blocks).write()
+
+    def offering(s, script):
+        """Bob has Alice's key and has begun to answer; her phase."""
+        s.receive(s.write("alice", b""))
+        s.open("alice", s.write("bob", bytes(797)))
+        return s.state("alice").phase
+
+    def lost_with_key(s, script):
+        phase = offering(s, script)
+        s.open("bob", s.write("alice", bytes(797)))
+        s.load("alice", replace(s.state("alice"), phase=replace(phase, peer_has_key=True)))
+        run = pq.Run(pq.KEY, 1, 0, b"tagtagta", (bytes(32),)).write()
+        s.open("alice", s.forged("bob", body=b"\0\0" + run, length=1024))
+
+    scene("new-chain-with-a-key", "A peer that begins a chain with blocks of a key has lost ours.",
+          lost_with_key)
+
+    def overwritten_ciphertext(s, script):
+        phase = offering(s, script)
+        assembly = pq.Assembly(b"tagtagta", ((3, b"\3" * 32), (4, b"\4" * 32)))
+        for has in (True, False):
+            name = f"alice {has}"
+            s.load(name, replace(
+                s.state("alice"), phase=replace(phase, peer_has_key=has, assembly=assembly)
+            ))
+            run = pq.Run(pq.CIPHERTEXT, 1, 3, b"tagtagta", (b"\7" * 32,)).write()
+            s.open(name, s.forged("bob", body=b"\0\0" + run, length=1024))
+            script.do(do="state", session=name)
+
+    scene("known-blocks-of-a-ciphertext", "A run of blocks that are here is added only where the "
+          "peer was not known to have the key.", overwritten_ciphertext)
+
+    def false_ciphertext(s, script):
+        phase = offering(s, script)
+        assembly = pq.Assembly(b"tagtagta", ((0, bytes(32)),))
+        s.load("alice", replace(s.state("alice"), phase=replace(phase, assembly=assembly)))
+        body = runs_of(pq.CIPHERTEXT, bytes(1088), b"tagtagta")
+        s.open("alice", s.forged("bob", body=body, length=4096))
+
+    scene("ciphertext-with-another-hash", "A whole ciphertext whose hash does not fit its tag.",
+          false_ciphertext)
+
+    def false_key_while_answering(s, script):
+        offering(s, script)
+        assert isinstance(s.state("bob").phase, pq.Answering)
+        s.open("bob", s.write("alice"))
+        body = runs_of(pq.KEY, bytes(1184), b"tagtagta")
+        s.open("bob", s.forged("alice", body=body, length=4096))
+
+    scene("false-key-while-answering", "A whole key whose hash does not fit its tag, while a "
+          "ciphertext goes out: it still does.", false_key_while_answering)
+
     scene("blocks-overwritten", "Blocks that are here are overwritten, unless all of a run are.",
           overwritten)
 

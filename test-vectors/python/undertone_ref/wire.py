@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from .layout import Reader, u8, u32, zero
 from .links import Address, canonical_ip, encode64, valid_host
 from .primitives import check_sign_public, sha256, sign, verify
-from .refused import Refused, need
+from .refused import Refused, need, reported_as
 
 MAX_MESSAGE = {"control": 262_144, "blob": 1_024}
 MAX_FRAME_BYTES = 262_144
@@ -305,6 +305,33 @@ def write_frame(kind, value: dict) -> bytes:
     return kind.write(value)
 
 
+def check_bound(kind, head: bytes, length: int) -> None:
+    """R-1107: no frame of this kind has so many bytes."""
+    reader = Reader(head, FRAME)
+    need(length <= _bound_of(kind, reader), KIND_LENGTH, f"{length} bytes")
+
+
+def _bound_of(kind, reader: Reader) -> int:
+    """The bound of the frame that begins here, as far as choices tell it."""
+    if isinstance(kind, Choice):
+        index = V32.read(reader)
+        # A frame of a kind that there is not has no length.
+        need(index < len(kind.variants), KIND_LENGTH, f"no variant {index}")
+        return 10 + _bound_of(kind.variants[index][1], reader)
+    if isinstance(kind, Struct):
+        fields = list(kind.fields.values())
+        if fields and isinstance(fields[0], (Varint, Choice)):
+            first = fields[0]
+            if isinstance(first, Varint):
+                first.read(reader)
+                bound = first.bound
+            else:
+                bound = _bound_of(first, reader)
+            rest = Struct(**{str(n): f for n, f in enumerate(fields[1:])})
+            return bound + _bound_of(rest, reader)
+    return kind.bound
+
+
 # Identifiers.
 
 
@@ -357,6 +384,19 @@ def resume_request(exporter: bytes, id_: int, credit: int, ticket: bytes, secret
     return {"is": "resume", "body": body, "signature": sign(secret, message)}
 
 
+def check_resume(
+    exporter: bytes, frame_id: int, session_key: bytes, body: bytes, signature: bytes
+) -> int:
+    """The credit, after R-1112 and R-1118."""
+    read = read_frame(RESUME_BODY, body)
+    need(read["id"] == frame_id, "R-1112", "another request id")
+    message = b"undertone/1 resume" + exporter + u32(len(body)) + body
+    with reported_as("R-1118"):
+        check_sign_public(session_key)
+        verify(session_key, message, signature)
+    return read["credit"]
+
+
 def padding(written: int, frame) -> bytes:
     """The message of a padding frame that makes ``written`` bytes a multiple of
     a record. ``frame`` makes the frame of so many zeros."""
@@ -377,11 +417,9 @@ def check_owner_request(exporter: bytes, frame_id: int, request: dict) -> dict:
     need(len(set(keys)) == len(keys), "R-1116", "a key twice")
     message = signed_message(exporter, operation_code(operation), request["body"])
     for key, signature in zip(keys, request["signatures"]):
-        try:
+        with reported_as("R-1114"):
             check_sign_public(key)
             verify(key, message, signature)
-        except Refused as error:
-            raise Refused("R-1114", str(error)) from error
     return operation
 
 
@@ -423,9 +461,10 @@ class TextAddress:
         return head + encode64(key + _check(head, key))
 
     @classmethod
-    def read(cls, text: str) -> "TextAddress":
+    def read(cls, text: str, kind: str | None = None) -> "TextAddress":
         scheme, _, rest = text.partition(":")
-        need(scheme in ("ut-relay", "ut-join"), SPELLING, "no address of a relay")
+        kinds = ("ut-relay", "ut-join") if kind is None else (f"ut-{kind}",)
+        need(scheme in kinds, SPELLING, "no address of this kind")
         host, rest = _split_host(rest)
         port, colon, key = rest.partition(":")
         need(bool(colon), CHECK, "the end is missing")
