@@ -16,7 +16,7 @@ use std::time::Duration;
 use common::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use undertone_relay::RunningRelay;
-use undertone_wire::client::{ClientError, Connection, Options};
+use undertone_wire::client::{ClientError, Connection};
 use undertone_wire::frame::*;
 use undertone_wire::limits::*;
 use undertone_wire::transport::{

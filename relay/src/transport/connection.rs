@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::sync::{Semaphore, mpsc, watch};
 use undertone_wire::codec;
 use undertone_wire::frame::{ClientFrame, Push, Request, ServerFrame, StreamKind};
@@ -45,8 +45,12 @@ const OUTGOING: usize = 32;
 /// round trips.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Bytes collected before they are read or written together.
-const BUFFER: usize = 16 * 1024;
+/// Bytes that are read together: small requests come in one go, large ones pass it by. Every idle
+/// connection has it.
+const READ_BUFFER: usize = 1024;
+
+/// Bytes collected before they are written together. Only a connection that writes has them.
+const WRITE_BATCH: usize = 16 * 1024;
 
 /// What every connection needs.
 #[derive(Clone)]
@@ -208,9 +212,9 @@ async fn read_requests(
     connection: &Connection,
     context: &Context,
     reader: Reader,
-    work: mpsc::Sender<Work>,
+    work: mpsc::Sender<Box<Work>>,
 ) {
-    let mut reader = BufReader::with_capacity(BUFFER, reader);
+    let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
     let mut stopped = connection.stopped.clone();
     loop {
         let message = tokio::select! {
@@ -235,7 +239,7 @@ async fn read_requests(
             return;
         }
         let Some(handled) = handle(context, frame, message.len()).await else { return };
-        if work.send(handled).await.is_err() {
+        if work.send(Box::new(handled)).await.is_err() {
             return;
         }
     }
@@ -258,7 +262,7 @@ async fn wait_for_turn(admission: &Admission, stopped: &mut watch::Receiver<bool
 async fn respond(
     channel: Arc<dyn Channel>,
     context: Arc<Context>,
-    mut queue: mpsc::Receiver<Work>,
+    mut queue: mpsc::Receiver<Box<Work>>,
     messages: mpsc::Sender<Vec<u8>>,
 ) {
     while let Some(work) = queue.recv().await {
@@ -334,24 +338,24 @@ async fn send_push(messages: &mpsc::Sender<Vec<u8>>, push: Push) -> Option<()> {
 /// Writes what is queued; flushes when the queue is empty, so that replies and pushes share packets.
 async fn write_messages(
     connection: &Connection,
-    writer: Writer,
+    mut writer: Writer,
     mut queue: mpsc::Receiver<Vec<u8>>,
 ) {
-    let mut writer = BufWriter::with_capacity(BUFFER, writer);
+    let mut written: usize = 0;
     while let Some(message) = queue.recv().await {
-        let mut written: usize = 0;
+        let mut batch = Vec::new();
         let mut next = Some(message);
         while let Some(message) = next {
-            written = written.saturating_add(message.len());
-            if writer.write_all(&message).await.is_err() {
-                return;
-            }
             connection.services.tap.sent(message.get(LENGTH_PREFIX..).unwrap_or_default());
-            next = queue.try_recv().ok();
+            batch.extend_from_slice(&message);
+            next = if batch.len() < WRITE_BATCH { queue.try_recv().ok() } else { None };
         }
-        if connection.padded.load(Ordering::Relaxed)
-            && writer.write_all(&server_padding(written)).await.is_err()
-        {
+        written = written.wrapping_add(batch.len());
+        if connection.padded.load(Ordering::Relaxed) && queue.is_empty() {
+            batch.extend_from_slice(&server_padding(written));
+            written = 0;
+        }
+        if writer.write_all(&batch).await.is_err() {
             return;
         }
         if writer.flush().await.is_err() {
