@@ -125,6 +125,14 @@ impl Relay {
         let today = config.clock.today();
         let tickets = Arc::new(Tickets::open(&layout.ticket_keys(), incarnation, today)?);
         let reader = store.reader()?;
+        let monitoring = match config.monitoring {
+            Some(listen) => Some(
+                Monitor::bind(listen)
+                    .await
+                    .map_err(|error| StartError::Monitoring(listen, error))?,
+            ),
+            None => None,
+        };
         // Not before everything that the configuration can make fail: a token is shown only once.
         let first_token = first_token(&mut store, &config)?;
         let hub = Arc::new(Hub::default());
@@ -161,14 +169,8 @@ impl Relay {
             started: config.clock.unix_seconds(),
             draining: AtomicBool::new(false),
         });
-        let monitor = match config.monitoring {
-            Some(listen) => Some(
-                Monitor::start(listen, watched.clone())
-                    .await
-                    .map_err(|error| StartError::Monitoring(listen, error))?,
-            ),
-            None => None,
-        };
+        let monitor = monitoring.map(|listener| Monitor::start(listener, watched.clone()));
+        let monitor = monitor.transpose()?;
         if config.open {
             ensure_open_token(&handle).await;
         }

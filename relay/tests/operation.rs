@@ -440,6 +440,16 @@ async fn metrics_and_health_say_what_happens_and_nothing_of_anybody() -> Test {
     let long = format!("GET /metrics HTTP/1.1\r\nX: {}", "x".repeat(10_000));
     assert!(raw(&relay, &long).await.map_or(true, |answer| answer.is_empty()));
     relay.shutdown().await.unwrap();
+    // A port that is taken is said before the first token is made, which is shown only once.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let fresh = tempfile::tempdir()?;
+    config.directory = fresh.path().to_owned();
+    config.monitoring = Some(taken.local_addr()?);
+    assert!(matches!(Relay::start(config.clone()).await.err(), Some(StartError::Monitoring(..))));
+    config.monitoring = None;
+    let relay = Relay::start(config.clone()).await?;
+    assert!(relay.join_address().is_some());
+    relay.shutdown().await.unwrap();
     // It can't be reached from elsewhere, however it is asked for.
     config.monitoring = Some("0.0.0.0:0".parse()?);
     let refusal = Relay::start(config).await.err();

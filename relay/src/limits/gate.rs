@@ -127,7 +127,7 @@ impl Gate {
         let verdict = if table.handshakes >= limits.handshakes {
             Verdict::No(Counter::TurnedAwayHandshakes)
         } else if let Some(network) = network {
-            table.network(network, limits, now).judge(limits, pressed, confirmed, now)
+            table.judge(network, limits, (pressed, confirmed), now)
         } else if pressed && !confirmed {
             Verdict::Confirm
         } else {
@@ -148,7 +148,7 @@ impl Gate {
         }
         table.connections = table.connections.saturating_add(1);
         table.handshakes = table.handshakes.saturating_add(1);
-        let network = network.map(|network| table.place(network));
+        let network = network.map(|network| table.place(network, limits, now));
         if let Some(network) = network {
             let network = table.counted(network);
             network.connections = network.connections.saturating_add(1);
@@ -547,6 +547,17 @@ mod tests {
         assert!((0..100).all(|_| !customer.refused(ErrorCode::Unknown)));
         clock.store(60, Ordering::Relaxed);
         accepted(gate.arrive(peer(1, 2), true));
+    }
+
+    #[test]
+    fn who_is_turned_away_leaves_nothing_in_the_table() {
+        let (gate, _) = gate(Limits { handshakes: 4, ..limits() });
+        let held: Vec<_> = (0..2).map(|n| accepted(gate.arrive(peer(n, 1), true))).collect();
+        for network in 10..1000 {
+            assert!(matches!(gate.arrive(peer(network, 1), false), Arrival::Retry));
+        }
+        assert_eq!(gate.gauges()[4], 2, "forged addresses cost no memory");
+        drop(held);
     }
 
     #[test]

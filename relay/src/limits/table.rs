@@ -45,6 +45,10 @@ impl<K: Eq + std::hash::Hash, V> Swept<K, V> {
         Self { map: HashMap::new(), bound, swept: None }
     }
 
+    fn has_room(&self) -> bool {
+        self.map.len() < self.bound
+    }
+
     /// The entry, which is made if there is none; `None` if there is no room for it.
     pub(super) fn entry(
         &mut self,
@@ -127,8 +131,29 @@ impl Table {
         }
     }
 
+    /// What becomes of somebody from this network, who may be `pressed` by others and `confirmed`. A
+    /// network of which nothing is counted is not remembered for that: addresses can be forged.
+    pub(super) fn judge(
+        &mut self,
+        of: Neighbourhood,
+        limits: &Limits,
+        (pressed, confirmed): (bool, bool),
+        now: Duration,
+    ) -> Verdict {
+        if self.networks.has_room() && !self.networks.map.contains_key(&of) {
+            return Network::new(now).judge(limits, pressed, confirmed, now);
+        }
+        self.network(of, limits, now).judge(limits, pressed, confirmed, now)
+    }
+
     /// Where something of this network is counted from now on.
-    pub(super) fn place(&self, of: Neighbourhood) -> Neighbourhood {
+    pub(super) fn place(
+        &mut self,
+        of: Neighbourhood,
+        limits: &Limits,
+        now: Duration,
+    ) -> Neighbourhood {
+        let _ = self.network(of, limits, now);
         if self.networks.map.contains_key(&of) { of } else { Neighbourhood::CROWD }
     }
 

@@ -160,12 +160,16 @@ impl Drop for Monitor {
 
 impl Monitor {
     /// Listens on an address, which must be one of this machine alone.
-    pub(crate) async fn start(listen: SocketAddr, watched: Arc<Watched>) -> std::io::Result<Self> {
+    pub(crate) async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
         if !listen.ip().is_loopback() {
             let text = "metrics are served on loopback addresses only";
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, text));
         }
-        let listener = TcpListener::bind(listen).await?;
+        TcpListener::bind(listen).await
+    }
+
+    /// Answers whoever comes to a listener that [`Self::bind`] made.
+    pub(crate) fn start(listener: TcpListener, watched: Arc<Watched>) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self { task: tokio::spawn(accept(listener, watched)), address })
     }
