@@ -398,14 +398,14 @@ pub struct Finished {
 }
 
 impl Handshake {
-    /// Identity key and what it depends on: prk1, T2, T3.
-    fn anonymous(&self) -> Outcome<([u8; 32], [u8; 32], [u8; 32], [u8; 32])> {
+    /// prk1, T2, T3 and the identity key.
+    fn anonymous(&self) -> Outcome<[[u8; 32]; 4]> {
         let ikm = [self.ss, self.dh_ephemeral_prekey, self.dh_ephemeral_identity].concat();
         let prk1 = prim::extract(&self.psk, &ikm);
         let t2 = add(&self.digest, 2, &self.ephemeral);
         let t3 = add(&t2, 3, &self.ciphertext);
         let [key] = keys(&prk1, "identity key", &[&t3])?;
-        Ok((prk1, t2, t3, key))
+        Ok([prk1, t2, t3, key])
     }
 
     /// The identity block behind its seal.
@@ -413,7 +413,7 @@ impl Handshake {
     /// # Errors
     /// R-406 if it does not open.
     pub fn open_identity(&self, sealed: &[u8]) -> Outcome<Vec<u8>> {
-        let (_, _, t3, key) = self.anonymous()?;
+        let [_, _, t3, key] = self.anonymous()?;
         prim::open(&key, &[0; 12], &t3, sealed).ok_or_else(|| Fail::refused("R-406"))
     }
 
@@ -422,7 +422,7 @@ impl Handshake {
     /// # Errors
     /// None that keys of 32 bytes can cause.
     pub fn finish(&self, block: &[u8]) -> Outcome<Finished> {
-        let (prk1, t2, t3, key) = self.anonymous()?;
+        let [prk1, t2, t3, key] = self.anonymous()?;
         let sealed_identity = prim::seal(&key, &[0; 12], &t3, block)?;
         let t4 = add(&t3, 4, &sealed_identity);
         let [chain] = keys(&prk1, "handshake chain", &[&t4])?;

@@ -1,4 +1,5 @@
 //! The program on the pipe: two parties that pass each other only bytes.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -261,7 +261,7 @@ fn ed25519(files: &mut Files) {
 pub(super) fn set_coefficient(ek: &mut [u8], index: usize, value: u16) {
     let at = index / 2 * 3;
     let [low, high] = value.to_le_bytes();
-    if index % 2 == 0 {
+    if index.is_multiple_of(2) {
         ek[at] = low;
         ek[at + 1] = ek[at + 1] & 0xf0 | high;
     } else {
