@@ -16,6 +16,9 @@ pub(crate) const MAX_ROUTE: usize = 320;
 /// The longest payload of a link: 72 bytes and a relay's address.
 pub(crate) const MAX_LINK_PAYLOAD: usize = 72 + 288;
 
+/// Sessions that one reset can retire: more than are ever kept with an account's devices.
+pub(crate) const MAX_RETIRED: usize = 32;
+
 /// Key numbers of the kinds on the wire.
 mod kind {
     pub(super) const TEXT: u32 = 1;
@@ -189,6 +192,8 @@ pub enum Body {
     ResetNotice {
         /// Why (`protocol-spec/13-session.md`); 0 where it answers a reset.
         cause: u8,
+        /// The sessions that the sender had and sends nothing in any more.
+        retired: Vec<[u8; 32]>,
     },
     /// Any other kind: kept as it came.
     Unknown {
@@ -270,8 +275,14 @@ impl Body {
                 w.string(payload, MAX_CUSTOM)
             }
             Self::ResetLink(link) => w.string(&link.0, MAX_LINK_PAYLOAD),
-            Self::ResetNotice { cause } => {
+            Self::ResetNotice { cause, retired } => {
+                if retired.len() > MAX_RETIRED {
+                    return Err(ContentError::TooLong);
+                }
                 w.u8(*cause);
+                for session in retired {
+                    w.bytes(session);
+                }
                 Ok(())
             }
             Self::Unknown { payload, .. } => {
@@ -308,7 +319,9 @@ impl Body {
                 Self::Custom { name: r.text(MAX_NAME)?, payload: r.string(MAX_CUSTOM)?.to_vec() }
             }
             kind::RESET_LINK => Self::ResetLink(Route(r.string(MAX_LINK_PAYLOAD)?.to_vec())),
-            kind::RESET_NOTICE => Self::ResetNotice { cause: r.u8()? },
+            kind::RESET_NOTICE => {
+                Self::ResetNotice { cause: r.u8()?, retired: decode_sessions(r)? }
+            }
             kind => Self::Unknown { kind, payload: r.rest(MAX_CUSTOM)?.to_vec() },
         })
     }
@@ -361,6 +374,18 @@ fn encode_ids(ids: &[MessageId], w: &mut Writer) -> Result<(), ContentError> {
         w.bytes(id.as_bytes());
     }
     Ok(())
+}
+
+/// Session ids to the end of the content.
+fn decode_sessions(r: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, ContentError> {
+    let mut ids = Vec::new();
+    while !r.is_empty() {
+        if ids.len() == MAX_RETIRED {
+            return Err(ContentError::TooLong);
+        }
+        ids.push(r.array()?);
+    }
+    Ok(ids)
 }
 
 /// Ids to the end of the content; how many follows from its length.

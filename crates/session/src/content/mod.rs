@@ -13,6 +13,7 @@ mod codec;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use body::MAX_RETIRED;
 pub use body::{Attachment, BlobKeyBytes, Body, Reaction, Route};
 pub use codec::ContentError;
 

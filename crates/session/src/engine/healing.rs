@@ -22,7 +22,7 @@ use super::rows::{
     TakeRow, corrupt, decode, load, must, save,
 };
 use super::{Engine, EngineError, day, random, reset_links};
-use crate::content::{Body, Content};
+use crate::content::{Body, Content, MAX_RETIRED};
 use crate::event::{EventKind, ResetCause};
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::Link;
@@ -134,12 +134,23 @@ pub(super) fn contact_is_lost(
 }
 
 /// From now on nothing is sent in these sessions; what still comes in them is opened.
-fn retire(row: &mut ContactRow, today: u32, mut which: impl FnMut(&SessionRef) -> bool) {
+/// Returns their ids, and those of what was retired before.
+fn retire(
+    row: &mut ContactRow,
+    today: u32,
+    mut which: impl FnMut(&SessionRef) -> bool,
+) -> Vec<[u8; 32]> {
+    let mut retired = Vec::new();
     for session in row.devices.iter_mut().flat_map(|device| &mut device.sessions) {
         if session.retired.is_none() && which(session) {
             session.retired = Some(today);
         }
+        if session.retired.is_some() {
+            retired.push(session.id);
+        }
     }
+    retired.truncate(MAX_RETIRED);
+    retired
 }
 
 /// A new session with a contact has taken the place of others: says so in it, gives again what the
@@ -149,11 +160,11 @@ pub(super) fn take_over(
     rng: &mut impl CryptoRng,
     contact: ContactId,
     session: [u8; 32],
-    cause: u8,
+    (cause, retired): (u8, Vec<[u8; 32]>),
     now: UnixMillis,
 ) -> Result<(), EngineError> {
     let mut content = |body| Content { id: MessageId::from_bytes(random(rng)), sent_at: now, body };
-    let notice = content(Body::ResetNotice { cause });
+    let notice = content(Body::ResetNotice { cause, retired });
     let row = load_contact(tx, contact)?;
     enqueue_urgent(tx, contact, &notice, Some(session))?;
     let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
@@ -177,36 +188,45 @@ pub(super) fn start(
 ) -> Result<(), EngineError> {
     let today = day(now).get();
     let mut row = load_contact(tx, contact)?;
-    retire(&mut row, today, |_| true);
+    let retired = retire(&mut row, today, |_| true);
     row.healing = HealingRow::Started { cause, day: today };
     row.reset_take = None;
     save_contact(tx, contact, &row)?;
     let id = session.id;
     add_session(tx, contact, peer, session)?;
-    take_over(tx, rng, contact, id, cause_to_byte(cause), now)?;
+    take_over(tx, rng, contact, id, (cause_to_byte(cause), retired), now)?;
     Ok(emit(tx, EventKind::Reset { contact, cause })?)
 }
 
 /// A session that the contact has initiated takes the place of all others, but for a reset of ours
-/// that they have not answered yet: it may be on its way to them, and stays beside it.
+/// that they have not answered yet and do not say to have given up: it may be on its way to them, and
+/// stays beside it.
 pub(super) fn accept(
     tx: &mut dyn Transaction,
     rng: &mut impl CryptoRng,
     contact: ContactId,
     (peer, session): (Peer, SessionRef),
-    cause: ResetCause,
+    (cause, gone): (ResetCause, &[[u8; 32]]),
     now: UnixMillis,
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
     // Both sides may have reset at once.
     let ours = matches!(row.healing, HealingRow::Started { .. });
-    retire(&mut row, day(now).get(), |one| one.peer_has || !ours);
-    row.healing = HealingRow::Sound;
-    row.reset_take = None;
+    let retired =
+        retire(&mut row, day(now).get(), |one| one.peer_has || !ours || gone.contains(&one.id));
+    // Where our own state is lost, a newer store may have accepted this very session, and received
+    // and sent in it: only a session that begins now can go on.
+    let lost = row.state_is_lost();
+    if !lost {
+        row.healing = HealingRow::Sound;
+        row.reset_take = None;
+    }
     save_contact(tx, contact, &row)?;
     let id = session.id;
     add_session(tx, contact, peer, session)?;
-    take_over(tx, rng, contact, id, 0, now)?;
+    if !lost {
+        take_over(tx, rng, contact, id, (0, retired), now)?;
+    }
     Ok(emit(tx, EventKind::Reset { contact, cause })?)
 }
 

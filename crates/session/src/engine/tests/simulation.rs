@@ -344,8 +344,8 @@ fn broken_at_every_single_write_it_comes_to_the_same_end() {
     let counts = story(None);
     // Every write of both, or each so manieth where that takes too long.
     let every = if std::env::var_os("UNDERTONE_SEEDS").is_some() { 1 } else { 13 };
-    for who in 0..2 {
-        for at in (1..=counts[who]).step_by(every) {
+    for (who, count) in counts.into_iter().enumerate().take(2) {
+        for at in (1..=count).step_by(every) {
             for fault in [Fault::Before, Fault::After] {
                 story(Some((who, at, fault)));
             }
