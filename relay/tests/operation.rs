@@ -63,7 +63,8 @@ async fn one_address_cannot_hold_all_handshakes() -> Test {
     assert!(!matches!(turned_away, Ok(1..)), "closed or reset");
     // Another network comes in beside them.
     let honest = from(&relay, 2).await?;
-    drop(honest);
+    // An answer: the handshake is over on the relay's side as well.
+    refused(honest.deliver(&capability(1), envelope(1)).await, ErrorCode::Unknown);
     let metrics = ask(&relay, "/metrics").await?;
     assert_eq!(metric(&metrics, "undertone_relay_handshakes"), 4);
     assert_eq!(
