@@ -173,8 +173,8 @@ fn simulate_one(seed: u64) -> Vec<(Duration, String)> {
             check(seed, mailbox, envelopes);
         }
     });
-    let trace = std::mem::take(&mut *trace.0.lock().unwrap());
-    trace
+    let mut happened = trace.0.lock().unwrap();
+    std::mem::take(&mut *happened)
 }
 
 /// Each sender's envelopes are there, once, in the order in which they were sent.
