@@ -5,6 +5,7 @@
 //! removed whole. The module `schema` lists the files and tables, `keys` says how an envelope is wrapped.
 
 mod backup;
+mod cache;
 mod check;
 mod erase;
 mod keys;
@@ -17,8 +18,9 @@ pub(crate) mod schema;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -34,14 +36,11 @@ use super::room::{Room, SystemDisk};
 use super::rules::{Entry, Mailbox, Offer, hours, maintenance_clock};
 use super::{Answer, Command, Disk, Outcome, Policy, Reader, Removed, Store, StoreFailure};
 pub(crate) use backup::{DayKey, Snapshot, is_whole};
+use cache::Cache;
 pub(crate) use check::{blob_records, check};
 use queue::{Days, Queue};
 use records::{Found, Records};
 use schema::Database;
-
-/// Mailboxes kept in memory, in each of two generations. A mailbox costs a few hundred bytes, and
-/// some 50 for each envelope it holds.
-const CACHED_MAILBOXES: usize = 20_000;
 
 /// Days after the last on which a queue file is still kept, so that a clock that is set forward and
 /// back again destroys nothing.
@@ -92,38 +91,6 @@ pub struct SqliteStore {
     /// As [`Records::erasures`] when it was last looked at.
     erasures: u64,
     erased_elsewhere: bool,
-}
-
-/// What is asked for often: two generations, the older of which is dropped when the newer is full.
-#[derive(Default)]
-struct Cache {
-    young: HashMap<MailboxId, Mailbox>,
-    old: HashMap<MailboxId, Mailbox>,
-    capabilities: HashMap<WriteCapabilityHash, MailboxId>,
-}
-
-impl Cache {
-    fn take(&mut self, mailbox: MailboxId) -> Option<Mailbox> {
-        self.young.remove(&mailbox).or_else(|| self.old.remove(&mailbox))
-    }
-
-    fn put(&mut self, id: MailboxId, mailbox: Mailbox) {
-        if self.young.len() >= CACHED_MAILBOXES {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(id, mailbox);
-    }
-
-    fn remember(&mut self, capability: WriteCapabilityHash, mailbox: MailboxId) {
-        if self.capabilities.len() >= CACHED_MAILBOXES {
-            self.capabilities.clear();
-        }
-        self.capabilities.insert(capability, mailbox);
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
 }
 
 /// Files are made in this order: `relay.db`, `keys.db`, queues. One without those before it is no
@@ -511,113 +478,6 @@ impl SqliteStore {
         for queue in self.queues.values_mut() {
             queue.commit()?;
         }
-        Ok(())
-    }
-
-    /// Moves the floors that a queue file knows to the mailboxes' records, then removes its key and
-    /// the file.
-    fn remove_queue(&mut self, day: Day) -> Result<(), StoreFailure> {
-        let Some(queue) = self.queues.remove(&day) else { return Ok(()) };
-        for id in self.records.mailbox_ids()? {
-            // A floor that is damaged goes with its file; what was behind it shows as expired.
-            let (acknowledged, entries) = match queue.load(id)? {
-                Ok(loaded) => loaded,
-                Err(_) => (0, queue.entries(id)?),
-            };
-            let last = entries.iter().filter(|entry| entry.bytes > 0).map(|entry| entry.seq).max();
-            if acknowledged > 0 || last.is_some() {
-                self.records.raise_floors(id, acknowledged, last.unwrap_or(0))?;
-            }
-        }
-        self.records.begin_removal(day)?;
-        self.records.commit()?;
-        self.days.write().unwrap_or_else(PoisonError::into_inner).remove(&day);
-        drop(queue);
-        if self.newest == Some(day) {
-            self.newest = None;
-        }
-        self.cache.clear();
-        self.finish_removals()
-    }
-
-    /// Removes keys and files of the days whose removal has begun. A removal is over when the key
-    /// is overwritten in the file of keys; while a reader hinders that, it waits for the next time.
-    fn finish_removals(&mut self) -> Result<(), StoreFailure> {
-        for day in self.records.removals()? {
-            // The key goes first and for good (`secure_delete`): without it the file is noise.
-            self.key_database.execute("DELETE FROM day_key WHERE day = ?1", [day.get()])?;
-            schema::remove_queue(&self.directory, day)?;
-            if schema::checkpoint(&self.key_database)? {
-                self.records.end_removal(day)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl SqliteStore {
-    /// Before a batch that queues or acknowledges: notices what another process erased.
-    ///
-    /// The newest file's transaction is opened first. Whoever erases removes the record, and then
-    /// waits for this transaction before it removes the rows; so either the record's removal is
-    /// seen here, or the rows of this batch are seen there.
-    fn notice_erasures(&mut self, today: Day, batch: &[Command]) -> Result<(), StoreFailure> {
-        let writes = |command: &Command| {
-            matches!(command, Command::Deliver { .. } | Command::Acknowledge(_))
-        };
-        if batch.iter().any(writes) {
-            self.current(today)?.begin()?;
-        }
-        let erasures = self.records.erasures()?;
-        if erasures != self.erasures {
-            self.erasures = erasures;
-            self.erased_elsewhere = true;
-            self.cache.clear();
-        }
-        Ok(())
-    }
-
-    /// How much is free and how much is used; gives free pages back while there is no room.
-    fn measure(&mut self) -> Result<(), StoreFailure> {
-        self.room.measure();
-        let short = self.room.check(0).is_err();
-        if short && let Some(newest) = self.newest.and_then(|day| self.queues.get(&day)) {
-            schema::give_back(newest.connection())?;
-        }
-        if self.room.has_quota() && (short || self.unmeasured >= MEASURE_AFTER) {
-            self.measure_databases()?;
-        }
-        Ok(())
-    }
-
-    fn measure_databases(&mut self) -> Result<(), StoreFailure> {
-        let directory = &self.directory;
-        let mut used = schema::used(directory, Database::Relay, self.records.connection())?;
-        for (day, queue) in &self.queues {
-            let more = schema::used(directory, Database::Queue(*day), queue.connection())?;
-            used = used.saturating_add(more);
-        }
-        self.room.set_databases(used);
-        self.unmeasured = 0;
-        Ok(())
-    }
-
-    /// Notes the last entry of the audit log where it shows if the log's end is missing. Under the
-    /// database's lock, since another process may be doing the same.
-    fn write_audit_head(&mut self) -> Result<(), StoreFailure> {
-        if let Some(last) = self.records.last_audit()? {
-            let (path, anchor) = (self.directory.join(AUDIT_HEAD), last.anchor().to_string());
-            crate::operator::write_private(&path, anchor.as_bytes())?;
-        }
-        self.records.commit()
-    }
-
-    /// Gives back the pages that were freed since, as much as can be done in passing.
-    fn shrink(&self) -> Result<(), StoreFailure> {
-        for queue in self.queues.values() {
-            schema::give_back(queue.connection())?;
-        }
-        schema::give_back(self.records.connection())?;
         Ok(())
     }
 }
