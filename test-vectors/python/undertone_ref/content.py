@@ -13,6 +13,8 @@ MAX_REACTION = 64
 MAX_NAME = 128
 MAX_FILE_NAME = 255
 MAX_ADDRESS = 320
+MAX_LINK = 360
+MAX_SESSIONS = 32
 
 
 def write_varint(x: int) -> bytes:
@@ -74,6 +76,19 @@ def _write_ids(ids: list[bytes]) -> bytes:
     return b"".join(ids)
 
 
+def _sessions(reader: Reader) -> list[bytes]:
+    sessions = []
+    while reader.left:
+        need(len(sessions) < MAX_SESSIONS, BOUND, "more than 32 sessions")
+        sessions.append(reader.take(32))
+    return sessions
+
+
+def _write_sessions(sessions: list[bytes]) -> bytes:
+    need(len(sessions) <= MAX_SESSIONS, BOUND, "more than 32 sessions")
+    return b"".join(sessions)
+
+
 # Each field of a payload: its name, how it is read, how it is written.
 
 
@@ -118,6 +133,8 @@ KINDS = {
     11: [_string("route", MAX_ROUTING)],
     12: [_string("list", MAX_TEXT)],
     13: [_text("name", MAX_NAME), _string("data", MAX_TEXT)],
+    14: [_string("link", MAX_LINK)],
+    15: [("cause", Reader.u8, u8), ("sessions", _sessions, _write_sessions)],
 }
 
 

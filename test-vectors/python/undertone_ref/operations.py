@@ -494,7 +494,7 @@ def chunk_open(i):
 
 
 _TEXTS = {"text", "name", "media_type", "caption"}
-_PLAIN = {"size", "removed", "active", "seconds"}
+_PLAIN = {"size", "removed", "active", "seconds", "cause"}
 
 
 def _from_field(name: str, value):
@@ -502,7 +502,7 @@ def _from_field(name: str, value):
         return value
     if name in _TEXTS:
         return to_text(value)
-    return [unhex(v) for v in value] if name == "ids" else to_bytes(value)
+    return [unhex(v) for v in value] if name in ("ids", "sessions") else to_bytes(value)
 
 
 @_operation

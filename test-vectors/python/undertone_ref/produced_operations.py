@@ -572,7 +572,9 @@ def _content(maker) -> None:
         11: {"route": stream.take(320)},
         12: {"list": stream.take(235)},
         13: {"name": "org.example.game", "data": stream.take(7)},
-        14: {"payload": stream.take(5)},
+        14: {"link": stream.take(122)},
+        15: {"cause": 2, "sessions": [stream.take(32) for _ in range(2)]},
+        16: {"payload": stream.take(5)},
         2**32 - 1: {"payload": ""},
     }
     for kind, fields in kinds.items():

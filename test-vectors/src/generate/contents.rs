@@ -125,6 +125,21 @@ fn written(files: &mut Files) {
             json!({ "name": "org.example.poll", "data": "000102" }),
             "What another program adds.",
         ),
+        ("reset-link", 14, json!({ "link": hex(&[3; 122]) }), "Where to begin anew."),
+        ("reset-link-longest", 14, json!({ "link": hex(&[3; 360]) }), "The longest."),
+        (
+            "reset-notice",
+            15,
+            json!({ "cause": 1, "sessions": [hex(&[4; 32]), hex(&[5; 32])] }),
+            "A conversation was begun anew, and what is not sent on any more.",
+        ),
+        ("reset-notice-bare", 15, json!({ "cause": 0, "sessions": [] }), "The answer to a reset."),
+        (
+            "reset-notice-longest",
+            15,
+            json!({ "cause": 3, "sessions": vec![hex(&[4; 32]); 32] }),
+            "As many sessions as may be.",
+        ),
         ("unknown-0", 0, json!({ "payload": "aabb" }), "Kind 0 is not known, and no error."),
         ("unknown-127", 127, json!({ "payload": "" }), "The largest kind of one byte."),
         ("unknown-128", 128, json!({ "payload": "00" }), "A kind of two bytes."),
@@ -212,6 +227,25 @@ fn refused(files: &mut Files) {
         "It ends in a file's hash.",
         hex(&bytes(&[2], &[0; 150])),
     );
+    refuse(
+        "read-cut-in-a-reset-notice",
+        "R-901",
+        "It ends in a session's id.",
+        hex(&bytes(&[15], &[0; 40])),
+    );
+    refuse("read-reset-notice-empty", "R-901", "No cause.", hex(&bytes(&[15], &[])));
+    refuse(
+        "read-reset-notice-too-many",
+        "R-904",
+        "33 sessions.",
+        hex(&bytes(&[15], &[0; 1 + 33 * 32])),
+    );
+    refuse(
+        "read-reset-link-too-long",
+        "R-904",
+        "A link over its bound, all of which is there.",
+        hex(&bytes(&[14], &[&[0xe9, 2][..], &[0; 361]].concat())),
+    );
     refuse("read-cut-in-a-timer", "R-901", "It ends in a number.", hex(&bytes(&[10], &[0; 3])));
     for (name, kind, payload) in [
         ("text", 1, &b"\x02hi!"[..]),
@@ -220,6 +254,7 @@ fn refused(files: &mut Files) {
         ("typing", 8, &[1, 0]),
         ("timer", 10, &[0; 5]),
         ("custom", 13, &[0, 0, 0]),
+        ("reset-link", 14, &[1, 0, 0]),
     ] {
         let name = format!("read-{name}-and-more");
         refuse(&name, "R-902", "A byte stands behind the layout.", hex(&bytes(&[kind], payload)));

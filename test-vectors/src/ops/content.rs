@@ -62,6 +62,10 @@ fn fields(body: &Body) -> Outcome<Value> {
         Body::MailboxMove(route) => json!({ "route": hex(route.as_bytes()) }),
         Body::DeviceList(list) => json!({ "list": hex(list) }),
         Body::Custom { name, payload } => json!({ "name": name, "data": hex(payload) }),
+        Body::ResetLink(link) => json!({ "link": hex(link.as_bytes()) }),
+        Body::ResetNotice { cause, retired } => {
+            json!({ "cause": cause, "sessions": retired.iter().map(|id| hex(id)).collect::<Vec<_>>() })
+        }
         Body::Unknown { payload, .. } => json!({ "payload": hex(payload) }),
         _ => return Err(Fail::wrong("a kind that this program does not know")),
     })
@@ -79,6 +83,11 @@ fn id_list(args: &Args<'_>) -> Outcome<Vec<MessageId>> {
             Ok(MessageId::from_bytes(id))
         })
         .collect()
+}
+
+fn session_list(args: &Args<'_>) -> Outcome<Vec<[u8; 32]>> {
+    let ids = args.hex_list("sessions")?.into_iter();
+    ids.map(|id| id.try_into().map_err(|_| Fail::wrong("a session id has 32 bytes"))).collect()
 }
 
 fn body(kind: u32, args: &Args<'_>) -> Outcome<Body> {
@@ -111,6 +120,12 @@ fn body(kind: u32, args: &Args<'_>) -> Outcome<Body> {
         11 => Body::MailboxMove(Route::from_bytes(&args.bytes("route")?)),
         12 => Body::DeviceList(args.bytes("list")?),
         13 => Body::Custom { name: args.text("name")?, payload: args.bytes("data")? },
+        14 => Body::ResetLink(Route::from_bytes(&args.bytes("link")?)),
+        15 => Body::ResetNotice {
+            cause: u8::try_from(args.u32("cause")?)
+                .map_err(|_| Fail::wrong("a cause is a byte"))?,
+            retired: session_list(args)?,
+        },
         kind => Body::Unknown { kind, payload: args.bytes("payload")? },
     })
 }
