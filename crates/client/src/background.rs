@@ -73,6 +73,12 @@ fn jitter(low: u64, high: u64) -> u64 {
     }
 }
 
+/// When acknowledgements go out for what came now.
+fn acknowledge_at() -> Instant {
+    let (low, high) = ACK_DELAY_MILLIS;
+    Instant::now() + Duration::from_millis(jitter(low, high))
+}
+
 impl Shared {
     /// One pass; see [`crate::Client::sync`].
     pub(crate) async fn sync(&self) -> Result<SyncReport, Error> {
@@ -207,9 +213,7 @@ impl Shared {
                         return Ok(());
                     };
                     self.take_pushes(&self.receiver, push, &mut report).await?;
-                    let (low, high) = ACK_DELAY_MILLIS;
-                    let delay = Duration::from_millis(jitter(low, high));
-                    due.get_or_insert_with(|| Instant::now() + delay);
+                    due.get_or_insert_with(acknowledge_at);
                     // A new contact needs a mailbox, a file wants to be fetched.
                     self.wake_all();
                 }
@@ -221,6 +225,8 @@ impl Shared {
                 }
                 () = self.resubscribe.notified() => {
                     self.catch_up(&self.receiver, &mut report).await?;
+                    // What came meanwhile is owed an acknowledgement, too.
+                    due.get_or_insert_with(acknowledge_at);
                     self.wake_all();
                 }
             }
