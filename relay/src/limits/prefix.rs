@@ -72,7 +72,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// What the operator wrote, not where a client is: [`Neighbourhood`] is never shown.
+/// What the operator wrote, not where a client is: that is never shown.
 impl fmt::Debug for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

@@ -111,7 +111,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     ///
     /// # Errors
     /// [`EngineError::ProfileAbsent`], [`EngineError::SchemaTooNew`], and
-    /// [`StoreError::Corrupt`] if the profile is there and can't be read.
+    /// [`StoreError::Corrupt`](crate::store::StoreError::Corrupt) if the profile is there and can't be read.
     pub fn open(mut store: S, rng: R) -> Result<Self, EngineError> {
         let row = store.transaction(|tx| -> Result<_, EngineError> {
             let schema: u32 = load(tx, Table::Meta, SCHEMA)?.ok_or(EngineError::ProfileAbsent)?;
