@@ -8,7 +8,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 load="${1:-target/release/load}"
-[ -x "$load" ] || { echo "build it first: cargo build --release -p undertone-benches --bin load" >&2; exit 2; }
+[ -x "$load" ] || { echo "build it first: cargo build --release -p undertone-load" >&2; exit 2; }
 if [ "${UNDERTONE_NETNS:-}" != inside ]; then
     exec env UNDERTONE_NETNS=inside unshare --net --map-root-user "$0" "$load"
 fi
