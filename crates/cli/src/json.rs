@@ -6,7 +6,8 @@ use undertone::{
     MessageKind, MessageState, ResetCause,
 };
 
-/// `contact` (number), `name`, `profile_name`, `account` (fingerprint), `verified`, `state`.
+/// `contact` (number), `name`, `profile_name`, `account` (fingerprint), `verified`, `state`,
+/// `timer_seconds` (0 if messages stay).
 #[must_use]
 pub fn contact(contact: &Contact) -> Value {
     json!({
@@ -16,6 +17,7 @@ pub fn contact(contact: &Contact) -> Value {
         "account": contact.account.to_string(),
         "verified": contact.verified,
         "state": contact_state(contact.state),
+        "timer_seconds": contact.timer_seconds,
     })
 }
 
@@ -81,6 +83,7 @@ fn insert_kind(object: &mut Map<String, Value>, kind: &MessageKind) {
             object.insert("media_type".into(), file.media_type.clone().into());
             let path = file.path.as_ref().map(|path| path.to_string_lossy().into_owned());
             object.insert("path".into(), path.into());
+            object.insert("caption".into(), file.caption.clone().into());
         }
         MessageKind::Custom { name, payload } => {
             object.insert("kind".into(), "custom".into());

@@ -126,6 +126,10 @@ fn message(kind: MessageKind, state: MessageState, hold: Option<Hold>) -> Messag
         sent_at_claimed: UnixMillis::new(1_700_000_000_123),
         state,
         hold,
+        edited_at_claimed: None,
+        reactions: Vec::new(),
+        timer_seconds: 0,
+        disappears_at: None,
     }
 }
 
@@ -147,11 +151,12 @@ fn messages_as_json() {
         size: 5,
         media_type: "application/pdf".into(),
         path: Some("/d/a.pdf".into()),
+        caption: "as agreed".into(),
     });
     let value = shape::message(&message(file, MessageState::Delivered, None));
     assert_eq!(
-        (&value["kind"], &value["file_name"], &value["size"], &value["path"]),
-        (&json!("file"), &json!("a.pdf"), &json!(5), &json!("/d/a.pdf"))
+        (&value["kind"], &value["file_name"], &value["size"], &value["path"], &value["caption"]),
+        (&json!("file"), &json!("a.pdf"), &json!(5), &json!("/d/a.pdf"), &json!("as agreed"))
     );
     let unknown = MessageKind::Unknown { kind: 99, payload: vec![1, 255] };
     let value = shape::message(&message(unknown, MessageState::Received, None));
@@ -167,12 +172,13 @@ fn contacts_and_events_as_json() {
         account: AccountId::from_bytes([0x0f; 32]),
         verified: true,
         state: ContactState::Active,
+        timer_seconds: 3600,
     };
     assert_eq!(
         shape::contact(&contact),
         json!({
             "contact": 2, "name": "Bob", "profile_name": null, "account": "0f".repeat(32),
-            "verified": true, "state": "active",
+            "verified": true, "state": "active", "timer_seconds": 3600,
         })
     );
     let received = message(MessageKind::Text { text: "hi".into() }, MessageState::Received, None);

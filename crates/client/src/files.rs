@@ -131,6 +131,7 @@ fn inspect(source: &Path) -> Result<FileInfo, Error> {
         size,
         media_type: String::new(),
         path: Some(fs::canonicalize(source).unwrap_or_else(|_| source.to_path_buf())),
+        caption: String::new(),
     })
 }
 

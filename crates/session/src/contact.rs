@@ -40,6 +40,8 @@ pub struct Contact {
     pub verified: bool,
     /// How the conversation stands.
     pub state: ContactState,
+    /// Seconds after which new messages of this conversation disappear; 0 if they stay.
+    pub timer_seconds: u32,
 }
 
 /// Fingerprint of an account key, 32 bytes, written as 64 hexadecimal digits.

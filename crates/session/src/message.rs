@@ -25,7 +25,7 @@ pub enum MessageState {
     Accepted,
     /// The contact's program has it on its disk.
     Delivered,
-    /// The contact has seen it.
+    /// Outgoing: the contact has seen it, and says so. Incoming: the person here has seen it.
     Read,
     /// It was not fetched within the relay's retention.
     Expired,
@@ -67,6 +67,8 @@ pub struct FileInfo {
     /// Where it is on this machine: for an incoming file once it is complete and verified, for an
     /// outgoing one the path that was given.
     pub path: Option<PathBuf>,
+    /// A text beside the file, or empty.
+    pub caption: String,
 }
 
 /// What a message says.
@@ -94,31 +96,49 @@ pub enum MessageKind {
         /// Its bytes.
         payload: Vec<u8>,
     },
+    /// Its author has taken it back: nothing of what it said is kept.
+    Deleted,
+}
+
+/// A reaction that stands beside a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MessageReaction {
+    /// Whose: the contact's (incoming) or one's own (outgoing). Each has at most one.
+    pub by: Direction,
+    /// The emoji. What contacts send is theirs to choose: any text of at most 64 bytes.
+    pub emoji: String,
 }
 
 /// A message in the history.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
     /// Its place in this profile's history: larger is later, as this machine saw it.
     pub seq: u64,
     /// The id that it carries.
-    #[serde(with = "crate::codec::message_id")]
     pub id: MessageId,
     /// With whom.
-    #[serde(with = "crate::codec::contact_id")]
     pub contact: ContactId,
     /// Who wrote it.
     pub direction: Direction,
     /// What it says.
     pub kind: MessageKind,
     /// When the sender says that it was written.
-    #[serde(with = "crate::codec::unix_millis")]
     pub sent_at_claimed: UnixMillis,
     /// How far it has come.
     pub state: MessageState,
     /// Why an outgoing message has not gone out yet, if the last attempt was refused: a stable
     /// code of [`Hold`].
     pub hold: Option<Hold>,
+    /// When its author says that it was last edited, if it was; what it said before is not kept.
+    pub edited_at_claimed: Option<UnixMillis>,
+    /// Reactions to it.
+    pub reactions: Vec<MessageReaction>,
+    /// Seconds after which it disappears, counted from when it was read here (incoming) or accepted
+    /// by the relay (outgoing); 0 if it stays.
+    pub timer_seconds: u32,
+    /// When it disappears from this machine, by this machine's clock; absent as long as its timer
+    /// does not run.
+    pub disappears_at: Option<UnixMillis>,
 }
 
 /// Why the contact's relay did not take a message; it stays queued and is tried again.

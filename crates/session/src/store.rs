@@ -53,6 +53,16 @@ pub enum Table {
     Takes = 19,
     /// Requests that relays are yet to answer, by number.
     Chores = 20,
+    /// Read receipts that are owed, by contact and message id.
+    Receipts = 21,
+    /// What refers to a message that has not come yet, by contact and order of arrival.
+    Early = 22,
+    /// When messages disappear: places in the history by time.
+    Erasures = 23,
+    /// Received files whose message is gone, by contact and message id.
+    Removals = 24,
+    /// Incoming messages that were erased, by contact and message id: a repeat is not shown again.
+    Gone = 25,
 }
 
 impl Table {
@@ -78,6 +88,11 @@ impl Table {
         Self::Transfers,
         Self::Takes,
         Self::Chores,
+        Self::Receipts,
+        Self::Early,
+        Self::Erasures,
+        Self::Removals,
+        Self::Gone,
     ];
 
     /// The stable number.

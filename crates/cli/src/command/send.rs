@@ -115,6 +115,10 @@ mod tests {
             sent_at_claimed: UnixMillis::new(0),
             state: MessageState::Queued,
             hold,
+            edited_at_claimed: None,
+            reactions: Vec::new(),
+            timer_seconds: 0,
+            disappears_at: None,
         }
     }
 

@@ -1,16 +1,12 @@
-//! Contacts and history, as the person sees them.
+//! Contacts, as the person sees them.
 
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountKey, SafetyNumber};
 
-use super::rows::{
-    ContactRow, HealingRow, corrupt, decode, incoming_key, key1, load, must, number, outgoing_key,
-    save,
-};
+use super::rows::{ContactRow, HealingRow, corrupt, decode, key1, load, number, save};
 use super::{Engine, EngineError, check_name};
 use crate::contact::{AccountId, Contact, ContactState, SafetyNumberView};
-use crate::ids::{ContactId, MessageId};
-use crate::message::Message;
+use crate::ids::ContactId;
 use crate::store::{Order, Store, StoreError, Table, Transaction};
 
 /// Rows that one scan reads: bounds memory, not results.
@@ -84,6 +80,7 @@ pub(super) fn view(id: ContactId, row: &ContactRow) -> Result<Contact, StoreErro
             _ if confirmed => ContactState::Active,
             _ => ContactState::Pending,
         },
+        timer_seconds: row.timer,
     })
 }
 
@@ -201,79 +198,6 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         let number = SafetyNumber::new(&self.me.account(), &theirs);
         Ok(SafetyNumberView { digits: number.to_string(), qr: number.qr_bytes().to_vec() })
     }
-
-    /// A message of the history by its id alone: the one that this profile sent, or else the one
-    /// that a contact sent. A contact chooses the ids of what they send, so that theirs may be that
-    /// of another message: what an event tells of is found with [`Engine::received_message`].
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownMessage`].
-    pub fn message(&mut self, id: MessageId) -> Result<Message, EngineError> {
-        self.store.transaction(|tx| {
-            let place: Option<u64> = load(tx, Table::MessageIds, &outgoing_key(&id))?;
-            let place = match place {
-                Some(place) => place,
-                None => {
-                    let prefix = [&[1][..], id.as_bytes()].concat();
-                    let rows = tx.scan(Table::MessageIds, &prefix, None, Order::Ascending, 1)?;
-                    let row = rows.first().ok_or(EngineError::UnknownMessage)?;
-                    decode(Table::MessageIds, &row.value)?
-                }
-            };
-            Ok(must(tx, Table::Messages, &key1(place))?)
-        })
-    }
-
-    /// The message with this id that this contact sent.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownMessage`].
-    pub fn received_message(
-        &mut self,
-        contact: ContactId,
-        id: MessageId,
-    ) -> Result<Message, EngineError> {
-        self.store.transaction(|tx| {
-            let place: Option<u64> = load(tx, Table::MessageIds, &incoming_key(&id, contact))?;
-            let place = place.ok_or(EngineError::UnknownMessage)?;
-            Ok(must(tx, Table::Messages, &key1(place))?)
-        })
-    }
-
-    /// The message at a place of the history ([`Message::seq`]).
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownMessage`].
-    pub fn message_at(&mut self, place: u64) -> Result<Message, EngineError> {
-        self.store.transaction(|tx| {
-            load(tx, Table::Messages, &key1(place))?.ok_or(EngineError::UnknownMessage)
-        })
-    }
-
-    /// The last `limit` messages with a contact, before a place if one is given, oldest first.
-    ///
-    /// # Errors
-    /// [`EngineError::UnknownContact`].
-    pub fn history(
-        &mut self,
-        contact: ContactId,
-        before: Option<u64>,
-        limit: usize,
-    ) -> Result<Vec<Message>, EngineError> {
-        self.store.transaction(|tx| {
-            load_contact(tx, contact)?;
-            let prefix = key1(contact.get());
-            let from = before.map(|place| [prefix, key1(place)].concat());
-            let rows =
-                tx.scan(Table::History, &prefix, from.as_deref(), Order::Descending, limit)?;
-            let mut messages = Vec::new();
-            for row in rows.iter().rev() {
-                let place = number(&row.key, "a place in the history")?;
-                messages.push(must(tx, Table::Messages, &key1(place))?);
-            }
-            Ok(messages)
-        })
-    }
 }
 
 /// Whether a name reads as something else that stands for a contact: a number, the beginning of a
@@ -290,13 +214,4 @@ pub(super) fn stands_for_another(name: &str) -> bool {
         && name.bytes().any(|b| b.is_ascii_digit());
     let unnamed = name.to_lowercase().strip_prefix("contact").is_some_and(number);
     number(name) || fingerprint || unnamed
-}
-
-/// Whether an incoming message is in the history already.
-pub(super) fn is_known(
-    tx: &dyn Transaction,
-    id: &MessageId,
-    contact: ContactId,
-) -> Result<bool, StoreError> {
-    Ok(tx.get(Table::MessageIds, &incoming_key(id, contact))?.is_some())
 }

@@ -239,6 +239,8 @@ pub(super) fn add_contact(
         reset_take: None,
         came_by: peer.came_by.take(),
         offered_account: None,
+        timer: 0,
+        timer_at: 0,
     };
     save_contact(tx, id, &row)?;
     save(tx, Table::Accounts, &peer.account, &id.get())?;

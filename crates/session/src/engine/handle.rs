@@ -1,18 +1,19 @@
 //! What follows from the content of an opened envelope.
 
-use super::contacts::{is_known, load_contact, save_contact, stands_for_another};
+use super::contacts::{load_contact, save_contact, stands_for_another};
 use super::events::emit;
 use super::first_contact::add_route;
+use super::history::{add_message, is_known, outgoing};
 use super::outbox::advance;
 use super::rows::{
-    ContactRow, OutRow, Secret, SentRow, TransferRow, decode, incoming_key, key1, key2, load,
-    next_number, outgoing_key, save,
+    ContactRow, MessageRow, OutRow, Secret, SentRow, TransferRow, decode, key1, key2, load,
+    next_number, save,
 };
 use super::{EngineError, clean_name, reset_links};
 use crate::content::{Body, Content};
 use crate::event::EventKind;
 use crate::ids::{ContactId, MessageId};
-use crate::message::{Direction, FileInfo, Message, MessageKind, MessageState};
+use crate::message::{Direction, FileInfo, MessageKind, MessageState};
 use crate::routing::Routing;
 use crate::store::{StoreError, Table, Transaction};
 
@@ -33,7 +34,7 @@ pub(super) fn handle(
     };
     if content.body.is_acknowledged() {
         let key = key2(&key1(contact.get()), content.id.as_bytes());
-        tx.put(Table::Acks, &key, &[])?;
+        save(tx, Table::Acks, &key, &0_u64)?;
     }
     match &content.body {
         Body::Text(_) | Body::Attachment(_) | Body::Custom { .. } | Body::Unknown { .. } => {
@@ -84,24 +85,27 @@ fn record(
             size: attachment.size,
             media_type: attachment.media_type,
             path: None,
+            caption: attachment.caption,
         }),
         Body::Custom { name, payload } => MessageKind::Custom { name, payload },
         Body::Unknown { kind, payload } => MessageKind::Unknown { kind, payload },
         _ => return Ok(false),
     };
-    let message = Message {
+    let message = MessageRow {
         seq,
         id,
         contact,
         direction: Direction::Incoming,
         kind,
-        sent_at_claimed: sent_at,
+        sent_at,
         state: MessageState::Received,
         hold: None,
+        edited_at: 0,
+        reactions: Vec::new(),
+        timer: load_contact(tx, contact)?.timer,
+        erase_at: None,
     };
-    save(tx, Table::Messages, &key1(seq), &message)?;
-    tx.put(Table::History, &key2(&key1(contact.get()), &key1(seq)), &[])?;
-    save(tx, Table::MessageIds, &incoming_key(&id, contact), &seq)?;
+    add_message(tx, &message)?;
     if file {
         let row = TransferRow::Down { contact: contact.get(), content: Secret::new(bytes) };
         save(tx, Table::Transfers, &key1(seq), &row)?;
@@ -166,15 +170,11 @@ fn reached(
     id: &MessageId,
     state: MessageState,
 ) -> Result<(), StoreError> {
-    let Some(place) = load::<u64>(tx, Table::MessageIds, &outgoing_key(id))? else {
-        return Ok(());
-    };
-    // A receipt counts from the one it was sent to only.
-    let message: Message = super::rows::must(tx, Table::Messages, &key1(place))?;
-    if message.contact == contact {
-        advance(tx, Some(place), state)?;
+    // it counts from the one to whom the message was sent only.
+    match outgoing(tx, contact, id)? {
+        Some(message) => advance(tx, Some(message.seq), state),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn profile(tx: &mut dyn Transaction, contact: ContactId, name: &str) -> Result<(), EngineError> {

@@ -13,6 +13,7 @@ mod events;
 mod first_contact;
 mod handle;
 mod healing;
+mod history;
 mod inbox;
 mod links;
 mod mailboxes;

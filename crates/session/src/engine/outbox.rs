@@ -8,15 +8,16 @@ use undertone_wire::{RelayAddress, WriteCapability};
 
 use super::contacts::{all_contacts, load_contact};
 use super::events::emit;
+use super::history::{add_message, load_message, save_message};
 use super::rows::{
-    ContactRow, DeviceRow, MailboxRow, OutRow, OutState, SealedRow, Secret, SentRow, SessionRef,
-    SessionRow, corrupt, decode, key1, key2, load, must, next_number, number, outgoing_key, save,
+    ContactRow, DeviceRow, MailboxRow, MessageRow, OutRow, OutState, SealedRow, Secret, SentRow,
+    SessionRef, SessionRow, corrupt, decode, key1, key2, load, must, next_number, number, save,
 };
 use super::{Engine, EngineError, day, random};
 use crate::content::{Body, Content, MAX_IDS, MAX_TEXT};
 use crate::event::EventKind;
 use crate::ids::{ContactId, MessageId, UnixMillis};
-use crate::message::{Direction, Hold, Message, MessageKind, MessageState};
+use crate::message::{Direction, Hold, MessageKind, MessageState};
 use crate::routing::Routing;
 use crate::store::{Order, Store, StoreError, Table, Transaction};
 
@@ -112,24 +113,26 @@ pub(super) fn enqueue_message(
     contact: ContactId,
     new: NewMessage,
 ) -> Result<(u64, u64), EngineError> {
-    if load_contact(tx, contact)?.blocked {
+    let to = load_contact(tx, contact)?;
+    if to.blocked {
         return Err(EngineError::ContactBlocked);
     }
     let seq = next_number(tx, "message")?;
-    let message = Message {
+    let message = MessageRow {
         seq,
         id: new.content.id,
         contact,
         direction: Direction::Outgoing,
         kind: new.kind,
-        sent_at_claimed: new.content.sent_at,
+        sent_at: new.content.sent_at,
         state: MessageState::Queued,
         hold: None,
+        edited_at: 0,
+        reactions: Vec::new(),
+        timer: to.timer,
+        erase_at: None,
     };
-    save(tx, Table::Messages, &key1(seq), &message)?;
-    let history = key2(&key1(contact.get()), &key1(seq));
-    tx.put(Table::History, &history, &[])?;
-    save(tx, Table::MessageIds, &outgoing_key(&new.content.id), &seq)?;
+    add_message(tx, &message)?;
     let state = if new.uploading { OutState::Uploading } else { OutState::Ready };
     let place = enqueue(tx, contact, &new.content, Some(seq), state, None, ORDINARY)?;
     Ok((seq, place))
@@ -142,13 +145,14 @@ pub(super) fn advance(
     state: MessageState,
 ) -> Result<(), StoreError> {
     let Some(place) = place else { return Ok(()) };
-    let mut message: Message = must(tx, Table::Messages, &key1(place))?;
+    // Gone if it was erased meanwhile.
+    let Some(mut message) = load_message(tx, place)? else { return Ok(()) };
     if message.state.rank() >= state.rank() {
         return Ok(());
     }
     message.state = state.clone();
     message.hold = None;
-    save(tx, Table::Messages, &key1(place), &message)?;
+    save_message(tx, &message)?;
     let (contact, id) = (message.contact, message.id);
     emit(tx, EventKind::MessageStateChanged { contact, id, state })
 }
@@ -172,9 +176,9 @@ pub(super) fn set_hold(
     for (key, row) in changed {
         save(tx, Table::Outbox, &key, &row)?;
         let Some(place) = row.message else { continue };
-        let mut message: Message = must(tx, Table::Messages, &key1(place))?;
+        let Some(mut message) = load_message(tx, place)? else { continue };
         message.hold = hold;
-        save(tx, Table::Messages, &key1(place), &message)?;
+        save_message(tx, &message)?;
     }
     Ok(())
 }

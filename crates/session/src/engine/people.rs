@@ -5,17 +5,17 @@ use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountKey, SafetyNumber};
 
 use super::contacts::{all_contacts, for_each, load_contact, save_contact, view};
+use super::history::{must_message, remove_message};
 use super::links::{load_link, withdraw};
 use super::mailboxes::{new_mailbox, tell_mailbox};
 use super::rows::{
     ChoreKind, ContactRow, HealingRow, LinkRow, LinkState, MailboxRow, Purpose, Secret,
-    TransferRow, corrupt, decode, incoming_key, key1, load, must, number, outgoing_key, save,
+    TransferRow, corrupt, decode, key1, key2, load, number, save,
 };
 use super::{Engine, EngineError, chores, day};
 use crate::contact::Contact;
 use crate::event::Event;
 use crate::ids::{ContactId, MessageId, UnixMillis};
-use crate::message::{Direction, Message};
 use crate::store::{Store, StoreError, Table, Transaction};
 
 /// Contacts of a profile. Each costs two mailboxes and a depot at the relay, and a connection can
@@ -28,6 +28,17 @@ pub(super) const MAX_CONTACTS: usize = 4_000;
 pub(super) const STRANGERS_PER_DAY: u32 = 200;
 
 const STRANGERS: &[u8] = b"strangers";
+
+/// Tables whose keys begin with a contact's number, and that go with the contact.
+const OF_A_CONTACT: [Table; 7] = [
+    Table::Outbox,
+    Table::Unacknowledged,
+    Table::Acks,
+    Table::Receipts,
+    Table::Early,
+    Table::Removals,
+    Table::Gone,
+];
 
 /// Whether another contact may come by themselves today; counts the one who asks.
 pub(super) fn room_for_strangers(
@@ -134,6 +145,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 row.blocked = true;
                 shut_out(tx, contact, &mut row, today)?;
                 drop_all(tx, Table::Acks, &key1(contact.get()))?;
+                drop_all(tx, Table::Receipts, &key1(contact.get()))?;
                 save_contact(tx, contact, &row)?;
             }
             Ok(view(contact, &row)?)
@@ -178,7 +190,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             shut_out(tx, contact, &mut row, today)?;
             let ids = erase_history(tx, contact)?;
             let prefix = key1(contact.get());
-            for table in [Table::Outbox, Table::Unacknowledged, Table::Acks] {
+            for table in OF_A_CONTACT {
                 drop_all(tx, table, &prefix)?;
             }
             for session in row.sessions() {
@@ -302,17 +314,14 @@ fn erase_history(
     })?;
     let mut ids = Vec::new();
     for place in places {
-        let message: Message = must(tx, Table::Messages, &key1(place))?;
-        let key = match message.direction {
-            Direction::Incoming => incoming_key(&message.id, contact),
-            Direction::Outgoing => outgoing_key(&message.id),
-        };
-        tx.delete(Table::MessageIds, &key)?;
-        tx.delete(Table::Messages, &key1(place))?;
+        let message = must_message(tx, place)?;
+        remove_message(tx, &message)?;
+        if let Some(at) = message.erase_at {
+            tx.delete(Table::Erasures, &key2(&key1(at), &key1(place)))?;
+        }
         tx.delete(Table::Transfers, &key1(place))?;
         ids.push(message.id);
     }
-    drop_all(tx, Table::History, &prefix)?;
     // What is yet to be fetched and has no place any more.
     let mut left = Vec::new();
     for_each(tx, Table::Transfers, &[], |key, value| {

@@ -5,14 +5,15 @@
 use super::EngineError;
 use super::contacts::{for_each, load_contact};
 use super::events::emit;
+use super::history::{load_message, save_message};
 use super::outbox::advance;
 use super::rows::{
-    ContactRow, OutRow, OutState, Secret, SentRow, corrupt, decode, key1, key2, load, number, save,
+    ContactRow, OutRow, OutState, Secret, SentRow, corrupt, decode, key1, key2, number, save,
 };
 use crate::content::{Body, Content};
 use crate::event::EventKind;
 use crate::ids::ContactId;
-use crate::message::{Hold, Message, MessageState};
+use crate::message::{Hold, MessageState};
 use crate::store::{StoreError, Table, Transaction};
 
 /// What becomes of a content after a reset.
@@ -150,11 +151,11 @@ fn hold(
 ) -> Result<(), StoreError> {
     let Some(place) = place else { return Ok(()) };
     // Gone if the person deleted it meanwhile.
-    let Some(mut message) = load::<Message>(tx, Table::Messages, &key1(place))? else {
+    let Some(mut message) = load_message(tx, place)? else {
         return Ok(());
     };
     message.hold = hold;
-    save(tx, Table::Messages, &key1(place), &message)
+    save_message(tx, &message)
 }
 
 /// The person has decided about what waits for their consent.

@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::event::ResetCause;
-use crate::ids::{ContactId, MessageId};
+use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::LinkKind;
-use crate::message::Hold;
+use crate::message::{Direction, Hold, MessageKind, MessageState};
 use crate::store::{StoreError, Table, Transaction};
 
 /// Secret bytes in a row: wiped on drop, not shown.
@@ -93,6 +93,10 @@ pub(super) struct ContactRow {
     /// Another account that calls over the reset link that only they hold, until the person here
     /// has decided.
     pub(super) offered_account: Option<[u8; 32]>,
+    /// Seconds after which new messages disappear; 0 if they stay.
+    pub(super) timer: u32,
+    /// What the newest word about the timer claims as its time: only later ones count.
+    pub(super) timer_at: u64,
 }
 
 /// How it stands with the sessions of a contact.
@@ -330,6 +334,41 @@ pub(super) struct TakeRow {
     pub(super) mailbox: [u8; 32],
 }
 
+/// A message: `Messages[place in the history]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct MessageRow {
+    pub(super) seq: u64,
+    #[serde(with = "crate::codec::message_id")]
+    pub(super) id: MessageId,
+    #[serde(with = "crate::codec::contact_id")]
+    pub(super) contact: ContactId,
+    pub(super) direction: Direction,
+    pub(super) kind: MessageKind,
+    /// The sender's claim.
+    #[serde(with = "crate::codec::unix_millis")]
+    pub(super) sent_at: UnixMillis,
+    pub(super) state: MessageState,
+    pub(super) hold: Option<Hold>,
+    /// What the newest edit claims as its time: only later ones are taken up. 0 if there was none.
+    pub(super) edited_at: u64,
+    /// At most one of each side.
+    pub(super) reactions: Vec<ReactionRow>,
+    /// The conversation's timer when the message was made or came, in seconds; 0 for none.
+    pub(super) timer: u32,
+    /// When it is erased, in milliseconds since 1970, once its clock runs.
+    pub(super) erase_at: Option<u64>,
+}
+
+/// The newest reaction of one side.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct ReactionRow {
+    pub(super) by: Direction,
+    /// Empty if it was taken back: only its time counts then.
+    pub(super) emoji: String,
+    /// What it claims as its time.
+    pub(super) at: u64,
+}
+
 /// Something that a relay is to be asked, again and again until it has answered: `Chores[number]`.
 #[derive(Serialize, Deserialize, Debug)]
 pub(super) struct ChoreRow {
@@ -409,7 +448,7 @@ pub(super) fn key1(number: u64) -> [u8; 8] {
     number.to_be_bytes()
 }
 
-/// `contact ‖ place`, `link ‖ bundle id`, `contact ‖ message id`, `mailbox ‖ place`.
+/// `contact ‖ place`, `time ‖ place`, `link ‖ bundle id`, `contact ‖ message id`, `mailbox ‖ place`.
 pub(super) fn key2(first: &[u8], second: &[u8]) -> Vec<u8> {
     [first, second].concat()
 }

@@ -9,6 +9,7 @@ use undertone_wire::{
 
 use super::contacts::for_each;
 use super::events::emit;
+use super::history::{must_message, save_message};
 use super::outbox::{NewMessage, advance, enqueue_message, set_hold};
 use super::rows::{
     OutRow, OutState, Secret, TransferRow, corrupt, decode, key1, key2, load, must, number, save,
@@ -17,7 +18,7 @@ use super::{Engine, EngineError, day, random};
 use crate::content::{Attachment, BlobKeyBytes, Body, Content};
 use crate::event::EventKind;
 use crate::ids::{ContactId, MessageId, UnixMillis};
-use crate::message::{FileInfo, Hold, Message, MessageKind, MessageState};
+use crate::message::{FileInfo, Hold, MessageKind, MessageState};
 use crate::store::{Store, StoreError, Table};
 
 /// How long a relay is asked to keep a file, in days: as long as an envelope, or the message would
@@ -107,7 +108,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             relay: self.relay.to_bytes(),
             blob: file.blob,
             read: BlobKeyBytes::new(read),
-            caption: String::new(),
+            caption: file.info.caption.clone(),
         };
         let new = NewMessage {
             content: Content { id, sent_at: now, body: Body::Attachment(Box::new(attachment)) },
@@ -143,10 +144,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     }
 
     fn id_at(&mut self, message: u64) -> Result<MessageId, StoreError> {
-        self.store.transaction(|tx| {
-            let message: Message = must(tx, Table::Messages, &key1(message))?;
-            Ok(message.id)
-        })
+        self.store.transaction(|tx| Ok(must_message(tx, message)?.id))
     }
 
     /// Files that are yet to be stored at the relay.
@@ -264,11 +262,11 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     pub fn downloaded(&mut self, message: u64, path: &std::path::Path) -> Result<(), EngineError> {
         self.store.transaction(|tx| {
             tx.delete(Table::Transfers, &key1(message))?;
-            let mut row: Message = must(tx, Table::Messages, &key1(message))?;
+            let mut row = must_message(tx, message)?;
             if let MessageKind::File(info) = &mut row.kind {
                 info.path = Some(path.to_path_buf());
             }
-            save(tx, Table::Messages, &key1(message), &row)?;
+            save_message(tx, &row)?;
             let (contact, id, path) = (row.contact, row.id, path.to_path_buf());
             Ok(emit(tx, EventKind::FileReceived { contact, id, path })?)
         })
@@ -281,7 +279,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     pub fn download_failed(&mut self, message: u64, reason: &str) -> Result<(), EngineError> {
         self.store.transaction(|tx| {
             tx.delete(Table::Transfers, &key1(message))?;
-            let row: Message = must(tx, Table::Messages, &key1(message))?;
+            let row = must_message(tx, message)?;
             let (contact, id, reason) = (row.contact, row.id, reason.to_owned());
             Ok(emit(tx, EventKind::FileFailed { contact, id, reason })?)
         })

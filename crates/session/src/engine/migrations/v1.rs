@@ -1,13 +1,17 @@
 //! Version 1, and the step to version 2: healing, blocked contacts, mailboxes that move, consent
 //! before something is sent again.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::EngineError;
 use super::super::contacts::for_each;
 use super::super::rows::{self, HealingRow, Secret, decode, key1, number, save};
 use crate::event::ResetCause;
-use crate::message::Hold;
+use crate::ids::{ContactId, MessageId, UnixMillis};
+use crate::message::MessageKind as Kind;
+use crate::message::{Direction, FileInfo, Hold, MessageState};
 use crate::store::{Order, StoreError, Table, Transaction};
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +125,41 @@ struct SentRow {
     day: u32,
 }
 
+#[derive(Serialize, Deserialize)]
+struct FileRow {
+    name: String,
+    size: u64,
+    media_type: String,
+    path: Option<PathBuf>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum MessageKind {
+    Text { text: String },
+    File(FileRow),
+    Custom { name: String, payload: Vec<u8> },
+    Unknown { kind: u32, payload: Vec<u8> },
+}
+
+#[derive(Serialize, Deserialize)]
+struct MessageRow {
+    seq: u64,
+    #[serde(with = "crate::codec::message_id")]
+    id: MessageId,
+    #[serde(with = "crate::codec::contact_id")]
+    contact: ContactId,
+    direction: Direction,
+    kind: MessageKind,
+    #[serde(with = "crate::codec::unix_millis")]
+    sent_at_claimed: UnixMillis,
+    state: MessageState,
+    hold: Option<Hold>,
+}
+
+/// The event that somebody is writing: its number in the log of version 1. Nothing durable is made
+/// of it any more.
+const TYPING_EVENT: u32 = 12;
+
 /// Writes every row of a table anew.
 fn rewrite<Old, New>(
     tx: &mut dyn Transaction,
@@ -151,7 +190,10 @@ pub(super) fn to_2(tx: &mut dyn Transaction) -> Result<(), EngineError> {
     })?;
     rewrite(tx, Table::Mailboxes, |_, old| Ok(mailbox(old)))?;
     rewrite(tx, Table::Outbox, |_, old| Ok(out(old)))?;
+    rewrite(tx, Table::Messages, |_, old| Ok(message(old)))?;
     sent(tx)?;
+    owed(tx)?;
+    drop_typing(tx)?;
     Ok(())
 }
 
@@ -178,6 +220,8 @@ fn contact(old: ContactRow) -> rows::ContactRow {
         reset_take: None,
         came_by: None,
         offered_account: None,
+        timer: 0,
+        timer_at: 0,
     }
 }
 
@@ -250,6 +294,60 @@ fn out(old: OutRow) -> rows::OutRow {
         },
         hold: old.hold,
     }
+}
+
+fn message(old: MessageRow) -> rows::MessageRow {
+    let kind = match old.kind {
+        MessageKind::Text { text } => Kind::Text { text },
+        MessageKind::File(FileRow { name, size, media_type, path }) => {
+            Kind::File(FileInfo { name, size, media_type, path, caption: String::new() })
+        }
+        MessageKind::Custom { name, payload } => Kind::Custom { name, payload },
+        MessageKind::Unknown { kind, payload } => Kind::Unknown { kind, payload },
+    };
+    let state = match old.state {
+        // Version 1 did not know what was read: nothing of it counts as new.
+        MessageState::Received => MessageState::Read,
+        other => other,
+    };
+    rows::MessageRow {
+        seq: old.seq,
+        id: old.id,
+        contact: old.contact,
+        direction: old.direction,
+        kind,
+        sent_at: old.sent_at_claimed,
+        state,
+        hold: old.hold,
+        edited_at: 0,
+        reactions: Vec::new(),
+        timer: 0,
+        erase_at: None,
+    }
+}
+
+/// Acknowledgements that were owed are due.
+fn owed(tx: &mut dyn Transaction) -> Result<(), StoreError> {
+    let mut keys = Vec::new();
+    for_each(tx, Table::Acks, &[], |key, _| {
+        keys.push(key.to_vec());
+        Ok(())
+    })?;
+    keys.iter().try_for_each(|key| save(tx, Table::Acks, key, &0_u64))
+}
+
+fn drop_typing(tx: &mut dyn Transaction) -> Result<(), StoreError> {
+    let mut keys = Vec::new();
+    for_each(tx, Table::Events, &[], |key, value| {
+        let (_place, kind): (u64, u32) = postcard::take_from_bytes(value)
+            .map(|(start, _)| start)
+            .map_err(|_| rows::corrupt("an event"))?;
+        if kind == TYPING_EVENT {
+            keys.push(key.to_vec());
+        }
+        Ok(())
+    })?;
+    keys.iter().try_for_each(|key| tx.delete(Table::Events, key))
 }
 
 /// Places for what was sent, in the order of the history, before all that waits: as many places as

@@ -83,6 +83,7 @@ fn file() -> OutgoingFile {
             size: 4711,
             media_type: "application/pdf".into(),
             path: Some("/home/bob/plan.pdf".into()),
+            caption: String::new(),
         },
     }
 }
