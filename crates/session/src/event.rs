@@ -82,7 +82,8 @@ pub enum EventKind {
         name: String,
     },
     /// Somebody used a link, or one of its bundles, a second time: the link may have been
-    /// intercepted. Nothing was accepted from the second user.
+    /// intercepted. Nothing was accepted from the second user. Told once for each bundle, since
+    /// whoever has the link can do it at will.
     LinkUsedTwice {
         /// What the link was called here.
         label: Option<String>,

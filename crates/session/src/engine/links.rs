@@ -120,6 +120,7 @@ impl Press<'_> {
             digest: *secret.digest().as_bytes(),
             expiry: self.expiry.get(),
             capability: Some(*routing.capability.hash().as_bytes()),
+            reused: false,
         };
         let key = key2(&key1(self.number), secret.id().as_bytes());
         save(tx, Table::Prekeys, &key, &row)?;

@@ -208,6 +208,8 @@ pub(super) struct PrekeyRow {
     pub(super) expiry: u32,
     /// Hash of the write capability that its bundle names.
     pub(super) capability: Option<[u8; 32]>,
+    /// The person was told that somebody else used the bundle, too.
+    pub(super) reused: bool,
 }
 
 /// An accepted transcript: `Replay[session id]`.

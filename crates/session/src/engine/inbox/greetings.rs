@@ -29,7 +29,7 @@ use crate::content::{Body, Content};
 use crate::event::EventKind;
 use crate::ids::ContactId;
 use crate::routing::Routing;
-use crate::store::{Table, Transaction};
+use crate::store::{StoreError, Table, Transaction};
 
 impl<R: CryptoRng> Inbox<'_, R> {
     /// Opens an envelope as one that begins with a handshake over this link.
@@ -76,11 +76,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
             return Ok(Outcome::Dropped);
         }
         let Some(secret) = prekey.secret.take() else {
-            // Over a link that was withdrawn nobody is let in, and that is no sign of anything.
-            if link.state != LinkState::Revoked {
-                let label = link.label.clone();
-                emit(tx, EventKind::LinkUsedTwice { label })?;
-            }
+            used_again(tx, link, &key, prekey)?;
             return Ok(Outcome::Dropped);
         };
         let secret = PrekeySecret::from_bytes(secret.bytes()).map_err(|_| corrupt("a prekey"))?;
@@ -222,6 +218,23 @@ enum Admission {
     /// When the person has decided, or on another day.
     Later,
     Never,
+}
+
+/// A one-time bundle was used by somebody else, too. Told once for each bundle: who has the link can
+/// do it at will.
+fn used_again(
+    tx: &mut dyn Transaction,
+    link: &LinkRow,
+    key: &[u8],
+    mut prekey: PrekeyRow,
+) -> Result<(), StoreError> {
+    // Over a link that was withdrawn nobody is let in, and that is no sign of anything.
+    if prekey.reused || link.state == LinkState::Revoked {
+        return Ok(());
+    }
+    prekey.reused = true;
+    save(tx, Table::Prekeys, key, &prekey)?;
+    emit(tx, EventKind::LinkUsedTwice { label: link.label.clone() })
 }
 
 /// Another account calls over the reset link that only this contact holds: a changed account key is

@@ -186,7 +186,7 @@ pub(super) fn to_2(tx: &mut dyn Transaction) -> Result<(), EngineError> {
     rewrite(tx, Table::Links, |_, old| Ok(link(old)))?;
     rewrite(tx, Table::Prekeys, |_, old: PrekeyRow| {
         let PrekeyRow { secret, digest, expiry } = old;
-        Ok(rows::PrekeyRow { secret, digest, expiry, capability: None })
+        Ok(rows::PrekeyRow { secret, digest, expiry, capability: None, reused: false })
     })?;
     rewrite(tx, Table::Mailboxes, |_, old| Ok(mailbox(old)))?;
     rewrite(tx, Table::Outbox, |_, old| Ok(out(old)))?;

@@ -73,6 +73,38 @@ fn junk_is_parked_within_bounds_and_disturbs_nothing() {
     assert_eq!(parked.len(), 3 * 256);
 }
 
+/// Its header is the contact's, and no later state opens a body that somebody altered.
+#[test]
+fn r_513_an_altered_body_is_dropped_and_neither_parked_nor_a_reason_to_reset() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let (at_alice, at_bob) = (only(&mut alice), only(&mut bob));
+    alice.queue_text(at_alice, "whole", NOW).unwrap();
+    let delivery = alice.next_delivery(at_alice).unwrap().unwrap();
+    let mailbox = relay.capabilities[&delivery.capability.hash()];
+    let at = relay.mailboxes[&mailbox].queue.len() as u64;
+    let end = delivery.envelope.len();
+    for (seq, byte) in (at + 1..).zip([end - 1, end / 2]) {
+        let mut altered = delivery.envelope.clone();
+        altered[byte] ^= 1;
+        let received = bob.receive(&mailbox, INCARNATION, Seq::new(seq), &altered, NOW).unwrap();
+        let received = received.unwrap();
+        assert!(!received.parked && !received.message);
+        // In a place of its own each time: what is acknowledged does not come again.
+        relay.mailboxes.get_mut(&mailbox).unwrap().queue.push(altered);
+        relay.mailboxes.get_mut(&mailbox).unwrap().acknowledged += 1;
+    }
+    let parked = bob
+        .store
+        .transaction(|tx| tx.scan(Table::Parked, &[], None, crate::store::Order::Ascending, 9))
+        .unwrap();
+    assert!(parked.is_empty());
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&mut bob, at_bob), ["whole"]);
+    let strange =
+        |e: &EventKind| matches!(e, EventKind::EnvelopeParked { .. } | EventKind::Reset { .. });
+    assert!(!events(&mut bob).iter().any(strange));
+}
+
 #[test]
 fn a_retry_sends_the_same_bytes() {
     let (_, mut alice, _) = acquainted();
