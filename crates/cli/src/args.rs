@@ -174,6 +174,21 @@ Examples:
     /// Move to another relay; contacts are told by themselves.
     Move(Move),
 
+    /// Back up account, contacts and messages into one encrypted file, or restore them.
+    #[command(
+        subcommand,
+        after_help = "\
+A backup is encrypted under a recovery key of 64 characters, which is shown once: write it down.
+No key of this device is in it, and no received files. Restoring makes a new device of the same
+account, which takes the old one's place; conversations go on, and your contacts need do nothing.
+
+Examples:
+  undertone backup export alice.backup
+  undertone backup check alice.backup
+  undertone --profile new backup import alice.backup"
+    )]
+    Backup(Backup),
+
     /// Show your profile: name, fingerprint, relay.
     #[command(visible_alias = "whoami")]
     Status,
@@ -378,6 +393,40 @@ pub struct Move {
     /// The join address of the other relay (ut-join:...), or - to read it from standard input.
     #[arg(long, value_name = "JOIN")]
     pub relay: String,
+}
+
+/// `backup`
+#[derive(Subcommand, Debug)]
+pub enum Backup {
+    /// Write a backup into a new file; prints the recovery key, once.
+    Export(BackupFile),
+
+    /// Make a profile out of a backup: a new device of the same account.
+    Import(BackupImport),
+
+    /// Read a backup to its end: whether it is whole, and the key is right.
+    Check(BackupFile),
+}
+
+/// `backup export` and `backup check`
+#[derive(Args, Debug)]
+pub struct BackupFile {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    pub path: PathBuf,
+
+    /// Read the recovery key from a file, or - for standard input. Without it, `export` makes a new
+    /// one, and the others ask.
+    #[arg(long, value_name = "PATH")]
+    pub recovery_key_file: Option<PathBuf>,
+}
+
+/// `backup import`
+#[derive(Args, Debug)]
+pub struct BackupImport {
+    /// The backup, and its key.
+    #[command(flatten)]
+    pub file: BackupFile,
 }
 
 /// `demo`

@@ -55,8 +55,8 @@ exits! {
     LinkMalformed = 8, "the link is cut, damaged or not a link";
     /// No contact, or more than one, is called so.
     UnknownContact = 9, "no contact, or more than one, is called so";
-    /// A file to be sent can't be read.
-    FileUnreadable = 10, "the file can't be read or is too large";
+    /// A file can't be read or written.
+    FileUnreadable = 10, "the file can't be read or written, or is too large";
     /// The contact's mailbox is full; the message is kept.
     MailboxFull = 11, "the contact's mailbox is full; the message is kept";
     /// Another process uses the profile.
@@ -93,6 +93,12 @@ exits! {
     Superseded = 27, "a copy of the profile runs elsewhere and has taken over";
     /// The person has to decide first, or there is nothing to decide.
     Undecided = 28, "you have to decide first, or there is nothing to decide";
+    /// The file is no backup, or one that is cut or damaged.
+    BackupDamaged = 29, "the file is no backup, or it is cut or damaged";
+    /// The recovery key is not the backup's, or has a typing error.
+    WrongRecoveryKey = 30, "wrong recovery key, or a typing error in it";
+    /// There is a file already; nothing is overwritten.
+    FileExists = 31, "there is a file of that name; nothing was overwritten";
 }
 
 impl From<Exit> for ExitCode {
@@ -156,6 +162,14 @@ pub const fn of_sdk(error: &Error) -> Exit {
         Error::ContactBlocked => Exit::Blocked,
         Error::Superseded => Exit::Superseded,
         Error::ConsentNeeded | Error::NothingToDecide => Exit::Undecided,
+        Error::RecoveryKeyMalformed { .. } | Error::BackupWrongKey => Exit::WrongRecoveryKey,
+        Error::BackupExists { .. } => Exit::FileExists,
+        Error::BackupFailed { .. } => Exit::FileUnreadable,
+        Error::BackupTooNew { .. } => Exit::TooNew,
+        Error::BackupNotRecognised
+        | Error::BackupTruncated
+        | Error::BackupDamaged { .. }
+        | Error::BackupInvalid { .. } => Exit::BackupDamaged,
         Error::Timeout => Exit::Timeout,
         // UnknownMessage, Offline, Closed, Internal: nothing that a person typed leads there.
         _ => Exit::Unexpected,

@@ -23,6 +23,26 @@ pub(crate) fn argument_or_stdin(argument: String) -> Result<Zeroizing<String>, F
         .map_err(|reason| Failure::Usage(format!("standard input can't be used: {reason}")))
 }
 
+/// All of a file, or of standard input if it is `-`.
+pub(crate) fn file_or_stdin(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let text = if path == Path::new("-") {
+        bounded(io::stdin().lock())
+    } else {
+        File::open(path).map_err(|error| error.to_string()).and_then(bounded)
+    };
+    text.map_err(|reason| Failure::Usage(format!("{} can't be used: {reason}", path.display())))
+}
+
+/// Asks for something that is not shown while it is typed.
+pub(crate) fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let typed = rpassword::prompt_password(question).map_err(|_| {
+        Failure::Usage(
+            "there is no terminal to ask for the recovery key: use --recovery-key-file".into(),
+        )
+    })?;
+    Ok(Zeroizing::new(typed))
+}
+
 /// Asks for a line on the terminal; `None` if there is no terminal.
 pub(crate) fn ask(question: &str) -> Result<Option<String>, Failure> {
     if !io::stdin().is_terminal() {

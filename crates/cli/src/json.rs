@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use undertone::{
-    Contact, ContactState, Direction, Event, EventKind, LinkKind, LinkView, Me, Message,
-    MessageKind, MessageState, ResetCause,
+    BackupReport, Contact, ContactState, Direction, Event, EventKind, LinkKind, LinkView, Me,
+    Message, MessageKind, MessageState, ResetCause,
 };
 
 /// `contact` (number), `name`, `profile_name`, `account` (fingerprint), `verified`, `state`,
@@ -42,6 +42,19 @@ pub fn me(me: &Me) -> Value {
         "account": me.account.to_string(),
         "device": me.device,
         "relay": me.relay,
+    })
+}
+
+/// `path`, `contacts`, `messages`, `bytes`, `made_ms`.
+#[must_use]
+pub fn backup(path: &std::path::Path, report: &BackupReport) -> Value {
+    let BackupReport { contacts, messages, bytes, made } = report;
+    json!({
+        "path": path.to_string_lossy(),
+        "contacts": contacts,
+        "messages": messages,
+        "bytes": bytes,
+        "made_ms": made.get(),
     })
 }
 

@@ -55,6 +55,15 @@ impl Access {
         Ok(builder.secret(Secret::Passphrase(passphrase)).open().await?)
     }
 
+    /// An error if there is a profile: before anything is asked for that would be of no use.
+    pub(crate) fn must_be_absent(&self) -> Result<(), Failure> {
+        if self.directory.join("keyslot").exists() {
+            let dir = self.directory.clone();
+            return Err(undertone::Error::ProfileExists { dir }.into());
+        }
+        Ok(())
+    }
+
     /// A builder without a secret.
     pub(crate) fn builder(&self) -> undertone::Builder {
         let mut builder = Client::builder(&self.directory);

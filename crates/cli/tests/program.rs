@@ -398,3 +398,62 @@ fn following_prints_what_comes_until_it_is_interrupted() {
     let later = world.ok("alice", &["receive"]);
     assert!(later.iter().all(|event| event["event"] != "message-received"), "{later:?}");
 }
+
+/// A profile is backed up, lost, and restored on what is a new device; both directions go on.
+#[test]
+fn a_backup_is_made_once_and_brings_a_lost_profile_back() {
+    let (world, _) = World::introduced();
+    world.ok("alice", &["receive"]);
+    world.ok("bob", &["receive"]);
+    world.ok("alice", &["send", "bob", "before"]);
+    world.ok("bob", &["receive"]);
+    world.ok("alice", &["receive"]);
+    let file = world.path("bob.backup");
+    let file = file.to_str().unwrap();
+    let made = &world.ok("bob", &["backup", "export", file])[0];
+    assert_eq!((&made["contacts"], &made["messages"]), (&1.into(), &1.into()));
+    let key = made["recovery_key"].as_str().unwrap().to_owned();
+    let key_file = world.path("key");
+    std::fs::write(&key_file, key.to_lowercase().replace('-', " ")).unwrap();
+    let key_file = key_file.to_str().unwrap();
+    let with_key = ["--recovery-key-file", key_file];
+
+    let again = world.run("bob", &["backup", "export", file]);
+    assert_eq!(again.code, 31, "{}", again.err);
+    let second = world.path("second.backup");
+    let words = ["backup", "export", second.to_str().unwrap()];
+    let second = &world.ok("bob", &[&words[..], &with_key].concat())[0];
+    assert!(second.get("recovery_key").is_none(), "a key that is known is not shown again");
+    assert_eq!(
+        world.ok("x", &[&["backup", "check", file][..], &with_key].concat())[0]["whole"],
+        true
+    );
+
+    std::fs::write(world.path("typo"), key.replacen(&key[..4], "0000", 1)).unwrap();
+    let typo = world.path("typo");
+    let words = ["backup", "check", file, "--recovery-key-file", typo.to_str().unwrap()];
+    let refused = world.run("x", &words);
+    assert_eq!(refused.code, 30);
+    assert!(refused.err.contains("line 1"), "{}", refused.err);
+    std::fs::write(world.path("cut"), &std::fs::read(file).unwrap()[..5000]).unwrap();
+    let cut = world.path("cut");
+    let words = ["backup", "import", cut.to_str().unwrap()];
+    assert_eq!(world.run("new", &[&words[..], &with_key].concat()).code, 29);
+    assert!(!world.path("new").exists());
+    let words = [&["backup", "import", file][..], &with_key].concat();
+    assert_eq!(world.run("bob", &words).code, 14);
+
+    std::fs::remove_dir_all(world.path("bob")).unwrap();
+    world.ok("alice", &["send", "bob", "where are you"]);
+    let back = &world.ok("bob", &words)[0];
+    assert_eq!(back["messages"], 1);
+    for _ in 0..3 {
+        world.ok("bob", &["receive"]);
+        world.ok("alice", &["receive"]);
+    }
+    let history = world.ok("bob", &["history", "alice"]);
+    let texts: Vec<_> = history.iter().map(|message| message["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["before", "where are you"]);
+    world.ok("bob", &["send", "alice", "here", "--wait", "accepted"]);
+    assert!(world.ok("alice", &["receive"]).iter().any(|event| event["message"]["text"] == "here"));
+}

@@ -46,7 +46,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         !self.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
@@ -105,6 +105,7 @@ impl Shared {
         self.download_all(&mut report).await?;
         self.refill().await?;
         self.tend().await?;
+        self.note_carriers().await?;
         sent.map(|()| report)
     }
 
@@ -185,8 +186,18 @@ impl Shared {
     /// to a relay in the same moment.
     async fn rest(&self, pause: &mut Duration) {
         let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        tokio::time::sleep(Duration::from_millis(jitter(millis / 2, millis))).await;
-        *pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(jitter(millis / 2, millis))) => {
+                *pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+            }
+            () = self.hurry.notified() => *pause = FIRST_PAUSE,
+        }
+    }
+
+    /// Keeps over what relays were reached, for the next time that the profile is opened.
+    async fn note_carriers(&self) -> Result<(), Error> {
+        let Some(relays) = self.network.over_tcp() else { return Ok(()) };
+        self.core.ask(move |e| e.remember_relays_over_tcp(&relays)).await
     }
 
     /// Receives until the connection is gone.
@@ -196,6 +207,7 @@ impl Shared {
         self.background.caught_up.send_replace(Some(Ok(())));
         // What waited while we were away goes out, acknowledgements first.
         self.flush().await?;
+        self.note_carriers().await?;
         self.wake_all();
         let mut due: Option<Instant> = None;
         loop {

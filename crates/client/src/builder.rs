@@ -38,6 +38,14 @@ impl Secret {
     pub const fn key(bytes: [u8; 32]) -> Self {
         Self::Key(KeyBytes(bytes))
     }
+
+    /// A second copy, for another thread; each is wiped.
+    pub(crate) fn duplicate(&self) -> Self {
+        match self {
+            Self::Passphrase(text) => Self::Passphrase(text.clone()),
+            Self::Key(key) => Self::key(key.0),
+        }
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -121,7 +129,7 @@ impl Builder {
         self
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         match &self.secret {
             Secret::Passphrase(text) if text.is_empty() => Err(Error::PassphraseEmpty),
             _ => Ok(()),

@@ -90,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) downloads: Notify,
     /// There may be a mailbox that is not subscribed to.
     pub(crate) resubscribe: Notify,
+    /// The network has changed: what waits before it tries again need not.
+    pub(crate) hurry: Notify,
     /// The tasks of [`Client::start`].
     pub(crate) background: Background,
 }
@@ -120,32 +122,38 @@ impl Client {
     }
 
     pub(crate) async fn create(builder: Builder, profile: NewProfile) -> Result<Self, Error> {
-        let Builder { dir, secret, bind, clock, timeout, limits, offline } = builder;
+        let (settings, clock) = (Settings::of(&builder), builder.clock.clone());
         let now = clock.now();
         let NewProfile { name, join } = profile;
-        let make = move || crate::profile::create(&dir, &secret, &name, &join, now);
-        Self::run(make, clock, Network::new(Settings { bind, timeout, limits, offline })).await
+        let make = move || crate::profile::create(&builder.dir, &builder.secret, &name, &join, now);
+        Self::over(Self::aside(make).await?, clock, settings)
     }
 
     pub(crate) async fn open(builder: Builder) -> Result<Self, Error> {
-        let Builder { dir, secret, bind, clock, timeout, limits, offline } = builder;
-        let make = move || crate::profile::open(&dir, &secret);
-        let client =
-            Self::run(make, clock, Network::new(Settings { bind, timeout, limits, offline }))
-                .await?;
+        let (settings, clock) = (Settings::of(&builder), builder.clock.clone());
+        let make = move || crate::profile::open(&builder.dir, &builder.secret);
+        let client = Self::over(Self::aside(make).await?, clock, settings)?;
         client.shared.tidy_blobs().await?;
         Ok(client)
     }
 
-    async fn run(
+    /// Deriving a key from a passphrase takes a while.
+    async fn aside(
         make: impl FnOnce() -> Result<Profile, Error> + Send + 'static,
-        clock: Arc<dyn Clock>,
-        network: Network,
-    ) -> Result<Self, Error> {
-        // Deriving a key from a passphrase takes a while.
-        let profile = tokio::task::spawn_blocking(make)
+    ) -> Result<Profile, Error> {
+        tokio::task::spawn_blocking(make)
             .await
-            .map_err(|e| Error::Internal { reason: e.to_string() })??;
+            .map_err(|e| Error::Internal { reason: e.to_string() })?
+    }
+
+    /// A client over a profile that is open.
+    pub(crate) fn over(
+        mut profile: Profile,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Result<Self, Error> {
+        let network = Network::new(settings);
+        network.expect_tcp(profile.engine.relays_over_tcp()?);
         let keys = Sha256::digest(profile.engine.device_keys());
         let device = keys.get(..DEVICE_DIGITS / 2).unwrap_or_default();
         let me = Me {
@@ -171,6 +179,7 @@ impl Client {
                 uploads: Notify::new(),
                 downloads: Notify::new(),
                 resubscribe: Notify::new(),
+                hurry: Notify::new(),
                 background: Background::default(),
             }),
         })
@@ -330,6 +339,22 @@ impl Client {
     /// [`Error::Offline`] if the client was opened offline; [`Error::Closed`].
     pub fn start(&self) -> Result<(), Error> {
         self.shared.clone().start()
+    }
+
+    /// The machine is in another network, or has come back from sleep: closes all connections and
+    /// connects anew at once. It is found out without being told, too, only later: a connection that
+    /// is dead shows after some seconds without an answer.
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) {
+    /// // When the system says that the network has changed:
+    /// client.network_changed().await;
+    /// # }
+    /// ```
+    pub async fn network_changed(&self) {
+        self.shared.network.close().await;
+        self.shared.hurry.notify_waiters();
+        self.shared.wake_all();
     }
 
     /// Reads the event log under a name; see [`Events`].

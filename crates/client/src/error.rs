@@ -229,6 +229,57 @@ pub enum Error {
         "a copy of this profile runs somewhere else and has taken over: this one has stopped; use one of them only, and open it again to go on with this one"
     )]
     Superseded,
+    /// A text is no recovery key.
+    #[error("{reason}")]
+    RecoveryKeyMalformed {
+        /// What is wrong with it, and in which line.
+        reason: String,
+    },
+    /// There is a file of the name that a backup is to have.
+    #[error("there is a file {} already: choose another name; nothing was overwritten", path.display())]
+    BackupExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A backup can't be read from, or written to, the disk.
+    #[error("the backup can't be read or written ({reason}): nothing was changed")]
+    BackupFailed {
+        /// What the system said.
+        reason: String,
+    },
+    /// A file is no backup.
+    #[error("this file is not a backup of this program: nothing was changed")]
+    BackupNotRecognised,
+    /// A backup was made with another recovery key.
+    #[error(
+        "the backup was made with another recovery key (this one has no typing error): nothing was changed"
+    )]
+    BackupWrongKey,
+    /// The end of a backup is missing.
+    #[error("the end of the backup is missing: copy all of it; nothing was changed")]
+    BackupTruncated,
+    /// A backup was altered.
+    #[error("{reason}: use another copy of it; nothing was changed")]
+    BackupDamaged {
+        /// Where.
+        reason: String,
+    },
+    /// A backup was written by a newer version of this program.
+    #[error(
+        "the backup is of version {found}, this program knows up to {known}: update the program; nothing was changed"
+    )]
+    BackupTooNew {
+        /// The version found.
+        found: u16,
+        /// The newest version known.
+        known: u16,
+    },
+    /// A backup is whole, and what it says can't be.
+    #[error("the backup can't be used ({reason}): nothing was changed")]
+    BackupInvalid {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// What was waited for did not happen in time.
     #[error("it did not happen in time; it goes on in the background or with the next `sync`")]
     Timeout,
@@ -289,6 +340,15 @@ impl Error {
             Self::ContactBlocked => "contact-blocked",
             Self::NothingToDecide => "nothing-to-decide",
             Self::Superseded => "superseded",
+            Self::RecoveryKeyMalformed { .. } => "recovery-key-malformed",
+            Self::BackupExists { .. } => "backup-exists",
+            Self::BackupFailed { .. } => "backup-failed",
+            Self::BackupNotRecognised => "backup-not-recognised",
+            Self::BackupWrongKey => "backup-wrong-key",
+            Self::BackupTruncated => "backup-truncated",
+            Self::BackupDamaged { .. } => "backup-damaged",
+            Self::BackupTooNew { .. } => "backup-too-new",
+            Self::BackupInvalid { .. } => "backup-invalid",
             Self::Timeout => "timeout",
             Self::Offline => "offline",
             Self::Closed => "closed",
@@ -347,6 +407,7 @@ impl From<EngineError> for Error {
             EngineError::NothingToDecide => Self::NothingToDecide,
             EngineError::Bundle(error) => Self::LinkForged { reason: error.to_string() },
             EngineError::Identity(error) => Self::LinkForged { reason: error.to_string() },
+            EngineError::Backup(error) => error.into(),
             EngineError::EmptyText => Self::MessageEmpty,
             EngineError::TooLong { length, max } => Self::MessageTooLong { length, max },
             EngineError::FileTooLarge { size, max } => Self::FileTooLarge { size, max },

@@ -176,6 +176,10 @@ impl Shared {
         let prepare = move |e: &mut ProfileEngine| e.prepare_refill(number, left, now);
         let plan = self.core.change(prepare).await?;
         self.publish(&plan).await?;
-        self.core.change(move |e| e.refilled(number)).await
+        self.core.change(move |e| e.refilled(number)).await?;
+        // Its mailbox may be a new one: that of a link whose relay had lost it, or of a profile that
+        // was restored.
+        self.resubscribe.notify_one();
+        Ok(())
     }
 }

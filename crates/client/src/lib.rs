@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 mod background;
+mod backup;
 mod builder;
 mod care;
 mod client;
@@ -53,8 +54,10 @@ mod profile;
 mod receive;
 mod send;
 mod store;
+mod tickets;
 mod together;
 
+pub use backup::{BackupReport, RecoveryKey, check_backup};
 pub use builder::{Builder, NewProfile, Secret};
 pub use client::{Client, Invitation, Me, SyncReport};
 pub use clock::{Clock, SystemClock};

@@ -3,16 +3,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use undertone_wire::client::{ClientError, Connection, Options};
+use undertone_wire::client::{Carriers, ClientError, Connection, Options};
 use undertone_wire::frame::MailboxLimits;
+use undertone_wire::transport::Carrier;
 use undertone_wire::{MailboxId, RelayAddress};
 
+use crate::builder::Builder;
 use crate::error::Error;
+use crate::tickets::Tickets;
 
 /// How long connecting and each request may take unless the application says otherwise.
 /// Connecting to a host that drops packets takes all of it.
@@ -40,6 +43,13 @@ pub(crate) struct Settings {
     pub(crate) offline: bool,
 }
 
+impl Settings {
+    pub(crate) fn of(builder: &Builder) -> Self {
+        let Builder { dir: _, secret: _, clock: _, bind, timeout, limits, offline } = builder;
+        Self { bind: *bind, timeout: *timeout, limits: *limits, offline: *offline }
+    }
+}
+
 /// Connections that are open, by relay and role.
 pub(crate) struct Network {
     options: Options,
@@ -52,6 +62,11 @@ pub(crate) struct Network {
     /// Mailboxes whose floor was compared with the store since it was opened. The store can't be
     /// rolled back while this process holds its lock, so once is enough.
     pub(crate) checked: Mutex<HashSet<MailboxId>>,
+    /// What subscribes again without the mailboxes' keys.
+    pub(crate) tickets: Tickets,
+    /// Over what each relay was reached last,.
+    carriers: StdMutex<HashMap<RelayAddress, Carrier>>,
+    carriers_changed: AtomicBool,
 }
 
 /// The place of a connection.
@@ -77,6 +92,9 @@ impl Network {
             connections: Mutex::new(HashMap::new()),
             superseded: AtomicBool::new(false),
             checked: Mutex::new(HashSet::new()),
+            tickets: Tickets::default(),
+            carriers: StdMutex::default(),
+            carriers_changed: AtomicBool::new(false),
         }
     }
 
@@ -109,8 +127,10 @@ impl Network {
             Some((when, error)) if *when >= asked => return Err(error.clone()),
             _ => {}
         }
-        match Connection::connect(relay, &self.options).await {
+        let options = Options { carriers: self.first_choice(relay), ..self.options.clone() };
+        match Connection::connect(relay, &options).await {
             Ok(connection) => {
+                self.remember(relay, connection.carrier());
                 state.connection = Some(connection.clone());
                 Ok(connection)
             }
@@ -120,6 +140,40 @@ impl Network {
                 Err(error)
             }
         }
+    }
+
+    /// What to try first: what worked last time. The other is tried a moment later, so that a network
+    /// in which that does not work any more costs half a second.
+    fn first_choice(&self, relay: &RelayAddress) -> Carriers {
+        let carriers = self.carriers.lock().unwrap_or_else(PoisonError::into_inner);
+        match carriers.get(relay) {
+            Some(Carrier::Tcp) => Carriers::TcpFirst,
+            _ => Carriers::QuicFirst,
+        }
+    }
+
+    fn remember(&self, relay: &RelayAddress, carrier: Carrier) {
+        let mut carriers = self.carriers.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = carriers.insert(relay.clone(), carrier).unwrap_or(Carrier::Quic);
+        if before != carrier {
+            self.carriers_changed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What was remembered when the profile was open before.
+    pub(crate) fn expect_tcp(&self, relays: Vec<RelayAddress>) {
+        let mut carriers = self.carriers.lock().unwrap_or_else(PoisonError::into_inner);
+        carriers.extend(relays.into_iter().map(|relay| (relay, Carrier::Tcp)));
+    }
+
+    /// The relays that were reached over TCP last, if that has changed since it was asked.
+    pub(crate) fn over_tcp(&self) -> Option<Vec<RelayAddress>> {
+        if !self.carriers_changed.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        let carriers = self.carriers.lock().unwrap_or_else(PoisonError::into_inner);
+        let tcp = carriers.iter().filter(|(_, carrier)| **carrier == Carrier::Tcp);
+        Some(tcp.map(|(relay, _)| relay.clone()).collect())
     }
 
     /// From now on nothing is asked of any relay. True if that is new.

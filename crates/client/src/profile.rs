@@ -86,8 +86,7 @@ fn exists(path: &Path) -> Result<bool, Error> {
     path.try_exists().map_err(|e| failed(path, &e))
 }
 
-/// Makes a profile. Everything is made aside and moved into place, the key slot last: either there
-/// is a whole profile afterwards or none.
+/// Makes a profile with a new account.
 pub(crate) fn create(
     dir: &Path,
     secret: &Secret,
@@ -95,6 +94,17 @@ pub(crate) fn create(
     join: &JoinAddress,
     now: UnixMillis,
 ) -> Result<Profile, Error> {
+    let fill = |store| Ok((Engine::create(store, UnwrapErr(SysRng), now, name, join)?, ()));
+    create_from(dir, secret, fill).map(|(profile, ())| profile)
+}
+
+/// Makes a profile of what fills its empty store. Everything is made aside and moved into place, the
+/// key slot last: either there is a whole profile afterwards or none.
+pub(crate) fn create_from<T>(
+    dir: &Path,
+    secret: &Secret,
+    fill: impl FnOnce(SqliteStore) -> Result<(ProfileEngine, T), Error>,
+) -> Result<(Profile, T), Error> {
     let fresh = !exists(dir)?;
     private_dir(dir)?;
     let lock = lock(dir)?;
@@ -105,7 +115,7 @@ pub(crate) fn create(
     if exists(&dir.join(STORE))? && !exists(&aside.join(KEYSLOT))? {
         return Err(slot_missing());
     }
-    let made = make(dir, &aside, secret, name, join, now);
+    let made = make(dir, &aside, secret, fill);
     if made.is_err() {
         // Nothing of it was used; an empty directory of ours goes too.
         let _ = fs::remove_dir_all(&aside);
@@ -114,20 +124,18 @@ pub(crate) fn create(
             let _ = fs::remove_dir(dir);
         }
     }
-    let key = made?;
+    let (key, filled) = made?;
     let engine = open_engine(dir, &key)?;
     prepare_dirs(dir)?;
-    Ok(Profile { dir: dir.to_path_buf(), engine, lock })
+    Ok((Profile { dir: dir.to_path_buf(), engine, lock }, filled))
 }
 
-fn make(
+fn make<T>(
     dir: &Path,
     aside: &Path,
     secret: &Secret,
-    name: &str,
-    join: &JoinAddress,
-    now: UnixMillis,
-) -> Result<StoreKey, Error> {
+    fill: impl FnOnce(SqliteStore) -> Result<(ProfileEngine, T), Error>,
+) -> Result<(StoreKey, T), Error> {
     if exists(aside)? {
         // A store whose key slot is still aside has never been used.
         let store = dir.join(STORE);
@@ -139,7 +147,7 @@ fn make(
     private_dir(aside)?;
     let (key, slot) = keyslot::create(secret)?;
     let store = SqliteStore::create(&aside.join(STORE), &key).map_err(store_failed)?;
-    let engine = Engine::create(store, UnwrapErr(SysRng), now, name, join)?;
+    let (engine, filled) = fill(store)?;
     engine.into_store().close().map_err(store_failed)?;
     keyslot::write(&aside.join(KEYSLOT), &slot)?;
     keyslot::sync_dir(aside)?;
@@ -148,7 +156,7 @@ fn make(
         keyslot::sync_dir(dir)?;
     }
     let _ = fs::remove_dir_all(aside);
-    Ok(key)
+    Ok((key, filled))
 }
 
 fn slot_missing() -> Error {

@@ -9,12 +9,14 @@ use tokio::sync::Mutex;
 use undertone_session::engine::{Received, Subscription};
 use undertone_wire::client::{ClientError, Connection, Pushes};
 use undertone_wire::frame::{Acknowledgement, EndReason, MailboxState, OwnerOperation, Push};
-use undertone_wire::limits::MAX_MAILBOXES_PER_REQUEST;
-use undertone_wire::{Bounded, MailboxId, OwnerSecret, ReadKey, RelayAddress};
+use undertone_wire::limits::{MAX_MAILBOXES_PER_REQUEST, MAX_MAILBOXES_PER_TICKET};
+use undertone_wire::{Bounded, MailboxId, OwnerSecret, ReadKey, RelayAddress, SessionSecret};
+use zeroize::Zeroizing;
 
 use crate::client::{Shared, SyncReport};
 use crate::error::Error;
 use crate::network::Role;
+use crate::tickets::Held;
 use crate::together::{Work, together};
 
 /// Relays that are caught up with at a time: the home, and some that were used before.
@@ -50,6 +52,9 @@ struct Line {
     owed_count: usize,
     /// How far each mailbox is stored, of what came over this connection.
     stored: HashMap<MailboxId, u64>,
+    /// What was subscribed to with keys, and for which there is no ticket yet; each group in a phase
+    /// of its own.
+    proved: Vec<Vec<MailboxId>>,
 }
 
 /// Owners' keys and secrets of a batch of mailboxes.
@@ -176,7 +181,64 @@ impl Shared {
                 self.drain(line, report).await?;
             }
         }
+        match line.as_mut() {
+            // A client that does one pass does not come back.
+            Some(line) if self.background.is_running() => self.ask_for_tickets(line).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Tickets for what was subscribed to with keys: the next time they take their place.
+    async fn ask_for_tickets(&self, line: &mut Line) -> Result<(), ClientOrLocal> {
+        for group in std::mem::take(&mut line.proved) {
+            for mailboxes in group.chunks(MAX_MAILBOXES_PER_TICKET) {
+                let mut seed = Zeroizing::new([0; 32]);
+                getrandom::fill(seed.as_mut_slice())
+                    .map_err(|e| Error::Internal { reason: e.to_string() })?;
+                let session = SessionSecret::from_seed(&seed);
+                match line.connection.ticket(session, mailboxes.to_vec()).await {
+                    Ok(ticket) => self.network.tickets.keep(&line.relay, Held::new(ticket)),
+                    // Without one it takes more signatures, and nothing else.
+                    Err(ClientError::Refused(code)) => {
+                        tracing::debug!(code = code.slug(), "the relay gives no ticket");
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// Subscribes with tickets to what there are tickets for. Returns the rest.
+    async fn resume(
+        &self,
+        line: &mut Line,
+        new: Vec<Subscription>,
+    ) -> Result<Vec<Subscription>, ClientOrLocal> {
+        let wanted: HashSet<MailboxId> = {
+            // What the relay says is compared with the store before anything is received.
+            let checked = self.network.checked.lock().await;
+            let ids = new.iter().map(|one| one.secret.mailbox());
+            ids.filter(|mailbox| checked.contains(mailbox)).collect()
+        };
+        for held in self.network.tickets.take(&line.relay, &wanted) {
+            match line.connection.resume(&held.ticket, CREDIT).await {
+                Ok(states) => {
+                    for (mailbox, state) in states {
+                        line.note(mailbox, state);
+                    }
+                    self.network.tickets.keep(&line.relay, held);
+                }
+                Err(ClientError::Refused(code)) => {
+                    tracing::debug!(code = code.slug(), "a ticket is not good any more");
+                }
+                Err(error) => {
+                    self.network.tickets.keep(&line.relay, held);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(new.into_iter().filter(|one| !line.subscribed.contains(&one.secret.mailbox())).collect())
     }
 
     /// Receives until everything that was waiting has come, and tells the relay.
@@ -228,6 +290,8 @@ impl Shared {
                 line.note(one.secret.mailbox(), state);
             }
         }
+        let new = self.resume(line, new).await?;
+        line.proved.push(new.iter().map(|one| one.secret.mailbox()).collect());
         for batch in new.chunks(MAX_MAILBOXES_PER_REQUEST) {
             self.check_floors(&line.connection, batch).await?;
             let operation = OwnerOperation::Subscribe { keys: keys(batch)?, credit: CREDIT };
@@ -257,6 +321,7 @@ impl Shared {
             owed: BTreeMap::new(),
             owed_count: 0,
             stored: HashMap::new(),
+            proved: Vec::new(),
         })
     }
 

@@ -90,3 +90,9 @@ pub const MIN_PADDED_FILE: u64 = 1024;
 /// The largest file, in bytes: STREAM's 32-bit chunk counter, less the room
 /// that Padmé may add.
 pub const MAX_FILE: u64 = 1 << 47;
+
+/// Bytes of records in one chunk of a backup: what is held in memory at a time.
+pub const BACKUP_CHUNK: usize = 65_536;
+
+/// Chunks of a backup, 128 TiB: the STREAM counter has 32 bits.
+pub const MAX_BACKUP_CHUNKS: u32 = 1 << 31;

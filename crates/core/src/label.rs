@@ -40,6 +40,10 @@ labels! {
     KEM_CIPHERTEXT_HASH = "kem ciphertext";
     FILE_COMMITMENT = "file commitment";
     FILE_STREAM = "file stream";
+    RECOVERY_CHECK = "recovery key check";
+    BACKUP_HEAD = "backup head";
+    BACKUP_COMMITMENT = "backup commitment";
+    BACKUP_CHUNKS = "backup chunks";
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! requests that are to be made to a relay and takes the answers. The SDK (`undertone`) drives it.
 #![forbid(unsafe_code)]
 
+pub mod backup;
 mod codec;
 pub mod contact;
 pub mod content;

@@ -1,6 +1,7 @@
 //! The commands, one to a file.
 
 mod add;
+mod backup;
 mod contacts;
 mod history;
 mod init;
@@ -16,7 +17,7 @@ mod view;
 
 use undertone::Client;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Backup, Command};
 use crate::failure::Failure;
 use crate::output::{Output, Written};
 use crate::profile::Access;
@@ -32,6 +33,8 @@ pub(crate) async fn run(arguments: Arguments, output: &Output) -> Written {
         Command::Demo(demo) => demo::run(demo, output).await,
         Command::Relay(relay) => relay_process::run(relay).await,
         Command::Init(init) => init::run(init, &access?, output).await,
+        Command::Backup(Backup::Import(import)) => backup::import(&import, &access?, output).await,
+        Command::Backup(Backup::Check(file)) => backup::check(&file, output).await,
         with_profile => {
             let client = access?.open().await?;
             let result = with_client(with_profile, &client, output).await;
@@ -58,8 +61,9 @@ async fn with_client(command: Command, client: &Client, output: &Output) -> Writ
         Command::Resend(resend) => people::resend(&resend, client, output).await,
         Command::Key(key) => people::key(&key, client, output).await,
         Command::Move(moving) => people::move_to(moving, client, output).await,
+        Command::Backup(Backup::Export(file)) => backup::export(&file, client, output).await,
         Command::Status => status::run(client, output).await,
-        Command::Demo(_) | Command::Relay(_) | Command::Init(_) => {
+        Command::Demo(_) | Command::Relay(_) | Command::Init(_) | Command::Backup(_) => {
             Err(Failure::Unexpected("this command opens no profile".into()))
         }
     }

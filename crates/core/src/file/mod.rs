@@ -65,7 +65,7 @@ impl FileKey {
 
 /// Seven zero bytes, the chunk's index, and 1 in the last chunk: neither
 /// reordering nor truncation goes unnoticed.
-fn nonce(index: u32, last: bool) -> [u8; NONCE] {
+pub(crate) fn nonce(index: u32, last: bool) -> [u8; NONCE] {
     let [a, b, c, d] = index.to_be_bytes();
     [0, 0, 0, 0, 0, 0, 0, a, b, c, d, u8::from(last)]
 }

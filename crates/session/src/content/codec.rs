@@ -54,35 +54,35 @@ impl fmt::Display for ContentError {
 impl core::error::Error for ContentError {}
 
 /// Appends to a buffer that is wiped.
-pub(super) struct Writer(Zeroizing<Vec<u8>>);
+pub(crate) struct Writer(Zeroizing<Vec<u8>>);
 
 impl Writer {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Zeroizing::new(Vec::new()))
     }
 
-    pub(super) fn finish(self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn finish(self) -> Zeroizing<Vec<u8>> {
         self.0
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn u8(&mut self, value: u8) {
+    pub(crate) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
 
-    pub(super) fn u32(&mut self, value: u32) {
+    pub(crate) fn u32(&mut self, value: u32) {
         self.bytes(&value.to_be_bytes());
     }
 
-    pub(super) fn u64(&mut self, value: u64) {
+    pub(crate) fn u64(&mut self, value: u64) {
         self.bytes(&value.to_be_bytes());
     }
 
     /// LEB128, shortest form.
-    pub(super) fn varint(&mut self, mut value: u32) {
+    pub(crate) fn varint(&mut self, mut value: u32) {
         loop {
             let [low, ..] = value.to_le_bytes();
             value >>= 7;
@@ -94,7 +94,7 @@ impl Writer {
     }
 
     /// A varint length and that many bytes.
-    pub(super) fn string(&mut self, bytes: &[u8], max: usize) -> Result<(), ContentError> {
+    pub(crate) fn string(&mut self, bytes: &[u8], max: usize) -> Result<(), ContentError> {
         if bytes.len() > max {
             return Err(ContentError::TooLong);
         }
@@ -105,48 +105,48 @@ impl Writer {
 }
 
 /// Reads from the front of a slice.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn end(&self) -> Result<(), ContentError> {
+    pub(crate) fn end(&self) -> Result<(), ContentError> {
         if self.0.is_empty() { Ok(()) } else { Err(ContentError::Trailing) }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], ContentError> {
+    pub(crate) fn take(&mut self, length: usize) -> Result<&'a [u8], ContentError> {
         let (head, rest) = self.0.split_at_checked(length).ok_or(ContentError::Truncated)?;
         self.0 = rest;
         Ok(head)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], ContentError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], ContentError> {
         let (head, rest) = self.0.split_first_chunk::<N>().ok_or(ContentError::Truncated)?;
         self.0 = rest;
         Ok(*head)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, ContentError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, ContentError> {
         let [value] = self.array::<1>()?;
         Ok(value)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, ContentError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, ContentError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64, ContentError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, ContentError> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
     /// LEB128, shortest form, at most 32 bits.
-    pub(super) fn varint(&mut self) -> Result<u32, ContentError> {
+    pub(crate) fn varint(&mut self) -> Result<u32, ContentError> {
         let mut value: u64 = 0;
         for shift in [0u32, 7, 14, 21, 28] {
             let byte = self.u8()?;
@@ -161,7 +161,7 @@ impl<'a> Reader<'a> {
         Err(ContentError::Varint)
     }
 
-    pub(super) fn string(&mut self, max: usize) -> Result<&'a [u8], ContentError> {
+    pub(crate) fn string(&mut self, max: usize) -> Result<&'a [u8], ContentError> {
         let length = usize::try_from(self.varint()?).map_err(|_| ContentError::TooLong)?;
         if length > max {
             return Err(ContentError::TooLong);
@@ -169,13 +169,13 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    pub(super) fn text(&mut self, max: usize) -> Result<String, ContentError> {
+    pub(crate) fn text(&mut self, max: usize) -> Result<String, ContentError> {
         let bytes = self.string(max)?;
         core::str::from_utf8(bytes).map(String::from).map_err(|_| ContentError::NotText)
     }
 
     /// All that is left.
-    pub(super) fn rest(&mut self, max: usize) -> Result<&'a [u8], ContentError> {
+    pub(crate) fn rest(&mut self, max: usize) -> Result<&'a [u8], ContentError> {
         if self.0.len() > max {
             return Err(ContentError::TooLong);
         }

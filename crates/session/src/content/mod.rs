@@ -8,7 +8,7 @@
 //! a known kind whose payload breaks its layout is one.
 
 mod body;
-mod codec;
+pub(crate) mod codec;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use core::fmt;
 
 use undertone_core::{BundleError, HandshakeError, IdentityError, SealError};
 
+use crate::backup::BackupError;
 use crate::content::ContentError;
 use crate::ids::ContactId;
 use crate::store::StoreError;
@@ -54,6 +55,8 @@ pub enum EngineError {
     Seal(SealError),
     /// Content can't be encoded.
     Content(ContentError),
+    /// A backup can't be taken up.
+    Backup(BackupError),
     /// A text is empty.
     EmptyText,
     /// Content is longer than an envelope holds.
@@ -95,6 +98,7 @@ impl fmt::Display for EngineError {
             Self::Handshake(error) => error.fmt(f),
             Self::Seal(error) => error.fmt(f),
             Self::Content(error) => error.fmt(f),
+            Self::Backup(error) => error.fmt(f),
             Self::EmptyText => f.write_str("the text is empty"),
             Self::TooLong { length, max } => {
                 write!(f, "the message has {length} bytes, {max} can be sent")
@@ -122,5 +126,6 @@ from!(
     IdentityError => Identity,
     HandshakeError => Handshake,
     SealError => Seal,
-    ContentError => Content
+    ContentError => Content,
+    BackupError => Backup
 );

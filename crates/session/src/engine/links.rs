@@ -134,7 +134,7 @@ impl Press<'_> {
     }
 }
 
-fn depot_of(secret: &LinkSecret) -> DepotId {
+pub(super) fn depot_of(secret: &LinkSecret) -> DepotId {
     FetchCapability::from_bytes(*secret.fetch_capability().as_bytes()).depot()
 }
 

@@ -27,6 +27,12 @@ use crate::store::{Store, StoreError, Table, Transaction};
 /// Where the tokens of relays used before are kept.
 pub(super) const FORMER_RELAYS: &[u8] = b"former-relays";
 
+/// Where it is kept which relays were reached over TCP.
+const OVER_TCP: &[u8] = b"over-tcp";
+
+/// Relays of which it is remembered: a wrong guess costs half a second.
+const MAX_OVER_TCP: usize = 64;
+
 /// A mailbox that is to be made at a relay. The answer goes to [`Engine::mailbox_created`].
 pub struct MailboxPlan {
     /// Where.
@@ -136,6 +142,27 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             token: self.token(),
             capabilities: vec![routing(row)?.capability.hash()],
         })
+    }
+
+    /// Relays that were reached over TCP last, since UDP was blocked.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn relays_over_tcp(&mut self) -> Result<Vec<RelayAddress>, EngineError> {
+        self.store.transaction(|tx| {
+            let rows: Vec<Vec<u8>> = load(tx, Table::Meta, OVER_TCP)?.unwrap_or_default();
+            let relays = rows.iter().map(|bytes| RelayAddress::from_bytes(bytes));
+            Ok(relays.collect::<Result<_, _>>().map_err(|_| corrupt("a relay's address"))?)
+        })
+    }
+
+    /// Remembers which relays were reached over TCP.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn remember_relays_over_tcp(&mut self, relays: &[RelayAddress]) -> Result<(), EngineError> {
+        let rows: Vec<_> = relays.iter().take(MAX_OVER_TCP).map(RelayAddress::to_bytes).collect();
+        self.store.transaction(|tx| Ok(save(tx, Table::Meta, OVER_TCP, &rows)?))
     }
 
     /// What admits us to this relay.

@@ -6,6 +6,7 @@
 //! named beside them.
 
 mod audit;
+mod backup;
 mod chores;
 mod contacts;
 mod error;
@@ -31,6 +32,7 @@ mod transfers;
 mod tests;
 
 pub use audit::{AuditClass, AuditSecret};
+pub use backup::{Export, Restored, Restorer};
 pub use chores::{Chore, ChoreRequest};
 pub use error::EngineError;
 pub use first_contact::AddPlan;

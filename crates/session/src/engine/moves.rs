@@ -26,7 +26,7 @@ const MOVE_DAYS: u32 = 21;
 const MOVE_SPREAD_DAYS: u8 = 14;
 
 /// Relays used before whose tokens are kept: what is left there is renewed or removed.
-const MAX_FORMER_RELAYS: usize = 8;
+pub(super) const MAX_FORMER_RELAYS: usize = 8;
 
 /// A contact's mailbox exists at the relay. If they have another one, it takes its place.
 pub(super) fn arrived(

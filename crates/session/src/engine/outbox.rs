@@ -23,7 +23,7 @@ use crate::store::{Order, Store, StoreError, Table, Transaction};
 
 /// Places in the outbox have this bit, so that what has to go out before all that waits has places
 /// before theirs.
-const ORDINARY: u64 = 1 << 63;
+pub(super) const ORDINARY: u64 = 1 << 63;
 
 /// The places of what goes first. (What version 1 queued has such places, too.)
 const URGENT: u64 = 0;

@@ -446,6 +446,20 @@ pub(super) fn next_number(tx: &mut dyn Transaction, counter: &str) -> Result<u64
     Ok(number)
 }
 
+/// The number that a counter gives next.
+pub(super) fn peek_number(tx: &dyn Transaction, counter: &str) -> Result<u64, StoreError> {
+    Ok(load(tx, Table::Meta, format!("next-{counter}").as_bytes())?.unwrap_or(1))
+}
+
+/// Lets a counter go on from a number.
+pub(super) fn set_next_number(
+    tx: &mut dyn Transaction,
+    counter: &str,
+    number: u64,
+) -> Result<(), StoreError> {
+    save(tx, Table::Meta, format!("next-{counter}").as_bytes(), &number)
+}
+
 pub(super) fn key1(number: u64) -> [u8; 8] {
     number.to_be_bytes()
 }

@@ -7,6 +7,7 @@
 )]
 //! Two and more engines over stores in memory, with a relay of a few lines between them.
 
+mod backup;
 mod frozen;
 mod healing;
 mod keeping;
