@@ -189,6 +189,10 @@ Examples:
     )]
     Backup(Backup),
 
+    /// Show whether the encryption works: post-quantum renewals, envelopes that could not be opened,
+    /// contacts not verified, and how fast it is. Nothing of it is sent anywhere.
+    Health,
+
     /// Show your profile: name, fingerprint, relay.
     #[command(visible_alias = "whoami")]
     Status,

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use undertone::{
-    BackupReport, Contact, ContactState, Direction, Event, EventKind, LinkKind, LinkView, Me,
-    Message, MessageKind, MessageState, ResetCause,
+    BackupReport, Contact, ContactState, Direction, Event, EventKind, HealthReport, Latency,
+    LinkKind, LinkView, Me, Message, MessageKind, MessageState, ResetCause,
 };
 
 /// `contact` (number), `name`, `profile_name`, `account` (fingerprint), `verified`, `state`,
@@ -55,6 +55,43 @@ pub fn backup(path: &std::path::Path, report: &BackupReport) -> Value {
         "messages": messages,
         "bytes": bytes,
         "made_ms": made.get(),
+    })
+}
+
+/// `post_quantum_share`, `oldest_healing_ms`, `opened`, `unopenable`, `unopenable_share`, `parked`,
+/// `unverified`, `seal_us` and `open_us` (`median`, `slowest`), `conversations` (`contact`, `name`,
+/// `verified`, `state`, `epochs`, `healed_at_ms`). Shares are null where there is nothing to share.
+#[must_use]
+pub fn health(health: &HealthReport) -> Value {
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let latency =
+        |one: Latency| json!({ "median": micros(one.median), "slowest": micros(one.slowest) });
+    let conversations: Vec<Value> = health
+        .conversations
+        .iter()
+        .map(|one| {
+            json!({
+                "contact": one.contact.get(),
+                "name": one.name,
+                "verified": one.verified,
+                "state": contact_state(one.state),
+                "epochs": one.epochs,
+                "healed_at_ms": one.healed_at.map(|at| at.get()),
+            })
+        })
+        .collect();
+    json!({
+        "post_quantum_share": health.post_quantum_share(),
+        "oldest_healing_ms": health.oldest_healing().map(millis),
+        "opened": health.opened,
+        "unopenable": health.unopenable,
+        "unopenable_share": health.unopenable_share(),
+        "parked": health.parked,
+        "unverified": health.unverified,
+        "seal_us": latency(health.seal),
+        "open_us": latency(health.open),
+        "conversations": conversations,
     })
 }
 

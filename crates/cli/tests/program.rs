@@ -457,3 +457,22 @@ fn a_backup_is_made_once_and_brings_a_lost_profile_back() {
     world.ok("bob", &["send", "alice", "here", "--wait", "accepted"]);
     assert!(world.ok("alice", &["receive"]).iter().any(|event| event["message"]["text"] == "here"));
 }
+
+#[test]
+fn health_says_whether_the_encryption_works() {
+    let (world, _) = World::introduced();
+    world.ok("alice", &["receive"]);
+    for _ in 0..4 {
+        for (from, to) in [("alice", "bob"), ("bob", "alice")] {
+            world.ok(from, &["send", to, "hello"]);
+            world.ok(to, &["receive"]);
+        }
+    }
+    let health = &world.ok("bob", &["health"])[0];
+    assert_eq!(health["post_quantum_share"], 1.0);
+    assert_eq!((&health["unopenable"], &health["unverified"]), (&0.into(), &1.into()));
+    assert!(health["conversations"][0]["epochs"].as_u64().unwrap() > 0);
+    assert!(health["seal_us"]["median"].as_u64().unwrap() > 0);
+    let said = world.run("bob", &["health"]);
+    assert!(said.out.contains("1 of 1 conversations"), "{}", said.out);
+}

@@ -1,39 +1,35 @@
-//! The echo bot of the README, compiled, and run against a real relay.
+//! The echo bot of the README: the very text that stands there is compiled, and run against a real
+//! relay.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
-use std::path::Path;
-use undertone::{Client, Error, EventKind, MessageKind, Secret};
+#[path = "../examples/echo.rs"]
+#[allow(dead_code)]
+mod bot;
 
-/// Answers every text with the same text, for ever. A crash anywhere loses no message.
-async fn echo(profile: &Path, passphrase: &str) -> Result<(), Error> {
-    let client = Client::builder(profile).secret(Secret::passphrase(passphrase)).open().await?;
-    client.start()?;
-    let mut events = client.events("echo");
-    loop {
-        let event = events.next_event().await?;
-        if let EventKind::MessageReceived { contact, id } = event.kind
-            && let MessageKind::Text { text } = client.received_message(contact, id).await?.kind
-        {
-            client.send_text(contact, &text).await?;
-        }
-        events.acknowledge(&event).await?;
-    }
+use undertone::{Client, LinkKind, NewProfile, Secret};
+
+#[test]
+fn the_readme_shows_this_very_bot_in_under_thirty_lines() {
+    let readme = include_str!("../../../README.md");
+    let bot = include_str!("../examples/echo.rs");
+    assert!(
+        readme.contains(&format!("```rust\n{bot}```\n")),
+        "README.md and examples/echo.rs differ"
+    );
+    assert!(bot.lines().count() < 30, "{}", bot.lines().count());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_echo_bot_answers() {
+async fn the_echo_bot_answers_and_goes_on_after_it_was_killed() {
     let stage = common::Stage::new().await;
-    let bot_dir = stage.dir("bot");
-    let bot = Client::builder(&bot_dir)
-        .secret(Secret::passphrase("open sesame"))
-        .create(undertone::NewProfile { name: "Echo".into(), join: stage.join() })
-        .await
-        .unwrap();
-    let link = bot.invite(undertone::LinkKind::Reusable, None).await.unwrap().link;
-    bot.close().await;
-    let running = tokio::spawn(async move { echo(&bot_dir, "open sesame").await });
+    let builder = || Client::builder(stage.dir("bot")).secret(Secret::passphrase("open sesame"));
+    let profile = NewProfile { name: "Echo".into(), join: stage.join() };
+    let client = builder().create(profile).await.unwrap();
+    let link = client.invite(LinkKind::Reusable, None).await.unwrap().link;
+    client.start().unwrap();
+    let running = tokio::spawn(bot::echo(client.clone()));
 
     let ada = stage.person("Ada").await;
     let echo = ada.add(&link, None).await.unwrap().id;
@@ -41,7 +37,17 @@ async fn the_echo_bot_answers() {
     ada.send_text(echo, "is anybody there?").await.unwrap();
     let answer = common::next_message(&ada, "test").await;
     assert_eq!(common::text(&answer), "is anybody there?");
+
     running.abort();
+    client.close().await;
+    ada.send_text(echo, "and now?").await.unwrap();
+    let client = builder().open().await.unwrap();
+    client.start().unwrap();
+    let running = tokio::spawn(bot::echo(client.clone()));
+    // If it was killed before it had acknowledged the first, it answers that once more.
+    while common::text(&common::next_message(&ada, "test").await) != "and now?" {}
+    running.abort();
+    client.close().await;
     ada.close().await;
     stage.end().await;
 }

@@ -3,6 +3,7 @@
 mod add;
 mod backup;
 mod contacts;
+mod health;
 mod history;
 mod init;
 mod invite;
@@ -62,6 +63,7 @@ async fn with_client(command: Command, client: &Client, output: &Output) -> Writ
         Command::Key(key) => people::key(&key, client, output).await,
         Command::Move(moving) => people::move_to(moving, client, output).await,
         Command::Backup(Backup::Export(file)) => backup::export(&file, client, output).await,
+        Command::Health => health::run(client, output).await,
         Command::Status => status::run(client, output).await,
         Command::Demo(_) | Command::Relay(_) | Command::Init(_) | Command::Backup(_) => {
             Err(Failure::Unexpected("this command opens no profile".into()))

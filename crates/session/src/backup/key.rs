@@ -244,7 +244,12 @@ mod tests {
     /// `protocol-spec/14-backup.md`, section 1.
     #[test]
     fn the_example_of_the_specification() {
-        let expected = ["0W3G-E1R7-0W3G-E50N", "0W3G-E1R7-0W3G-EQWG", "0W3G-E1R7-0W3G-F9FM", "0W3G-E1R7-0W3G-ED7A"];
+        let expected = [
+            "0W3G-E1R7-0W3G-E50N",
+            "0W3G-E1R7-0W3G-EQWG",
+            "0W3G-E1R7-0W3G-F9FM",
+            "0W3G-E1R7-0W3G-ED7A",
+        ];
         assert_eq!(key([7; 32]).lines().each_ref().map(|line| line.as_str()), expected);
     }
 

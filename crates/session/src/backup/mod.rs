@@ -20,8 +20,8 @@ pub use writer::BackupWriter;
 
 pub use record::Record;
 pub(crate) use record::{
-    AccountRecord, ContactRecord, Kind, LeftoverRecord, LeftoverWhat, LinkRecord, PendingRecord,
-    RelayRecord,
+    AccountRecord, ContactRecord, ErasedRecord, Kind, LeftoverRecord, LeftoverWhat, LinkRecord,
+    MessageRecord, PendingRecord, ReactionRecord, RelayRecord,
 };
 
 /// What every backup begins with.

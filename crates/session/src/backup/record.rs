@@ -6,18 +6,21 @@ use zeroize::Zeroizing;
 
 use super::{BackupError, MAX_RECORD, RECORD_HEAD};
 use crate::content::codec::{Reader, Writer};
-use crate::content::{ContentError, MAX_CUSTOM, MAX_FILE_NAME, MAX_MEDIA_TYPE, MAX_NAME, MAX_TEXT};
+use crate::content::{
+    ContentError, MAX_CUSTOM, MAX_FILE_NAME, MAX_MEDIA_TYPE, MAX_NAME, MAX_REACTION, MAX_TEXT,
+};
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::LinkKind;
-use crate::message::{Direction, FileInfo, Message, MessageKind, MessageState};
+use crate::message::{Direction, FileInfo, MessageKind, MessageState};
 
 const ACCOUNT: u8 = 1;
 const RELAY: u8 = 2;
 const CONTACT: u8 = 3;
 const LINK: u8 = 4;
 const LEFTOVER: u8 = 5;
-const PENDING: u8 = 6;
-const MESSAGE: u8 = 7;
+const ERASED: u8 = 6;
+const PENDING: u8 = 7;
+const MESSAGE: u8 = 8;
 /// The record behind the last one: how many there are.
 pub(super) const END: u8 = 255;
 
@@ -53,8 +56,9 @@ pub(crate) enum Kind {
     Contact(Box<ContactRecord>),
     Link(LinkRecord),
     Leftover(LeftoverRecord),
+    Erased(ErasedRecord),
     Pending(PendingRecord),
-    Message(Box<Message>),
+    Message(Box<MessageRecord>),
 }
 
 /// A secret of a record.
@@ -96,6 +100,9 @@ pub(crate) struct ContactRecord {
     pub(crate) reset_theirs: Option<Zeroizing<Vec<u8>>>,
     /// The number of the one that they were given.
     pub(crate) reset_ours: Option<u64>,
+    /// Seconds after which new messages disappear, and what the word of that claims as its time.
+    pub(crate) timer: u32,
+    pub(crate) timer_at: u64,
 }
 
 /// A link that goes on: whoever holds it reaches the new device.
@@ -120,6 +127,41 @@ pub(crate) enum LeftoverWhat {
     Depot { seed: Bytes32, depot: [u8; 32] },
 }
 
+/// An incoming message that was erased: it is not shown again if it comes again.
+pub(crate) struct ErasedRecord {
+    pub(crate) contact: ContactId,
+    pub(crate) id: MessageId,
+    pub(crate) day: u32,
+}
+
+/// A message of the history.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct MessageRecord {
+    pub(crate) place: u64,
+    pub(crate) contact: ContactId,
+    pub(crate) id: MessageId,
+    pub(crate) sent_at: UnixMillis,
+    pub(crate) direction: Direction,
+    pub(crate) state: MessageState,
+    pub(crate) kind: MessageKind,
+    /// What the newest edit claims as its time; 0 if there was none.
+    pub(crate) edited_at: u64,
+    pub(crate) timer: u32,
+    /// When it disappears; absent as long as its clock does not run.
+    pub(crate) erase_at: Option<u64>,
+    pub(crate) reactions: Vec<ReactionRecord>,
+}
+
+/// The newest reaction of one side.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ReactionRecord {
+    pub(crate) by: Direction,
+    /// What it claims as its time.
+    pub(crate) at: u64,
+    /// Empty if it was taken back.
+    pub(crate) emoji: String,
+}
+
 /// What is not known to have arrived.
 pub(crate) struct PendingRecord {
     pub(crate) contact: ContactId,
@@ -140,6 +182,7 @@ impl Kind {
             Self::Contact(_) => CONTACT,
             Self::Link(_) => LINK,
             Self::Leftover(_) => LEFTOVER,
+            Self::Erased(_) => ERASED,
             Self::Pending(_) => PENDING,
             Self::Message(_) => MESSAGE,
         }
@@ -152,8 +195,12 @@ impl Kind {
             Self::Contact(one) => one.encode(w),
             Self::Link(one) => one.encode(w),
             Self::Leftover(one) => one.encode(w),
+            Self::Erased(one) => {
+                one.encode(w);
+                Ok(())
+            }
             Self::Pending(one) => one.encode(w),
-            Self::Message(one) => encode_message(one, w),
+            Self::Message(one) => one.encode(w),
         }
     }
 }
@@ -229,8 +276,9 @@ impl Record {
             CONTACT => ContactRecord::decode(&mut r).map(|one| Kind::Contact(Box::new(one))),
             LINK => LinkRecord::decode(&mut r).map(Kind::Link),
             LEFTOVER => LeftoverRecord::decode(&mut r).map(Kind::Leftover),
+            ERASED => ErasedRecord::decode(&mut r).map(Kind::Erased),
             PENDING => PendingRecord::decode(&mut r).map(Kind::Pending),
-            _ => decode_message(&mut r).map(|one| Kind::Message(Box::new(one))),
+            _ => MessageRecord::decode(&mut r).map(|one| Kind::Message(Box::new(one))),
         };
         let record = record.and_then(|record| r.end().map(|()| record));
         record.map(Self).map_err(|_| LAYOUT)
@@ -322,6 +370,8 @@ impl ContactRecord {
         w.string(&self.list_record, undertone_core::ListRecord::LEN)?;
         w.string(self.reset_theirs.as_ref().map_or(&[], |link| link.as_slice()), MAX_LINK)?;
         w.u64(self.reset_ours.unwrap_or(0));
+        w.u32(self.timer);
+        w.u64(self.timer_at);
         Ok(())
     }
 
@@ -339,6 +389,8 @@ impl ContactRecord {
                 .filter(|link| !link.is_empty())
                 .map(|link| Zeroizing::new(link.to_vec())),
             reset_ours: number_or_none(r)?,
+            timer: r.u32()?,
+            timer_at: r.u64()?,
         })
     }
 }
@@ -418,31 +470,81 @@ impl PendingRecord {
     }
 }
 
-fn encode_message(message: &Message, w: &mut Writer) -> Result<(), ContentError> {
-    let Message { seq, id, contact, direction, kind, sent_at_claimed, state, hold: _ } = message;
-    w.u64(*seq);
-    w.u64(contact.get());
-    w.bytes(id.as_bytes());
-    w.u64(sent_at_claimed.get());
+impl ErasedRecord {
+    fn encode(&self, w: &mut Writer) {
+        w.u64(self.contact.get());
+        w.bytes(self.id.as_bytes());
+        w.u32(self.day);
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Result<Self, ContentError> {
+        Ok(Self {
+            contact: ContactId::new(r.u64()?),
+            id: MessageId::from_bytes(r.array()?),
+            day: r.u32()?,
+        })
+    }
+}
+
+impl MessageRecord {
+    fn encode(&self, w: &mut Writer) -> Result<(), ContentError> {
+        w.u64(self.place);
+        w.u64(self.contact.get());
+        w.bytes(self.id.as_bytes());
+        w.u64(self.sent_at.get());
+        encode_direction(self.direction, w);
+        encode_state(&self.state, w)?;
+        encode_kind(&self.kind, w)?;
+        w.u64(self.edited_at);
+        w.u32(self.timer);
+        w.u64(self.erase_at.unwrap_or(0));
+        for reaction in &self.reactions {
+            encode_direction(reaction.by, w);
+            w.u64(reaction.at);
+            w.string(reaction.emoji.as_bytes(), MAX_REACTION)?;
+        }
+        Ok(())
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Result<Self, ContentError> {
+        Ok(Self {
+            place: r.u64()?,
+            contact: ContactId::new(r.u64()?),
+            id: MessageId::from_bytes(r.array()?),
+            sent_at: UnixMillis::new(r.u64()?),
+            direction: decode_direction(r)?,
+            state: decode_state(r)?,
+            kind: decode_kind(r)?,
+            edited_at: r.u64()?,
+            timer: r.u32()?,
+            erase_at: number_or_none(r)?,
+            reactions: decode_reactions(r)?,
+        })
+    }
+}
+
+/// To the end of the record: at most one of each side.
+fn decode_reactions(r: &mut Reader<'_>) -> Result<Vec<ReactionRecord>, ContentError> {
+    let mut reactions: Vec<ReactionRecord> = Vec::new();
+    while !r.is_empty() {
+        let by = decode_direction(r)?;
+        if reactions.iter().any(|one| one.by == by) {
+            return Err(ContentError::Value);
+        }
+        reactions.push(ReactionRecord { by, at: r.u64()?, emoji: r.text(MAX_REACTION)? });
+    }
+    Ok(reactions)
+}
+
+fn encode_direction(direction: Direction, w: &mut Writer) {
     w.u8(match direction {
         Direction::Incoming => 0,
         Direction::Outgoing => 1,
     });
-    encode_state(state, w)?;
-    encode_kind(kind, w)
 }
 
-fn decode_message(r: &mut Reader<'_>) -> Result<Message, ContentError> {
-    Ok(Message {
-        seq: r.u64()?,
-        contact: ContactId::new(r.u64()?),
-        id: MessageId::from_bytes(r.array()?),
-        sent_at_claimed: UnixMillis::new(r.u64()?),
-        direction: if flag(r)? { Direction::Outgoing } else { Direction::Incoming },
-        state: decode_state(r)?,
-        kind: decode_kind(r)?,
-        hold: None,
-    })
+fn decode_direction(r: &mut Reader<'_>) -> Result<Direction, ContentError> {
+    Ok(if flag(r)? { Direction::Outgoing } else { Direction::Incoming })
 }
 
 fn encode_state(state: &MessageState, w: &mut Writer) -> Result<(), ContentError> {
@@ -481,11 +583,12 @@ fn encode_kind(kind: &MessageKind, w: &mut Writer) -> Result<(), ContentError> {
             w.string(text.as_bytes(), MAX_TEXT)
         }
         // Where it lies on this machine says nothing on another.
-        MessageKind::File(FileInfo { name, size, media_type, path: _ }) => {
+        MessageKind::File(FileInfo { name, size, media_type, path: _, caption }) => {
             w.u8(2);
             w.string(name.as_bytes(), MAX_FILE_NAME)?;
             w.u64(*size);
-            w.string(media_type.as_bytes(), MAX_MEDIA_TYPE)
+            w.string(media_type.as_bytes(), MAX_MEDIA_TYPE)?;
+            w.string(caption.as_bytes(), MAX_TEXT)
         }
         MessageKind::Custom { name, payload } => {
             w.u8(3);
@@ -496,6 +599,10 @@ fn encode_kind(kind: &MessageKind, w: &mut Writer) -> Result<(), ContentError> {
             w.u8(4);
             w.u32(*kind);
             w.string(payload, MAX_CUSTOM)
+        }
+        MessageKind::Deleted => {
+            w.u8(5);
+            Ok(())
         }
     }
 }
@@ -508,11 +615,13 @@ fn decode_kind(r: &mut Reader<'_>) -> Result<MessageKind, ContentError> {
             size: r.u64()?,
             media_type: r.text(MAX_MEDIA_TYPE)?,
             path: None,
+            caption: r.text(MAX_TEXT)?,
         }),
         3 => {
             MessageKind::Custom { name: r.text(MAX_NAME)?, payload: r.string(MAX_CUSTOM)?.to_vec() }
         }
         4 => MessageKind::Unknown { kind: r.u32()?, payload: r.string(MAX_CUSTOM)?.to_vec() },
+        5 => MessageKind::Deleted,
         _ => return Err(ContentError::Value),
     })
 }

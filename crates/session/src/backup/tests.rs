@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::record::Kind;
 use super::*;
 use crate::ids::{ContactId, MessageId, UnixMillis};
-use crate::message::{Direction, FileInfo, Message, MessageKind, MessageState};
+use crate::message::{Direction, FileInfo, MessageKind, MessageState};
 
 /// Counts: enough where nothing has to be unpredictable.
 struct Count(u8);
@@ -43,20 +43,23 @@ fn key(seed: u8) -> RecoveryKey {
     RecoveryKey::generate(&mut Count(seed))
 }
 
-fn message(seq: u64, kind: MessageKind, state: MessageState) -> Message {
+fn message(place: u64, kind: MessageKind, state: MessageState) -> MessageRecord {
     let direction = match state {
         MessageState::Received => Direction::Incoming,
         _ => Direction::Outgoing,
     };
-    Message {
-        seq,
-        id: MessageId::from_bytes([3; 16]),
+    MessageRecord {
+        place,
         contact: ContactId::new(9),
+        id: MessageId::from_bytes([3; 16]),
+        sent_at: UnixMillis::new(1_700_000_000_123),
         direction,
-        kind,
-        sent_at_claimed: UnixMillis::new(1_700_000_000_123),
         state,
-        hold: None,
+        kind,
+        edited_at: 0,
+        timer: 0,
+        erase_at: None,
+        reactions: Vec::new(),
     }
 }
 
@@ -136,8 +139,10 @@ fn every_kind_and_state_of_a_message_survives() {
         size: 7,
         media_type: "application/pdf".into(),
         path: None,
+        caption: "the plan".into(),
     };
     let kinds = [
+        MessageKind::Deleted,
         MessageKind::Text { text: "hi".into() },
         MessageKind::File(file),
         MessageKind::Custom { name: "org.example.x".into(), payload: vec![1, 2] },
@@ -154,7 +159,12 @@ fn every_kind_and_state_of_a_message_survives() {
     ];
     for kind in kinds {
         for state in &states {
-            let wrote = message(5, kind.clone(), state.clone());
+            let mut wrote = message(5, kind.clone(), state.clone());
+            wrote.reactions = vec![
+                ReactionRecord { by: Direction::Outgoing, at: 5, emoji: String::new() },
+                ReactionRecord { by: Direction::Incoming, at: 7, emoji: "👍".into() },
+            ];
+            (wrote.edited_at, wrote.timer, wrote.erase_at) = (8, 60, Some(9));
             let bytes = backup(&[Record(Kind::Message(Box::new(wrote.clone())))]);
             let mut reader = BackupReader::open(&bytes[..], &key(1)).unwrap();
             let Some(Record(Kind::Message(found))) = reader.next_record().unwrap() else {
@@ -253,7 +263,7 @@ fn r_1410_whole_backups_with_broken_layouts() {
     let mut shorter = record.clone();
     shorter[4] -= 1;
     shorter.pop();
-    let huge = [&[7][..], &u32::MAX.to_be_bytes()].concat();
+    let huge = [&[8][..], &u32::MAX.to_be_bytes()].concat();
     let relay = [&[2, 0, 0, 0, 33, 0][..], &[1; 32]].concat();
     for (plain, what) in [
         (vec![], "no known type"),
@@ -297,7 +307,7 @@ proptest! {
         let _ = read(&[&MAGIC[..], &bytes].concat());
         // As if they had been sealed by whoever has the key.
         let _ = read(&of_plaintext(&bytes));
-        for kind in 1..8 {
+        for kind in 1..9 {
             let _ = Record::decode(kind, &bytes);
         }
     }

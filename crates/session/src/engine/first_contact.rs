@@ -323,7 +323,12 @@ pub(super) fn save_session(
     contact: ContactId,
     session: &Session,
 ) -> Result<(), StoreError> {
-    let row = SessionRow { contact: contact.get(), state: Secret::new(&session.to_bytes()) };
+    let row = SessionRow {
+        contact: contact.get(),
+        state: Secret::new(&session.to_bytes()),
+        epochs: session.epoch(),
+        healed_at: 0,
+    };
     save(tx, Table::Sessions, session.id().as_bytes(), &row)
 }
 

@@ -151,6 +151,10 @@ pub(super) struct SessionRef {
 pub(super) struct SessionRow {
     pub(super) contact: u64,
     pub(super) state: Secret,
+    /// How often a post-quantum secret had been mixed in when a message was opened last.
+    pub(super) epochs: u32,
+    /// When that rose last, in milliseconds since 1970; 0 if it has not yet.
+    pub(super) healed_at: u64,
 }
 
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,21 +10,20 @@ use zeroize::Zeroizing;
 
 use super::{is_kept, read};
 use crate::backup::{
-    AccountRecord, ContactRecord, Kind, LeftoverRecord, LeftoverWhat, LinkRecord, PendingRecord,
-    Record, RelayRecord,
+    AccountRecord, ContactRecord, ErasedRecord, Kind, LeftoverRecord, LeftoverWhat, LinkRecord,
+    MessageRecord, PendingRecord, ReactionRecord, Record, RelayRecord,
 };
 use crate::engine::contacts::{all_contacts, for_each};
 use crate::engine::links::{depot_of, link_secret};
 use crate::engine::mailboxes::FORMER_RELAYS;
 use crate::engine::rows::{
     ChoreKind, ChoreRow, ContactRow, FormerRelay, LinkKindRow, LinkRow, LinkState, MailboxRow,
-    OutRow, OutState, ProfileRow, Secret, SentRow, corrupt, decode, key1, load, must, number,
-    peek_number,
+    MessageRow, OutRow, OutState, ProfileRow, Secret, SentRow, corrupt, decode, key1, load, must,
+    number, peek_number,
 };
 use crate::engine::{Engine, EngineError, PROFILE};
-use crate::ids::{ContactId, UnixMillis};
+use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::LinkKind;
-use crate::message::Message;
 use crate::store::{Order, Store, StoreError, Table, Transaction};
 
 /// Rows of one page: short transactions, so that the profile can be used meanwhile.
@@ -116,7 +115,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                     export.at = At::End;
                 }
                 let bound = export.bound;
-                let before = |kind: &Kind| !matches!(kind, Kind::Message(m) if m.seq >= bound);
+                let before = |kind: &Kind| !matches!(kind, Kind::Message(m) if m.place >= bound);
                 page.kinds.into_iter().filter(before).collect()
             }
             At::End => return Ok(None),
@@ -173,6 +172,10 @@ fn beginning(
         }
     }
     leftovers(tx, &links, &mut kinds)?;
+    for_each(tx, Table::Gone, &[], |key, value| {
+        kinds.push(Kind::Erased(erased(key, value)?));
+        Ok(())
+    })?;
     Ok((kinds, bound))
 }
 
@@ -211,7 +214,19 @@ fn contact(id: ContactId, row: ContactRow, reset_ours: Option<u64>) -> ContactRe
         list_record: row.list_record,
         reset_theirs: row.reset_theirs.map(|link| Zeroizing::new(link.bytes().to_vec())),
         reset_ours,
+        timer: row.timer,
+        timer_at: row.timer_at,
     }
+}
+
+fn erased(key: &[u8], value: &[u8]) -> Result<ErasedRecord, StoreError> {
+    let (contact, id) = key.split_first_chunk::<8>().ok_or_else(|| corrupt("a message id"))?;
+    let id = id.try_into().map_err(|_| corrupt("a message id"))?;
+    Ok(ErasedRecord {
+        contact: ContactId::new(u64::from_be_bytes(*contact)),
+        id: MessageId::from_bytes(id),
+        day: decode(Table::Gone, value)?,
+    })
 }
 
 fn all_links(tx: &dyn Transaction) -> Result<Vec<(u64, LinkRow)>, StoreError> {
@@ -310,7 +325,8 @@ fn pending(
     content: &Secret,
     sent_on: Option<u32>,
 ) -> Result<Option<Kind>, StoreError> {
-    if !is_kept(&read(content)?) {
+    // Of a message that was erased nothing is kept but its envelope.
+    if content.bytes().is_empty() || !is_kept(&read(content)?) {
         return Ok(None);
     }
     let contact = key.first_chunk::<8>().ok_or_else(|| corrupt("a place in the outbox"))?;
@@ -325,6 +341,23 @@ fn pending(
 }
 
 fn message(_: &[u8], value: &[u8]) -> Result<Option<Kind>, StoreError> {
-    let message: Message = decode(Table::Messages, value)?;
-    Ok(Some(Kind::Message(Box::new(message))))
+    let row: MessageRow = decode(Table::Messages, value)?;
+    let reaction = |one: crate::engine::rows::ReactionRow| ReactionRecord {
+        by: one.by,
+        at: one.at,
+        emoji: one.emoji,
+    };
+    Ok(Some(Kind::Message(Box::new(MessageRecord {
+        place: row.seq,
+        contact: row.contact,
+        id: row.id,
+        sent_at: row.sent_at,
+        direction: row.direction,
+        state: row.state,
+        kind: row.kind,
+        edited_at: row.edited_at,
+        timer: row.timer,
+        erase_at: row.erase_at,
+        reactions: row.reactions.into_iter().map(reaction).collect(),
+    }))))
 }

@@ -11,26 +11,27 @@ use undertone_wire::RelayAddress;
 
 use super::{contradiction, is_kept};
 use crate::backup::{
-    AccountRecord, BackupError, ContactRecord, Kind, LeftoverRecord, LeftoverWhat, LinkRecord,
-    PendingRecord, Record, RelayRecord,
+    AccountRecord, BackupError, ContactRecord, ErasedRecord, Kind, LeftoverRecord, LeftoverWhat,
+    LinkRecord, MessageRecord, PendingRecord, Record, RelayRecord,
 };
 use crate::content::Content;
 use crate::engine::chores;
 use crate::engine::contacts::{for_each, save_contact};
+use crate::engine::history::{add_message, load_message};
 use crate::engine::mailboxes::{FORMER_RELAYS, new_mailbox};
 use crate::engine::moves::MAX_FORMER_RELAYS;
 use crate::engine::outbox::ORDINARY;
 use crate::engine::people::MAX_CONTACTS;
 use crate::engine::rows::{
-    ChoreKind, ContactRow, FormerRelay, HealingRow, LinkRow, LinkState, OutRow, OutState,
-    ProfileRow, Purpose, Secret, SentRow, decode, incoming_key, key1, key2, load, outgoing_key,
-    save, set_next_number,
+    ChoreKind, ContactRow, FormerRelay, HealingRow, LinkRow, LinkState, MessageRow, OutRow,
+    OutState, ProfileRow, Purpose, ReactionRow, Secret, SentRow, decode, incoming_key, key1, key2,
+    outgoing_key, save, set_next_number,
 };
 use crate::engine::{Engine, EngineError, PROFILE, SCHEMA, SCHEMA_VERSION, check_name, day};
 use crate::event::ResetCause;
 use crate::ids::{ContactId, UnixMillis};
 use crate::link::{Link, LinkKind};
-use crate::message::{Direction, Message, MessageState};
+use crate::message::{Direction, MessageState};
 use crate::store::{Store, StoreError, Table, Transaction};
 
 /// What a backup held.
@@ -148,6 +149,7 @@ impl<R: CryptoRng> State<R> {
             Kind::Contact(record) => self.contact(tx, *record),
             Kind::Link(record) => self.link(tx, record),
             Kind::Leftover(record) => self.leftover(tx, record),
+            Kind::Erased(record) => self.erased(tx, &record),
             Kind::Pending(record) => self.pending(tx, record),
             Kind::Message(message) => self.message(tx, *message),
         }
@@ -328,35 +330,81 @@ impl<R: CryptoRng> State<R> {
         Ok(())
     }
 
+    fn erased(
+        &mut self,
+        tx: &mut dyn Transaction,
+        record: &ErasedRecord,
+    ) -> Result<(), EngineError> {
+        let contact = self.of_contact(record.contact)?;
+        let key = key2(&key1(contact.get()), record.id.as_bytes());
+        let day = record.day.min(day(self.now).get());
+        Ok(save(tx, Table::Gone, &key, &day)?)
+    }
+
     fn message(
         &mut self,
         tx: &mut dyn Transaction,
-        mut message: Message,
+        record: MessageRecord,
     ) -> Result<(), EngineError> {
-        let contact = self.of_contact(message.contact)?;
-        if message.seq <= self.last_message || self.is_beyond(message.seq) {
+        let contact = self.of_contact(record.contact)?;
+        if record.place <= self.last_message || self.is_beyond(record.place) {
             return Err(contradiction("a message's place can't be").into());
         }
-        let incoming = message.direction == Direction::Incoming;
-        if incoming != (message.state == MessageState::Received) {
-            return Err(contradiction("a message's state can't be").into());
-        }
-        if message.state == MessageState::Queued && !self.pending.contains(&message.seq) {
-            let reason = "its file was not at the relay when the backup was made".to_owned();
-            message.state = MessageState::Failed { reason };
-        }
-        let key =
-            if incoming { incoming_key(&message.id, contact) } else { outgoing_key(&message.id) };
+        self.last_message = record.place;
+        let row = self.row_of(record)?;
+        let key = match row.direction {
+            Direction::Incoming => incoming_key(&row.id, contact),
+            Direction::Outgoing => outgoing_key(&row.id),
+        };
         if tx.get(Table::MessageIds, &key)?.is_some() {
             return Err(contradiction("a message stands in it twice").into());
         }
-        let place = key1(message.seq);
-        save(tx, Table::MessageIds, &key, &message.seq)?;
-        tx.put(Table::History, &key2(&key1(contact.get()), &place), &[])?;
-        save(tx, Table::Messages, &place, &message)?;
-        self.last_message = message.seq;
+        // One whose time has come does not come back.
+        if row.erase_at.is_some_and(|at| at <= self.now.get()) {
+            return Ok(());
+        }
+        add_message(tx, &row)?;
+        if let Some(at) = row.erase_at {
+            tx.put(Table::Erasures, &key2(&key1(at), &key1(row.seq)), &[])?;
+        }
         self.messages = self.messages.saturating_add(1);
         Ok(())
+    }
+
+    fn row_of(&self, record: MessageRecord) -> Result<MessageRow, BackupError> {
+        let incoming = record.direction == Direction::Incoming;
+        let fits = match record.state {
+            MessageState::Received => incoming,
+            MessageState::Read => true,
+            _ => !incoming,
+        };
+        if !fits {
+            return Err(contradiction("a message's state can't be"));
+        }
+        let state = match record.state {
+            MessageState::Queued if !self.pending.contains(&record.place) => {
+                let reason = "its file was not at the relay when the backup was made".to_owned();
+                MessageState::Failed { reason }
+            }
+            state => state,
+        };
+        let reactions = record.reactions.into_iter();
+        Ok(MessageRow {
+            seq: record.place,
+            id: record.id,
+            contact: record.contact,
+            direction: record.direction,
+            kind: record.kind,
+            sent_at: record.sent_at,
+            state,
+            hold: None,
+            edited_at: record.edited_at,
+            reactions: reactions
+                .map(|one| ReactionRow { by: one.by, emoji: one.emoji, at: one.at })
+                .collect(),
+            timer: record.timer,
+            erase_at: record.erase_at,
+        })
     }
 
     fn of_contact(&self, contact: ContactId) -> Result<ContactId, BackupError> {
@@ -419,8 +467,7 @@ fn settle_pending(tx: &mut dyn Transaction) -> Result<(), StoreError> {
             Ok(())
         })?;
         for (key, place) in all {
-            let message: Option<Message> = load(tx, Table::Messages, &key1(place))?;
-            let open = message.is_some_and(|message| {
+            let open = load_message(tx, place)?.is_some_and(|message| {
                 message.state.rank() < MessageState::Delivered.rank()
                     && message.direction == Direction::Outgoing
             });
@@ -480,5 +527,7 @@ fn new_row(record: &ContactRecord, mailbox: [u8; 32]) -> ContactRow {
         reset_take: None,
         came_by: None,
         offered_account: None,
+        timer: record.timer,
+        timer_at: record.timer_at,
     }
 }

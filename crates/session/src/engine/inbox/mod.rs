@@ -11,7 +11,7 @@ use undertone_wire::frame::Acknowledgement;
 use undertone_wire::{Floor, Incarnation, MailboxId, Seq};
 
 use super::rows::{MailboxRow, Purpose, load, save};
-use super::{Engine, EngineError, day};
+use super::{Engine, EngineError, day, health};
 use crate::ids::UnixMillis;
 use crate::store::{Store, Table, Transaction};
 use parked::park;
@@ -70,7 +70,11 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             if seq.get() <= row.floor {
                 return Ok(Some(received));
             }
-            match inbox.open(tx, mailbox, &row, envelope)? {
+            let outcome = inbox.open(tx, mailbox, &row, envelope)?;
+            if matches!(outcome, Outcome::Opened(_) | Outcome::Foreign) {
+                health::count(tx, today.get(), outcome != Outcome::Foreign)?;
+            }
+            match outcome {
                 Outcome::Opened(message) => received.message = message,
                 Outcome::Dropped => {}
                 Outcome::Foreign | Outcome::Later => {

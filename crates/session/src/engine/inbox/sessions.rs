@@ -80,6 +80,11 @@ impl<R: CryptoRng> Inbox<'_, R> {
             row.state = Secret::new(&state.to_bytes());
             save(tx, Table::Sessions, id, &row)
         })?;
+        if session.epoch() > row.epochs {
+            row.epochs = session.epoch();
+            row.healed_at = self.now.get();
+            save(tx, Table::Sessions, id, &row)?;
+        }
         peer_has(tx, contact, id)?;
         Ok(Outcome::Opened(handle(tx, contact, &content)?))
     }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use undertone_core::Session;
 
 use super::super::EngineError;
 use super::super::contacts::for_each;
@@ -80,6 +81,12 @@ enum Purpose {
     Link(u64),
     Contact(u64),
     Adding,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionRow {
+    contact: u64,
+    state: Secret,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,6 +194,13 @@ pub(super) fn to_2(tx: &mut dyn Transaction) -> Result<(), EngineError> {
     rewrite(tx, Table::Prekeys, |_, old: PrekeyRow| {
         let PrekeyRow { secret, digest, expiry } = old;
         Ok(rows::PrekeyRow { secret, digest, expiry, capability: None, reused: false })
+    })?;
+    rewrite(tx, Table::Sessions, |_, old: SessionRow| {
+        let SessionRow { contact, state } = old;
+        let session = Session::from_bytes(state.bytes());
+        let session = session.map_err(|_| rows::corrupt("a session's state"))?;
+        // When it healed was not kept.
+        Ok(rows::SessionRow { contact, state, epochs: session.epoch(), healed_at: 0 })
     })?;
     rewrite(tx, Table::Mailboxes, |_, old| Ok(mailbox(old)))?;
     rewrite(tx, Table::Outbox, |_, old| Ok(out(old)))?;

@@ -429,7 +429,7 @@ fn r_1411_whole_backups_that_contradict_themselves() {
             "place",
             change(|kind| {
                 if let Kind::Message(one) = kind {
-                    one.seq = u64::MAX;
+                    one.place = u64::MAX;
                 }
             }),
         ),
@@ -457,10 +457,43 @@ fn r_1411_whole_backups_that_contradict_themselves() {
     for at in 0..records(&backup).len() {
         let mut twice = records(&backup);
         let mut again = records(&backup);
-        let leftover = matches!(twice[at].0, Kind::Leftover(_));
+        let leftover = matches!(twice[at].0, Kind::Leftover(_) | Kind::Erased(_));
         twice.insert(at, again.swap_remove(at));
         assert_eq!(restore(twice, 1).is_ok(), leftover, "record {at}");
     }
+}
+
+/// Reactions, edits, deletions and timers come back; what has disappeared does not.
+#[test]
+fn what_belongs_to_a_message_survives_and_what_disappeared_stays_away() {
+    use crate::engine::rows::ReactionRow;
+    use crate::message::Direction;
+    let (_, _, mut bob, _, at_bob) = ready();
+    let kept = bob.queue_text(at_bob, "kept", NOW).unwrap();
+    let gone = bob.queue_text(at_bob, "disappears in the meantime", NOW).unwrap();
+    for (id, erase_at) in [(kept, LATER.get() + 1), (gone, LATER.get())] {
+        let place = bob.message(id).unwrap().seq;
+        let change = |tx: &mut dyn crate::store::Transaction| -> Result<(), StoreError> {
+            let mut row = history::must_message(tx, place)?;
+            row.edited_at = 7;
+            row.timer = 60;
+            row.erase_at = Some(erase_at);
+            row.reactions = vec![ReactionRow { by: Direction::Incoming, emoji: "+".into(), at: 9 }];
+            history::save_message(tx, &row)
+        };
+        bob.store.transaction(change).unwrap();
+    }
+    let before = bob.message(kept).unwrap();
+    let backup = export(&mut bob);
+    let (mut bob, restored) = restore(records(&backup), 99).unwrap();
+    assert_eq!(restored.messages, 1);
+    assert_eq!(bob.message(kept).unwrap(), before);
+    assert_eq!(bob.message(gone), Err(EngineError::UnknownMessage));
+    let due = bob.store.transaction(|tx| -> Result<_, StoreError> {
+        tx.scan(Table::Erasures, &[], None, crate::store::Order::Ascending, 9)
+    });
+    assert_eq!(due.unwrap().len(), 1, "its clock goes on running");
+    assert_eq!(bob.queued_messages().unwrap(), 1);
 }
 
 #[test]

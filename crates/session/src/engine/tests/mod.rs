@@ -10,6 +10,7 @@
 mod backup;
 mod frozen;
 mod healing;
+mod health;
 mod keeping;
 mod meeting;
 mod people;
