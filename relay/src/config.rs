@@ -83,7 +83,12 @@ impl Config {
     /// What of it the store needs.
     #[must_use]
     pub const fn policy(&self) -> Policy {
-        Policy { retention_days: self.retention_days, quotas: self.quotas, disk: self.disk }
+        Policy {
+            retention_days: self.retention_days,
+            quotas: self.quotas,
+            disk: self.disk,
+            share: self.limits.share,
+        }
     }
 }
 

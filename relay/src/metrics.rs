@@ -93,6 +93,8 @@ counters! {
         RequestBlobPut "{operation=\"blob_put\"}",
         RequestBlobGet "{operation=\"blob_get\"}",
         RequestBlobDelete "{operation=\"blob_delete\"}";
+    "undertone_relay_shares_reached_total", "Deliveries that were refused because one capability had its share of a mailbox.":
+        SharesReached "";
     "undertone_relay_pushed_envelopes_total", "Envelopes written to subscribers, repeated ones included.":
         Pushed "";
     "undertone_relay_damaged_envelopes_total", "Envelopes found damaged in the store, and not served.":

@@ -138,13 +138,14 @@ impl Relay {
         let hub = Arc::new(Hub::default());
         let wake = hub.clone();
         let metrics = Arc::new(Metrics::default());
-        let commits = metrics.clone();
+        let (commits, refusals) = (metrics.clone(), metrics.clone());
         let erased = Arc::new(Notify::new());
         let tell = erased.clone();
         let told = Told {
             delivered: Box::new(move |mailbox| wake.wake(mailbox)),
             committed: Box::new(move |commands, took| commits.commit(commands, took)),
             erased: Box::new(move || tell.notify_one()),
+            shares: Box::new(move |reached| refusals.add(Counter::SharesReached, reached)),
         };
         let (thread, handle) =
             StoreThread::start(Box::new(store), config.clock.clone(), told, Some(lock.clone()))?;

@@ -272,6 +272,35 @@ async fn quotas_and_limits_change_with_a_reload() -> Test {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_changes_the_share_of_a_capability() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    config.monitoring = Some("127.0.0.1:0".parse()?);
+    config.limits.share = 50;
+    let relay = Relay::start(config.clone()).await?;
+    let (token, alice) = (token(&relay), mailbox(1));
+    let connection = connect(relay.address()).await;
+    connection.owner(create(&alice, &token, &[10, 11]), &[&alice]).await?;
+    let limits = frame::MailboxLimits { envelopes: 4, bytes: 1 << 20 };
+    let limits = OwnerOperation::SetLimits { key: alice.public(), limits };
+    connection.owner(limits, &[&alice]).await?;
+    // R-1127: one of two senders has half of the mailbox, and the other the rest.
+    connection.deliver(&capability(10), envelope(1)).await?;
+    connection.deliver(&capability(10), envelope(2)).await?;
+    refused(connection.deliver(&capability(10), envelope(3)).await, ErrorCode::MailboxFull);
+    connection.deliver(&capability(11), envelope(4)).await?;
+    config.limits.share = 100;
+    relay.reload(&config).await;
+    connection.deliver(&capability(10), envelope(3)).await?;
+    refused(connection.deliver(&capability(11), envelope(5)).await, ErrorCode::MailboxFull);
+    let metrics = ask(&relay, "/metrics").await?;
+    assert_eq!(metric(&metrics, "undertone_relay_shares_reached_total"), 1);
+    assert_eq!(metric(&metrics, "undertone_relay_refusals_total{code=\"mailbox-full\"}"), 2);
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
 /// How many streams a new connection can open at once.
 async fn streams(relay: &RunningRelay) -> usize {
     let channel = connect_quic(socket(relay), *relay.address().root(), None).await.unwrap();

@@ -148,6 +148,48 @@ fn nothing_is_stored_that_is_not_on_the_list() {
     }
 }
 
+/// What is in the tables, without what is random in it.
+fn stored(directory: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for table in undertone_relay::operator::inspect(directory).unwrap().tables {
+        for row in table.rows {
+            let random = |name: &str| ["tag", "mark", "sealed", "key", "sum"].contains(&name);
+            let fields = row.fields.iter().filter(|field| !random(&field.name));
+            let fields: Vec<_> =
+                fields.map(|field| format!("{}={}", field.name, field.shown())).collect();
+            let row = format!("{} {}: {}", table.file, table.name, fields.join(" "));
+            // Incarnations differ, and files that are no row.
+            if !row.contains("incarnation") {
+                found.push(row);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_stored_does_not_tell_who_wrote() {
+    let senders = [[1, 2, 1, 2], [1, 1, 2, 2], [2, 2, 2, 2]];
+    let stores = senders.map(|senders| {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = undertone_relay::operator::Layout::new(directory.path());
+        std::fs::create_dir(layout.store()).unwrap();
+        let mut store = open(&layout.store());
+        let batch = [Command::AddToken(TOKEN, TokenClass::Unlimited), create(1, &[1, 2])];
+        store.commit(TODAY, &batch).unwrap();
+        for (n, sender) in (0..).zip(senders) {
+            let answer = store.commit(TODAY, &[deliver(sender, n)]).unwrap().remove(0);
+            assert!(matches!(answer, Ok(Outcome::Delivered { new: true, .. })), "{answer:?}");
+        }
+        Box::new(store).close().unwrap();
+        stored(directory.path())
+    });
+    let envelopes = stores[0].iter().filter(|row| row.contains(" envelope: ")).count();
+    assert_eq!(envelopes, 4, "{:?}", stores[0]);
+    assert_eq!(stores[0], stores[1]);
+    assert_eq!(stores[0], stores[2]);
+}
+
 fn open(directory: &std::path::Path) -> SqliteStore {
     SqliteStore::open(directory, 30).unwrap().with_disk(Arc::new(EndlessDisk))
 }

@@ -40,6 +40,9 @@ pub struct Limits {
     pub connection: PerConnection,
     /// Deliveries with one write capability. More are answered with "busy".
     pub capability: Rate,
+    /// What the envelopes of one write capability may take of a mailbox that has others, in percent
+    /// of the mailbox's limits; 100 is no bound. The store counts it: see [`crate::store::Policy`].
+    pub share: u32,
     /// For each address prefix.
     pub prefix: PerPrefix,
     /// Networks for which neither the limits for prefixes nor the rates of connections and
@@ -88,6 +91,7 @@ impl Default for Limits {
                 subscriptions: 10_000,
             },
             capability: Rate { per_minute: 600, burst: 2000 },
+            share: crate::store::DEFAULT_SHARE,
             prefix: PerPrefix {
                 connections: 2048,
                 handshakes: 32,

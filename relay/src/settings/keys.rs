@@ -91,6 +91,9 @@ const COUNT: (u64, u64) = (1, 10_000_000);
 /// Numbers that may be nothing.
 const UP_TO: (u64, u64) = (0, 10_000_000);
 
+/// A part of something.
+const PERCENT: (u64, u64) = (1, 100);
+
 /// What the protocol allows.
 const RETENTION: (u64, u64) = (1, MAX_RETENTION_DAYS as u64);
 const SUBSCRIPTIONS: (u64, u64) = (1, MAX_SUBSCRIPTIONS as u64);
@@ -152,6 +155,8 @@ keys! {
         "Deliveries with one write capability in the long run; more are answered with busy. 0 is no limit.";
     "limits.capability.deliveries_burst", limits.capability.burst, COUNT, Reload,
         "Deliveries with one write capability at once.";
+    "limits.capability.share_percent", limits.share, PERCENT, Reload,
+        "Percent of a mailbox's limits that the envelopes of one of its write capabilities may take, if it has others. 100 is no limit.";
     "limits.prefix.connections", limits.prefix.connections, COUNT, Reload,
         "Connections at a time from one address prefix that have shown neither token nor mailbox.";
     "limits.prefix.handshakes", limits.prefix.handshakes, COUNT, Reload,

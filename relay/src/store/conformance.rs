@@ -9,8 +9,8 @@ use undertone_wire::{
 };
 
 use super::{
-    Answer, BlobRecord, Command, DepotFill, Outcome, Prekey, Quotas, Removed, Store, StoreFailure,
-    TokenClass,
+    Answer, BlobRecord, Command, DepotFill, Outcome, Policy, Prekey, Quotas, Removed, Store,
+    StoreFailure, TokenClass,
 };
 
 /// What a check found.
@@ -37,6 +37,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("a repeat is recognised while queued and among the last 64", repeats),
     ("acknowledgement is cumulative and never ahead", floors),
     ("a mailbox is full by count and by bytes", full),
+    ("one capability can't fill a mailbox that has others", shares),
     ("unknown, revoked and deleted are alike", absence),
     ("a capability belongs to one mailbox, and a refusal changes nothing", conflicts),
     ("a depot hands out each bundle once", depots),
@@ -224,6 +225,57 @@ fn full(s: &mut Subject) -> Result<(), Finding> {
     same!(s.run(deliver(1, 3))?, Err(ErrorCode::MailboxFull));
     s.run(Command::SetLimits(id(1), MailboxLimits { envelopes: 9, bytes: 3072 }))??;
     s.run(deliver(1, 3))??;
+    Ok(())
+}
+
+fn shares(s: &mut Subject) -> Result<(), Finding> {
+    s.admit()?;
+    s.store.set_policy(&Policy { share: 25, ..Policy::default() });
+    let limits = |envelopes, kib: u64| {
+        Command::SetLimits(id(1), MailboxLimits { envelopes, bytes: kib << 10 })
+    };
+    s.run(create(1, &[1, 2]))??;
+    s.run(limits(8, 99))??;
+    for n in 0..2 {
+        s.run(deliver(1, n))??;
+    }
+    same!(s.run(deliver(1, 2))?, Err(ErrorCode::MailboxFull));
+    same!(s.store.shares_reached(), 1);
+    same!(s.store.shares_reached(), 0);
+    // Known is known, and others have theirs.
+    same!(s.run(deliver(1, 1))?, Ok(Outcome::Delivered { mailbox: id(1), new: false }));
+    s.run(deliver(2, 10))??;
+    s.run(deliver(2, 11))??;
+    same!(s.run(deliver(2, 12))?, Err(ErrorCode::MailboxFull));
+    // What was acknowledged is nobody's.
+    s.ack(1, 1)??;
+    s.run(deliver(1, 2))??;
+    same!(s.run(deliver(1, 3))?, Err(ErrorCode::MailboxFull));
+    // By bytes: a quarter of 16 KiB.
+    s.run(limits(99, 16))??;
+    s.run(deliver(1, 3))??;
+    s.run(deliver(1, 4))??;
+    same!(s.run(deliver(1, 5))?, Err(ErrorCode::MailboxFull));
+    // Who has it alone may fill it, and who has nothing in it may always put one in.
+    s.run(Command::RevokeCapabilities(id(1), vec![hash(2)]))??;
+    s.run(deliver(1, 5))??;
+    s.run(Command::AddCapabilities(id(1), vec![hash(3)]))??;
+    same!(s.run(deliver(1, 6))?, Err(ErrorCode::MailboxFull));
+    s.run(limits(99, 9))??;
+    s.run(deliver(3, 6))??;
+    same!(s.run(deliver(3, 7))?, Err(ErrorCode::MailboxFull));
+    // A mailbox that begins anew has nobody's in it; and the operator may lift the bound.
+    s.run(Command::DeleteMailbox(id(1)))??;
+    s.run(create(1, &[1, 2]))??;
+    s.run(limits(4, 99))??;
+    s.run(deliver(1, 0))??;
+    same!(s.run(deliver(1, 1))?, Err(ErrorCode::MailboxFull));
+    s.store.set_policy(&Policy { share: 100, ..Policy::default() });
+    for n in 1..4 {
+        s.run(deliver(1, n))??;
+    }
+    same!(s.run(deliver(1, 4))?, Err(ErrorCode::MailboxFull));
+    same!(s.store.shares_reached() > 0, true);
     Ok(())
 }
 

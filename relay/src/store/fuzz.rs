@@ -198,10 +198,12 @@ pub fn run(directory: &Path, bytes: &[u8]) {
             4 => {
                 drop(store);
                 store = open(directory);
+                model.restart();
             }
             5 => {
                 Box::new(store).close().unwrap();
                 store = open(directory);
+                model.restart();
             }
             6 => {
                 store = failing(directory, store, &mut model, today, &mut input, &mut incarnations);

@@ -16,8 +16,8 @@ use undertone_wire::{
 
 use super::audit::{Action, AuditEntry};
 use super::{
-    Answer, BlobRecord, Command, DepotFill, Outcome, Policy, Prekey, Queued, Quotas, Reader,
-    Removed, Store, StoreFailure, TokenClass, TokenId, TokenRecord, new_incarnation,
+    Answer, BlobRecord, Command, DEFAULT_SHARE, DepotFill, Outcome, Policy, Prekey, Queued, Quotas,
+    Reader, Removed, Store, StoreFailure, TokenClass, TokenId, TokenRecord, new_incarnation,
 };
 
 /// Holds everything in memory and loses it when dropped.
@@ -40,6 +40,8 @@ struct State {
     hours: Option<u32>,
     /// The last day by which expired things were removed.
     swept: Day,
+    share: u32,
+    shares_reached: u64,
 }
 
 struct Mailbox {
@@ -49,6 +51,8 @@ struct Mailbox {
     expired: u64,
     /// Everything that ever came: envelope and its expiry day. Position is index + 1.
     all: Vec<(Vec<u8>, Day)>,
+    /// With which capability each of them came, as far as that is known.
+    by: Vec<Option<WriteCapabilityHash>>,
 }
 
 #[derive(Clone)]
@@ -78,6 +82,21 @@ impl Mailbox {
         self.numbered().filter(move |(seq, _)| *seq > floor).map(|(seq, (bytes, _))| (seq, bytes))
     }
 
+    /// Whether one more would be more than the capability's part, which is never less than one.
+    fn share_exceeded(&self, of: WriteCapabilityHash, envelope: &[u8], percent: u32) -> bool {
+        let by = (1..).zip(&self.by).filter(|(_, by)| **by == Some(of)).map(|(seq, _)| seq);
+        let by: std::collections::BTreeSet<u64> = by.collect();
+        let queued = self.queued().filter(|(seq, _)| by.contains(seq));
+        let sizes = queued.map(|(_, e)| u128::try_from(e.len()).unwrap_or(u128::MAX));
+        let sizes: Vec<u128> = sizes.collect();
+        let next = u128::try_from(envelope.len()).unwrap_or(u128::MAX);
+        let bytes = sizes.iter().fold(next, |sum, size| sum.saturating_add(*size));
+        let count = u128::try_from(sizes.len()).unwrap_or(u128::MAX).saturating_add(1);
+        let part = |limit: u64| u128::from(limit).saturating_mul(percent.into()) / 100;
+        let fits = count <= part(self.limits.envelopes.into()) && bytes <= part(self.limits.bytes);
+        percent < 100 && !sizes.is_empty() && !fits
+    }
+
     fn bytes(&self) -> u64 {
         self.queued().map(|(_, e)| u64::try_from(e.len()).unwrap_or(u64::MAX)).sum()
     }
@@ -102,8 +121,17 @@ impl MemoryStore {
             retention: MAX_RETENTION_DAYS,
             hours: None,
             swept: Day::new(0),
+            share: DEFAULT_SHARE,
+            shares_reached: 0,
         };
         Ok(Self { shared: Arc::new(Mutex::new(state)) })
+    }
+
+    /// Forgets what a backend keeps in memory only, as a restart does.
+    pub fn restart(&mut self) {
+        for mailbox in lock(&self.shared).mailboxes.values_mut() {
+            mailbox.by.fill(None);
+        }
     }
 }
 
@@ -145,9 +173,15 @@ impl State {
         {
             return Err(ErrorCode::MailboxFull);
         }
+        let others = self.capabilities.iter().any(|(hash, owner)| *owner == id && *hash != to);
+        if others && mailbox.share_exceeded(to, envelope, self.share) {
+            self.shares_reached = self.shares_reached.saturating_add(1);
+            return Err(ErrorCode::MailboxFull);
+        }
         // By the later of the machine's clock and the maintenance clock.
         let day = self.hours.map_or(today, |hours| today.max(Day::new(hours / 24)));
         mailbox.all.push((envelope.to_vec(), day.plus(self.retention)));
+        mailbox.by.push(Some(to));
         Ok(Outcome::Delivered { mailbox: id, new: true })
     }
 
@@ -295,6 +329,7 @@ impl State {
                             acknowledged: 0,
                             expired: 0,
                             all: Vec::new(),
+                            by: Vec::new(),
                         },
                     );
                     if let Err(code) = self.add_capabilities(id, capabilities) {
@@ -452,9 +487,14 @@ impl Store for MemoryStore {
         false
     }
 
+    fn shares_reached(&mut self) -> u64 {
+        std::mem::take(&mut lock(&self.shared).shares_reached)
+    }
+
     fn set_policy(&mut self, policy: &Policy) {
         let mut state = lock(&self.shared);
         state.quotas = policy.quotas;
+        state.share = policy.share;
         state.retention = policy.retention_days.min(MAX_RETENTION_DAYS);
     }
 

@@ -12,6 +12,7 @@ mod memory;
 mod policy;
 mod room;
 mod rules;
+mod shares;
 pub mod sqlite;
 mod thread;
 
@@ -28,7 +29,7 @@ use undertone_wire::{
 };
 
 pub use memory::MemoryStore;
-pub use policy::{DailyQuota, Policy, Quotas, TokenClass};
+pub use policy::{DEFAULT_SHARE, DailyQuota, Policy, Quotas, TokenClass};
 pub(crate) use room::Room;
 pub use room::{Disk, DiskLimits, EndlessDisk, SystemDisk};
 #[cfg(test)]
@@ -69,6 +70,10 @@ pub trait Store: Send {
     /// Whether an operator's command has erased something since this was last asked, so that
     /// mailboxes may be gone that somebody is subscribed to.
     fn erased_elsewhere(&mut self) -> bool;
+
+    /// How many deliveries were refused since this was last asked because a capability had its share
+    /// of a mailbox.
+    fn shares_reached(&mut self) -> u64;
 
     /// Closes in order: the next opening finds nothing to repair.
     ///

@@ -15,7 +15,14 @@ pub struct Policy {
     pub quotas: Quotas,
     /// How much of the disk the relay may use.
     pub disk: DiskLimits,
+    /// What the envelopes of one write capability may take of a mailbox that has others, in percent
+    /// of the mailbox's limits; from 100 on there is no bound. Counted in memory, from the start.
+    pub share: u32,
 }
+
+/// Of [`Policy::share`]: four senders are needed to fill a mailbox for a fifth, and what is left to
+/// one alone (2,500 envelopes) is more than anybody sends before an answer.
+pub const DEFAULT_SHARE: u32 = 25;
 
 impl Default for Policy {
     fn default() -> Self {
@@ -23,6 +30,7 @@ impl Default for Policy {
             retention_days: MAX_RETENTION_DAYS,
             quotas: Quotas::default(),
             disk: DiskLimits::default(),
+            share: DEFAULT_SHARE,
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Told {
     pub(crate) committed: Box<dyn Fn(usize, Duration) + Send>,
     /// That an operator's command has erased something.
     pub(crate) erased: Box<dyn Fn() + Send>,
+    /// How many deliveries were refused because of a capability's share of a mailbox.
+    pub(crate) shares: Box<dyn Fn(u64) + Send>,
 }
 
 enum Job {
@@ -209,6 +211,10 @@ fn commit(
     if store.erased_elsewhere() {
         (told.erased)();
     }
+    let reached = store.shares_reached();
+    if reached > 0 {
+        (told.shares)(reached);
+    }
     let mut answers = answers.into_iter();
     for (count, waiting) in waiting {
         // Nobody waits any more if the connection is gone.
@@ -356,6 +362,7 @@ mod tests {
             delivered: Box::new(|_| {}),
             committed: Box::new(|_, _| {}),
             erased: Box::new(|| {}),
+            shares: Box::new(|_| {}),
         }
     }
 
@@ -379,6 +386,9 @@ mod tests {
         fn set_policy(&mut self, _: &Policy) {}
         fn erased_elsewhere(&mut self) -> bool {
             false
+        }
+        fn shares_reached(&mut self) -> u64 {
+            0
         }
         fn close(self: Box<Self>) -> Result<(), StoreFailure> {
             panic!("a store that failed is not used again")
@@ -416,6 +426,9 @@ mod tests {
             fn set_policy(&mut self, _: &Policy) {}
             fn erased_elsewhere(&mut self) -> bool {
                 false
+            }
+            fn shares_reached(&mut self) -> u64 {
+                0
             }
             fn close(self: Box<Self>) -> Result<(), StoreFailure> {
                 self.0.lock().unwrap().push(usize::MAX);

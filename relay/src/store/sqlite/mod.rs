@@ -34,7 +34,10 @@ use undertone_wire::{
 use super::audit::{Action, AuditEntry};
 use super::room::{Room, SystemDisk};
 use super::rules::{Entry, Mailbox, Offer, hours, maintenance_clock};
-use super::{Answer, Command, Disk, Outcome, Policy, Reader, Removed, Store, StoreFailure};
+use super::shares::Shares;
+use super::{
+    Answer, Command, DEFAULT_SHARE, Disk, Outcome, Policy, Reader, Removed, Store, StoreFailure,
+};
 pub(crate) use backup::{DayKey, Snapshot, is_whole};
 use cache::Cache;
 pub(crate) use check::{blob_records, check};
@@ -91,6 +94,10 @@ pub struct SqliteStore {
     /// As [`Records::erasures`] when it was last looked at.
     erasures: u64,
     erased_elsewhere: bool,
+    shares: Shares,
+    /// As [`Policy::share`].
+    share: u32,
+    shares_reached: u64,
 }
 
 /// Files are made in this order: `relay.db`, `keys.db`, queues. One without those before it is no
@@ -146,6 +153,9 @@ impl SqliteStore {
             unmeasured: 0,
             erasures,
             erased_elsewhere: false,
+            shares: Shares::default(),
+            share: DEFAULT_SHARE,
+            shares_reached: 0,
         })
     }
 
@@ -342,6 +352,10 @@ impl SqliteStore {
                 Ok(Offer::Known) => return Ok(Ok(Outcome::Delivered { mailbox: id, new: false })),
                 Err(code) => return Ok(Err(code)),
             };
+            if store.has_its_share(id, capability, bytes, mailbox)? {
+                store.shares_reached = store.shares_reached.saturating_add(1);
+                return Ok(Err(ErrorCode::MailboxFull));
+            }
             let size = bytes.saturating_add(ROW_BYTES);
             if let Err(code) = store.room.promise(size) {
                 return Ok(Err(code));
@@ -349,8 +363,28 @@ impl SqliteStore {
             store.unmeasured = store.unmeasured.saturating_add(size);
             store.current(today)?.insert(id, seq, hash, envelope)?;
             mailbox.push(Entry { seq, bytes, hash });
+            store.shares.push(id, capability, seq, bytes);
             Ok(Ok(Outcome::Delivered { mailbox: id, new: true }))
         })
+    }
+
+    /// Whether so many bytes more would be more than one capability may take of a mailbox that has
+    /// others.
+    fn has_its_share(
+        &mut self,
+        id: MailboxId,
+        capability: WriteCapabilityHash,
+        bytes: u64,
+        mailbox: &Mailbox,
+    ) -> Result<bool, StoreFailure> {
+        let exceeds =
+            |shares: &Shares| shares.exceeds(id, capability, bytes, mailbox.limits, self.share);
+        if !exceeds(&self.shares) {
+            return Ok(false);
+        }
+        // What expired meanwhile is counted until somebody looks.
+        self.shares.release(id, mailbox.floor());
+        Ok(exceeds(&self.shares) && self.records.has_other_capability(id, capability)?)
     }
 
     fn acknowledge(&mut self, today: Day, ack: &Acknowledgement) -> Result<Answer, StoreFailure> {
@@ -365,6 +399,7 @@ impl SqliteStore {
             };
             store.current(today)?.set_floor(ack.mailbox, floor)?;
             mailbox.acknowledge(floor);
+            store.shares.release(ack.mailbox, mailbox.floor());
             for queue in store.queues.values_mut() {
                 queue.delete_behind(ack.mailbox, mailbox.floor(), mailbox.forgotten())?;
             }
@@ -383,6 +418,7 @@ impl SqliteStore {
                 }
                 if !self.records.has_mailbox(id)? {
                     // What an earlier mailbox with this key left would count as this one's.
+                    self.shares.forget(id);
                     for queue in self.queues.values_mut() {
                         queue.purge(id)?;
                     }
@@ -449,6 +485,7 @@ impl SqliteStore {
             return Ok(Err(ErrorCode::Unknown));
         }
         self.cache.take(id);
+        self.shares.forget(id);
         self.cache.capabilities.retain(|_, mailbox| *mailbox != id);
         // First the record, so that a crash in between leaves rows that nobody can reach rather
         // than a mailbox that lost its envelopes.
@@ -539,6 +576,7 @@ impl Store for SqliteStore {
     fn set_policy(&mut self, policy: &Policy) {
         self.retention = policy.retention_days.min(MAX_RETENTION_DAYS);
         self.records.quotas = policy.quotas;
+        self.share = policy.share;
         self.room.set_limits(policy.disk);
         // So that the next commit measures.
         self.unmeasured = MEASURE_AFTER;
@@ -546,6 +584,10 @@ impl Store for SqliteStore {
 
     fn erased_elsewhere(&mut self) -> bool {
         std::mem::take(&mut self.erased_elsewhere)
+    }
+
+    fn shares_reached(&mut self) -> u64 {
+        std::mem::take(&mut self.shares_reached)
     }
 
     fn close(mut self: Box<Self>) -> Result<(), StoreFailure> {

@@ -186,6 +186,19 @@ impl Records {
         self.all_or_nothing(|db| insert_capabilities(db, id, hashes))
     }
 
+    /// Whether the mailbox has a capability beside this one.
+    pub(in super::super) fn has_other_capability(
+        &self,
+        id: MailboxId,
+        capability: WriteCapabilityHash,
+    ) -> Result<bool, StoreFailure> {
+        let found = self
+            .connection
+            .prepare_cached("SELECT 1 FROM capability WHERE mailbox = ?1 AND hash <> ?2 LIMIT 1")?
+            .exists(params![id.as_bytes(), capability.as_bytes()])?;
+        Ok(found)
+    }
+
     pub(in super::super) fn revoke_capabilities(
         &mut self,
         id: MailboxId,
