@@ -21,7 +21,7 @@ use undertone_wire::limits::{MAX_BLOB, MAX_BLOB_MESSAGE, MAX_RETENTION_DAYS};
 use undertone_wire::transport::{Reader, Writer, read_message, write_message};
 use undertone_wire::{BlobHash, BlobId, BlobReadCapability, ErrorCode, codec};
 
-use super::connection::Services;
+use super::connection::{LINGER, Services};
 use super::requests::verifier;
 use crate::limits::Admission;
 use crate::metrics::Counter;
@@ -302,7 +302,7 @@ pub(super) async fn serve(
         let _ = admission.refused(code);
         let _ = reply(&services, &mut writer, &BlobReply::Refused(code)).await;
     }
-    let _ = writer.shutdown().await;
+    let _ = tokio::time::timeout(LINGER, writer.shutdown()).await;
 }
 
 async fn reply(services: &Services, writer: &mut Writer, reply: &BlobReply) -> Result<(), Stop> {

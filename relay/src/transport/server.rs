@@ -9,6 +9,7 @@ use quinn::{Endpoint, Incoming, VarInt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use undertone_wire::transport::{Carrier, Channel, Goodbye, TcpTls, accept_quic, accept_tcp};
 
 use super::connection::{Services, serve};
@@ -88,6 +89,7 @@ async fn accept(
     gate: Arc<Gate>,
     mut stopped: watch::Receiver<bool>,
 ) -> JoinSet<()> {
+    let mut resting = Resting::default();
     let next_id = AtomicU64::new(1);
     let mut connections = JoinSet::new();
     loop {
@@ -99,7 +101,7 @@ async fn accept(
                 Some(incoming) => admit(&gate, incoming),
                 None => return connections,
             },
-            (connection, peer) = accepted(&doors.tcp) => {
+            (connection, peer) = resting.next(|| doors.tcp.accept()) => {
                 admit_tcp(&gate, peer, Arrived::Tcp(connection, peer))
             }
             arrived = unprotected(&doors) => admit_tcp(&gate, arrived.1, arrived.0),
@@ -121,14 +123,31 @@ async fn accept(
     }
 }
 
-/// The next TCP connection.
-async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                tracing::warn!(kind = %error.kind(), "a TCP connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Takes connections from the system, with a pause where that fails. The pause is kept here and not in
+/// the waiting: that is given up whenever anything else happens, and the system would be asked again
+/// at once, as often as anything else happens.
+#[derive(Default)]
+struct Resting {
+    until: Option<Instant>,
+}
+
+impl Resting {
+    /// The next connection. Can be given up and begun again without harm.
+    async fn next<T, F>(&mut self, mut accept: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = std::io::Result<T>>,
+    {
+        loop {
+            if let Some(until) = self.until {
+                tokio::time::sleep_until(until).await;
+                self.until = None;
+            }
+            match accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::warn!(kind = %error.kind(), "a TCP connection could not be accepted");
+                    self.until = Some(Instant::now() + ACCEPT_PAUSE);
+                }
             }
         }
     }
@@ -147,7 +166,7 @@ enum Arrived {
 async fn unprotected(doors: &Doors) -> (Arrived, SocketAddr) {
     match &doors.test {
         Some(listener) => {
-            let (connection, peer) = accepted(listener).await;
+            let (connection, peer) = Resting::default().next(|| listener.accept()).await;
             (Arrived::Test(connection, peer), peer)
         }
         None => std::future::pending().await,
@@ -192,4 +211,74 @@ fn admit(gate: &Arc<Gate>, incoming: Incoming) -> Option<(Arrived, Handshake)> {
         Arrival::Ignore => incoming.ignore(),
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+    use std::cell::Cell;
+    use std::io::{Error, ErrorKind};
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use undertone_wire::transport::{Lost, QuicLimits, connect_quic, server_config};
+
+    use super::*;
+    use crate::clock::{Clock as _, SystemClock};
+    use crate::operator::{Identity, Layout, Leaf};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_kept_when_other_things_happen_meanwhile() {
+        let (mut resting, asked) = (Resting::default(), Cell::new(0));
+        let begun = Instant::now();
+        let accept = || {
+            asked.set(asked.get() + 1);
+            std::future::ready(if begun.elapsed() < Duration::from_secs(1) {
+                Err(Error::from(ErrorKind::Other))
+            } else {
+                Ok("a connection")
+            })
+        };
+        let mut others = tokio::time::interval(Duration::from_millis(7));
+        let accepted = loop {
+            tokio::select! {
+                accepted = resting.next(accept) => break accepted,
+                _ = others.tick() => {}
+            }
+        };
+        assert_eq!(accepted, "a connection");
+        assert_eq!(asked.get(), 11, "once at first, then ten times in a second");
+    }
+
+    /// Two ends of a QUIC connection on loopback.
+    async fn pair() -> (Arc<dyn Channel>, Arc<dyn Channel>) {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = Identity::open(&Layout::new(directory.path())).unwrap();
+        let leaf = identity.leaf(SystemClock.unix_seconds()).unwrap();
+        let config = server_config(Arc::new(Leaf::new(leaf)), QuicLimits::default()).unwrap();
+        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = endpoint.local_addr().unwrap();
+        let accept = async { accept_quic(endpoint.accept().await.unwrap()).await.unwrap() };
+        let client = async { connect_quic(address, identity.fingerprint(), None).await.unwrap() };
+        let (relay, client) = tokio::join!(accept, client);
+        (Arc::new(relay), Arc::new(client))
+    }
+
+    #[tokio::test]
+    async fn what_was_shut_down_has_arrived_even_if_the_client_never_says_goodbye() {
+        let (relay, client) = pair().await;
+        // Many times what fits under way at once.
+        let bytes: Vec<u8> = (0..400_000_u32).map(|n| (n % 251) as u8).collect();
+        let (mut ask, mut answer) = client.open().await.unwrap();
+        ask.write_all(&[1]).await.unwrap();
+        let (mut writer, _reader) = relay.accept().await.unwrap();
+        writer.write_all(&bytes).await.unwrap();
+        writer.shutdown().await.unwrap();
+        relay.close(Goodbye::ShuttingDown);
+        assert_eq!(client.closed().await, Lost::ShuttingDown);
+        // It looks only now.
+        let mut found = Vec::new();
+        answer.read_to_end(&mut found).await.unwrap();
+        assert!(found == bytes, "{} bytes", found.len());
+    }
 }

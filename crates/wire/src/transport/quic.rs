@@ -1,5 +1,7 @@
 //! QUIC version 1 (RFC 9000) by quinn.
 
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -7,8 +9,10 @@ use std::sync::Arc;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::rustls::server::ResolvesServerCert;
 use quinn::{
-    ConnectionError, Endpoint, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt,
+    ConnectionError, Endpoint, IdleTimeout, Incoming, SendStream, ServerConfig, TransportConfig,
+    VarInt,
 };
+use tokio::io::AsyncWrite;
 
 use super::{
     BoxFuture, Carrier, Channel, Goodbye, LEAF_NAME, Lost, Reader, Writer, client_tls, server_tls,
@@ -171,6 +175,50 @@ fn lost(error: &ConnectionError) -> Lost {
     }
 }
 
+/// A relay's half of a stream: shutting it down waits until the client has all of it.
+///
+/// Without that a relay that stops can't know when to close: closing loses what is under way, and the
+/// client's own goodbye need not come. quinn-proto 0.11.19 sends CONNECTION_CLOSE only if data, too,
+/// might be sent, and a client whose congestion window is full at that moment never says it, since
+/// nothing that arrives afterwards empties the window of a closed connection.
+struct ToTheEnd {
+    stream: SendStream,
+    ended: Option<BoxFuture<'static, ()>>,
+}
+
+impl ToTheEnd {
+    const fn new(stream: SendStream) -> Self {
+        Self { stream, ended: None }
+    }
+}
+
+impl AsyncWrite for ToTheEnd {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let Self { stream, ended } = &mut *self;
+        let ended = ended.get_or_insert_with(|| {
+            // Fails if the client wants no more of it, which is an end as well.
+            let _ = stream.finish();
+            let all = stream.stopped();
+            Box::pin(async move {
+                let _ = all.await;
+            })
+        });
+        ended.as_mut().poll(cx).map(Ok)
+    }
+}
+
 impl Channel for QuicChannel {
     fn open(&self) -> BoxFuture<'_, Result<(Writer, Reader), Lost>> {
         Box::pin(async {
@@ -182,7 +230,7 @@ impl Channel for QuicChannel {
     fn accept(&self) -> BoxFuture<'_, Result<(Writer, Reader), Lost>> {
         Box::pin(async {
             let (send, recv) = self.connection.accept_bi().await.map_err(|error| lost(&error))?;
-            Ok((Box::new(send) as Writer, Box::new(recv) as Reader))
+            Ok((Box::new(ToTheEnd::new(send)) as Writer, Box::new(recv) as Reader))
         })
     }
 
