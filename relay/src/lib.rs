@@ -14,7 +14,10 @@ pub mod admission;
 pub mod clock;
 mod config;
 pub mod limits;
+#[cfg(not(fuzzing))]
 mod mailboxes;
+#[cfg(fuzzing)]
+pub mod mailboxes;
 pub mod metrics;
 pub mod operator;
 mod relay;

@@ -4,6 +4,9 @@
 //! connection has a list of mailboxes that may have something for it; its pump takes envelopes
 //! from the store as credit allows, so that a slow client costs no memory.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -94,7 +97,13 @@ struct State {
     credit: u64,
     /// Pushed and not acknowledged, over all mailboxes.
     in_flight: u64,
+    /// Subscriptions that were begun on this connection.
+    begun: u64,
 }
+
+/// A subscription, among those that were begun on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Begun(u64);
 
 /// How a client showed that a mailbox is its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +121,7 @@ struct Cursor {
     floor: u64,
     active: bool,
     proof: Proof,
+    begun: Begun,
 }
 
 /// What the pump does next.
@@ -123,6 +133,8 @@ pub(crate) enum Next {
     Fetch {
         /// From which mailbox.
         mailbox: MailboxId,
+        /// For which subscription.
+        begun: Begun,
         /// Behind which position.
         position: Seq,
         /// How many at most.
@@ -150,7 +162,11 @@ impl Subscriber {
 
     fn begin(&self, mailbox: MailboxId, floor: Floor, proof: Proof) {
         let mut state = lock(&self.state);
-        let cursor = Cursor { pushed: floor.get(), floor: floor.get(), active: true, proof };
+        // It was lost and is had again before anybody was told.
+        state.ended.retain(|(ended, _)| *ended != mailbox);
+        state.begun = state.begun.wrapping_add(1);
+        let (floor, begun) = (floor.get(), Begun(state.begun));
+        let cursor = Cursor { pushed: floor, floor, active: true, proof, begun };
         if let Some(old) = state.cursors.insert(mailbox, cursor) {
             state.in_flight = state.in_flight.saturating_sub(old.in_flight());
             // What was proved once on this connection stays proved.
@@ -172,6 +188,11 @@ impl Subscriber {
         let mut state = lock(&self.state);
         if let Some(cursor) = state.cursors.get_mut(&mailbox) {
             cursor.active = false;
+            // What was pushed of it takes no credit any more: it can't be acknowledged if the mailbox
+            // is gone, and comes again elsewhere if it is not.
+            let freed = cursor.in_flight();
+            cursor.floor = cursor.floor.max(cursor.pushed);
+            state.in_flight = state.in_flight.saturating_sub(freed);
             state.ended.push_back((mailbox, reason));
         }
         drop(state);
@@ -216,14 +237,15 @@ impl Subscriber {
     /// Whether an envelope that was fetched is to be pushed; counts it if so. `previous` is what
     /// it was fetched behind, or the one before it in what was fetched. If that is not what was
     /// pushed last any more, because the subscription began anew or ended meanwhile, then what was
-    /// fetched is worth nothing, and the mailbox is looked at again.
-    pub(crate) fn claim(&self, mailbox: MailboxId, previous: Seq, seq: Seq) -> bool {
+    /// fetched is worth nothing (it may be another mailbox's with the same key), and the mailbox is
+    /// looked at again.
+    pub(crate) fn claim(&self, mailbox: MailboxId, begun: Begun, previous: Seq, seq: Seq) -> bool {
         let mut state = lock(&self.state);
         let Some(cursor) = state.cursors.get_mut(&mailbox) else { return false };
         if !cursor.active {
             return false;
         }
-        if cursor.pushed != previous.get() || seq <= previous {
+        if cursor.begun != begun || cursor.pushed != previous.get() || seq <= previous {
             state.enqueue(mailbox);
             return false;
         }
@@ -266,6 +288,7 @@ impl State {
             if let Some(cursor) = self.cursors.get(&mailbox).filter(|cursor| cursor.active) {
                 return Some(Next::Fetch {
                     mailbox,
+                    begun: cursor.begun,
                     position: Seq::new(cursor.pushed),
                     count: usize::try_from(free).unwrap_or(1),
                 });
@@ -296,9 +319,9 @@ mod tests {
         }
     }
 
-    async fn fetched_behind(subscriber: &Subscriber) -> u64 {
+    async fn fetched_behind(subscriber: &Subscriber) -> (Begun, u64) {
         match subscriber.next().await {
-            Next::Fetch { position, .. } => position.get(),
+            Next::Fetch { position, begun, .. } => (begun, position.get()),
             Next::Send(push) => panic!("{push:?}"),
         }
     }
@@ -308,17 +331,21 @@ mod tests {
         let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
         subscriber.set_credit(64);
         hub.subscribe(&subscriber, MAILBOX, &acknowledged(0), Proof::Key);
-        assert_eq!(fetched_behind(&subscriber).await, 0);
+        let (first, behind) = fetched_behind(&subscriber).await;
+        assert_eq!(behind, 0);
         for seq in 1..=3 {
-            assert!(subscriber.claim(MAILBOX, Seq::new(seq - 1), Seq::new(seq)));
+            assert!(subscriber.claim(MAILBOX, first, Seq::new(seq - 1), Seq::new(seq)));
         }
         hub.wake(MAILBOX);
-        assert_eq!(fetched_behind(&subscriber).await, 3);
+        assert_eq!(fetched_behind(&subscriber).await, (first, 3));
         // While 4 and 5 are being fetched, the client subscribes again on the same connection:
         // everything behind the floor must come again, 1 first.
         hub.subscribe(&subscriber, MAILBOX, &acknowledged(0), Proof::Key);
-        assert!(!subscriber.claim(MAILBOX, Seq::new(3), Seq::new(4)));
-        assert_eq!(fetched_behind(&subscriber).await, 0);
-        assert!(subscriber.claim(MAILBOX, Seq::new(0), Seq::new(1)));
+        assert!(!subscriber.claim(MAILBOX, first, Seq::new(3), Seq::new(4)));
+        let (second, behind) = fetched_behind(&subscriber).await;
+        assert!(behind == 0 && second != first);
+        // What an older fetch found behind 0 may be of a mailbox that was deleted meanwhile.
+        assert!(!subscriber.claim(MAILBOX, first, Seq::new(0), Seq::new(1)));
+        assert!(subscriber.claim(MAILBOX, second, Seq::new(0), Seq::new(1)));
     }
 }

@@ -16,7 +16,7 @@ use undertone_wire::frame::{ClientFrame, Push, Request, ServerFrame, StreamKind}
 use undertone_wire::limits::{LENGTH_PREFIX, MAX_MESSAGE};
 use undertone_wire::padding::server_padding;
 use undertone_wire::transport::{
-    Channel, Goodbye, MessageError, Reader, Writer, read_bounded_message, read_stream_kind,
+    Carrier, Channel, Goodbye, MessageError, Reader, Writer, read_bounded_message, read_stream_kind,
 };
 use undertone_wire::{BoundedBytes, Exporter, Incarnation};
 
@@ -41,9 +41,9 @@ pub(super) const PIPELINE_WEIGHT: usize = 1024;
 /// Messages of a connection that wait to be written: at most 2 MiB of the largest envelopes.
 const OUTGOING: usize = 32;
 
-/// How long a client that was answered everything has, when the relay stops, to say goodbye: some
+/// How long a client has, when the relay stops, to take the last of what was written for it: some
 /// round trips.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes that are read together: small requests come in one go, large ones pass it by. Every idle
 /// connection has it.
@@ -135,9 +135,11 @@ async fn stream_of(connection: Arc<Connection>, writer: Writer, mut reader: Read
 async fn drain(channel: &Arc<dyn Channel>, mut streams: tokio::task::JoinSet<()>, stopping: bool) {
     if stopping {
         while streams.join_next().await.is_some() {}
-        // The client closes when it has read the end. Its goodbye can be lost, and nothing would tell
-        // before the idle timeout.
-        let _ = tokio::time::timeout(LINGER, channel.closed()).await;
+        // Over QUIC the client has everything when its streams have ended. Over TCP what it has not
+        // read would be lost with the connection, so that it closes first.
+        if channel.carrier() != Carrier::Quic {
+            let _ = tokio::time::timeout(LINGER, channel.closed()).await;
+        }
         channel.close(Goodbye::ShuttingDown);
     } else {
         streams.shutdown().await;
@@ -294,7 +296,7 @@ async fn pump(connection: Arc<Connection>, messages: mpsc::Sender<Vec<u8>>) {
                     return;
                 }
             }
-            Next::Fetch { mailbox, position, count } => {
+            Next::Fetch { mailbox, begun, position, count } => {
                 let Some(found) = connection.services.reader.after(mailbox, position, count).await
                 else {
                     return connection.channel.close(Goodbye::Busy);
@@ -306,7 +308,7 @@ async fn pump(connection: Arc<Connection>, messages: mpsc::Sender<Vec<u8>>) {
                 let mut previous = position;
                 for queued in found {
                     let seq = queued.seq;
-                    if !subscriber.claim(mailbox, previous, seq) {
+                    if !subscriber.claim(mailbox, begun, previous, seq) {
                         break;
                     }
                     previous = seq;
@@ -362,5 +364,6 @@ async fn write_messages(
             return;
         }
     }
-    let _ = writer.shutdown().await;
+    // Whether it has it is known only if it still answers.
+    let _ = tokio::time::timeout(LINGER, writer.shutdown()).await;
 }

@@ -98,6 +98,7 @@ fn relay(seed: u64, directory: &std::path::Path, network: &Arc<Network>) -> Admi
         delivered: Box::new(move |mailbox| wake.wake(mailbox)),
         committed: Box::new(|_, _| {}),
         erased: Box::new(|| {}),
+        shares: Box::new(|_| {}),
     };
     let (mut commits, mut looks) = (Random::new(seed, 1), Random::new(seed, 2));
     let (handle, reader) =
