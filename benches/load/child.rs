@@ -49,7 +49,11 @@ impl RelayProcess {
     }
 
     pub(crate) fn resident_kib(&self) -> Result<u64> {
-        resident_kib(self.process.id().ok_or("the relay has ended")?)
+        resident_kib(self.pid()?)
+    }
+
+    pub(crate) fn pid(&self) -> Result<u32> {
+        Ok(self.process.id().ok_or("the relay has ended")?)
     }
 
     /// Kills it, as a power failure would.

@@ -10,6 +10,7 @@ mod hostile;
 mod idle;
 mod latency;
 mod people;
+mod soak;
 mod startup;
 mod storm;
 mod system;
@@ -96,6 +97,12 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         mailboxes: u32,
     },
+    /// Mixed load for long, with restarts: nothing may grow after the first ten minutes, and everything
+    /// that was accepted arrives once and in order. Prints a line each minute and a report.
+    Soak {
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+    },
     /// The disk alone: 4 KiB and fsync, one after the other.
     Fsync,
 }
@@ -137,6 +144,7 @@ fn main() -> Result {
             }
             Command::Hostile { seconds } => hostile::run(on, Duration::from_secs(seconds)).await,
             Command::Startup { mailboxes } => startup::run(on, mailboxes).await,
+            Command::Soak { minutes } => soak::run(on, Duration::from_secs(minutes * 60)).await,
             Command::Fsync => system::fsync(on),
         }
     })

@@ -26,6 +26,11 @@ pub(crate) fn writer(number: u32) -> WriteCapability {
     WriteCapability::from_bytes(derive("writer", number))
 }
 
+/// What admits to a relay that [`populate`] made.
+pub(crate) fn token() -> AdmissionToken {
+    AdmissionToken::from_bytes(derive("token", 0))
+}
+
 /// The day.
 pub(crate) fn today() -> Day {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -39,7 +44,7 @@ pub(crate) async fn populate(directory: &Path, owned: u32, all: u32) -> Result {
     RelayProcess::start(directory, 0).await?.stop().await?;
     let layout = undertone_relay::operator::Layout::new(directory);
     let mut store = SqliteStore::open(&layout.store(), MAX_RETENTION_DAYS)?;
-    let token = AdmissionToken::from_bytes(derive("token", 0)).verifier();
+    let token = token().verifier();
     let (today, mut batch) = (today(), vec![Command::AddToken(token, TokenClass::Unlimited)]);
     for number in 0..all.max(owned) {
         let key = if number < owned {

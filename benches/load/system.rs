@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Result;
@@ -14,6 +14,25 @@ pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS")?;
     Ok(number.parse()?)
+}
+
+/// File descriptors that a process has open (Linux).
+pub(crate) fn descriptors(pid: u32) -> Result<u64> {
+    Ok(u64::try_from(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())?)
+}
+
+/// Files below a directory, and their bytes. What disappears meanwhile is not counted.
+pub(crate) fn files(directory: &Path) -> Result<(u64, u64)> {
+    let (mut count, mut bytes) = (0, 0);
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let Ok(metadata) = entry.metadata() else { continue };
+        let (more, size) =
+            if metadata.is_dir() { files(&entry.path())? } else { (1, metadata.len()) };
+        count += more;
+        bytes += size;
+    }
+    Ok((count, bytes))
 }
 
 /// Mean number of processes that wanted a processor in the last minute.
