@@ -5,6 +5,7 @@
 //! from the store as credit allows, so that a slow client costs no memory.
 
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "a fuzzer calls it from outside"))]
 pub mod fuzz;
 
 use std::collections::{HashMap, HashSet, VecDeque};
