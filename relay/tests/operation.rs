@@ -10,7 +10,7 @@ use common::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use undertone_relay::admission::OPEN_TOKEN;
 use undertone_relay::limits::{Id, Rate};
-use undertone_relay::operator::{Layout, monitor, root};
+use undertone_relay::operator::{self, Layout, monitor, root};
 use undertone_relay::{Config, Relay, RunningRelay, StartError};
 use undertone_wire::blob::BlobAnnouncement;
 use undertone_wire::client::{Carriers, ClientError, Connection, Options};
@@ -356,6 +356,54 @@ async fn certificates_change_under_connections_that_go_on() -> Test {
     std::fs::remove_file(Layout::new(directory.path()).leaf())?;
     let error = Relay::start(config(directory.path())).await.err().unwrap().to_string();
     assert!(error.contains("root.key is missing"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_root_key_breaks_no_link_until_the_old_one_is_retired() -> Test {
+    let directory = tempfile::tempdir()?;
+    let relay = start(directory.path()).await;
+    let alice = mailbox(1);
+    let mut addresses = vec![relay.address().clone()];
+    let connection = connect(relay.address()).await;
+    connection.owner(create(&alice, &token(&relay), &[10]), &[&alice]).await?;
+    let listen = socket(&relay);
+    relay.shutdown().await.unwrap();
+    let again = || Config { listen, ..config(directory.path()) };
+    for number in 0..3 {
+        root::rotate(directory.path(), None)?;
+        let relay = Relay::start(again()).await?;
+        assert!(!addresses.contains(relay.address()), "a new address names the new root");
+        addresses.push(relay.address().clone());
+        for carriers in [Carriers::QuicOnly, Carriers::TcpOnly] {
+            for (n, address) in (0..).zip(&addresses) {
+                let options = Options { carriers, ..Options::default() };
+                let connection = Connection::connect(address, &options).await?;
+                let number = envelope(number * 100 + carriers as u32 * 10 + n);
+                connection.deliver(&capability(10), number).await?;
+            }
+        }
+        relay.shutdown().await.unwrap();
+    }
+    // A backup has all of them.
+    let (to, fresh) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (to, fresh) = (to.path().join("backup"), fresh.path().join("relay"));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
+    let today = Day::from_unix_seconds(now);
+    operator::backup(directory.path(), &to, today)?;
+    operator::restore(&operator::Source::whole(&to), &fresh, today)?;
+    let relay = Relay::start(Config { listen, ..config(&fresh) }).await?;
+    connect(&addresses[0]).await;
+    // While it runs the oldest is retired: that takes effect with the next reload.
+    assert_eq!(root::retire(&fresh)?, Some(*addresses[0].root()));
+    connect(&addresses[0]).await;
+    relay.reload(&Config { listen, ..config(&fresh) }).await;
+    let refused = Connection::connect(&addresses[0], &Options::default()).await.err();
+    assert_eq!(refused, Some(ClientError::PinMismatch));
+    for address in &addresses[1..] {
+        connect(address).await;
+    }
+    relay.shutdown().await.unwrap();
     Ok(())
 }
 

@@ -87,3 +87,7 @@ pub const MAX_BLOB_MESSAGE: usize = 1024;
 
 /// Longest host name, in bytes (RFC 1035).
 pub const MAX_HOST: usize = 253;
+
+/// Root keys that a relay may show: its own and those before it. Each costs some 700 bytes in every handshake, and a
+/// relay that changes its root every few years has decades.
+pub const MAX_ROOTS: usize = 4;

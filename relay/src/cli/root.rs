@@ -49,6 +49,30 @@ pub(super) enum RootCommand {
     },
     /// Put certificates into use, read from standard input.
     Install,
+    /// Replace the root key in the relay's directory by a new one. Addresses that name the old one stay
+    /// good, since it signs for the new one first.
+    #[command(group = clap::ArgGroup::new("old").required(true))]
+    Rotate {
+        /// Write the old key to a file that is not there yet: it must be kept as well as the new one, since
+        /// whoever has it can pose as this relay to those whose addresses name it.
+        #[arg(long, group = "old", value_name = "FILE")]
+        keep: Option<PathBuf>,
+        /// Destroy the old key.
+        #[arg(long, group = "old")]
+        destroy: bool,
+    },
+    /// Where root keys are kept: let a new one take the place of an old one. Prints certificates, to be
+    /// installed behind the first ones that the new key signs.
+    HandOver {
+        /// The file with the old root key.
+        #[arg(long)]
+        key: PathBuf,
+        /// The file with the new one, which is made if it is not there.
+        #[arg(long)]
+        new: PathBuf,
+    },
+    /// End the oldest root that addresses may still name: whoever has only such an address is lost.
+    Retire,
 }
 
 /// The longest text that is read from standard input: far more than two certificates.
@@ -65,6 +89,7 @@ pub(super) fn apart(command: &RootCommand) -> Option<Result> {
     match command {
         RootCommand::New { file } => Some(new(file)),
         RootCommand::Sign { key, days } => Some(sign(key, *days)),
+        RootCommand::HandOver { key, new } => Some(hand_over(key, new)),
         _ => None,
     }
 }
@@ -82,12 +107,31 @@ fn sign(key: &Path, days: u32) -> Result {
     print(&certificates)
 }
 
+fn hand_over(key: &Path, new: &Path) -> Result {
+    let (from, to, certificates) = root::hand_over(key, new)?;
+    eprintln!("{from} is followed by {to}, whose key is in {}.", new.display());
+    print(&certificates)
+}
+
 pub(super) fn run(directory: &Path, command: RootCommand) -> Result {
     let now = SystemClock.unix_seconds();
     match command {
         RootCommand::Show => return show(directory, now),
         RootCommand::New { file } => return new(&file),
         RootCommand::Sign { key, days } => return sign(&key, days),
+        RootCommand::HandOver { key, new } => return hand_over(&key, &new),
+        RootCommand::Rotate { keep, destroy: _ } => {
+            let (from, to) = root::rotate(directory, keep.as_deref())?;
+            print(&format!(
+                "{from} is followed by {to}.\nStart the relay anew: from then on it uses the new key, and the addresses that it prints name it. Addresses\nwith the old fingerprint stay good until `undertone-relay root retire`.\n"
+            ))?;
+        }
+        RootCommand::Retire => match root::retire(directory)? {
+            Some(oldest) => print(&format!(
+                "Addresses that name {oldest} are good no longer, from the relay's next reload (SIGHUP) on.\n"
+            ))?,
+            None => return print("There is no root key before the present one.\n"),
+        },
         RootCommand::Export { file, remove, days } => {
             root::export(directory, &file, remove.then_some(days), now)?;
             print(&format!("Root key: {}\n", file.display()))?;
@@ -151,6 +195,9 @@ fn show(directory: &Path, now: u64) -> Result {
             );
         }
         None => {}
+    }
+    for former in &status.former {
+        text.push_str(&format!("Addresses with {former} are good as well.\n"));
     }
     if status.is_waiting {
         text.push_str("A request waits for its certificate: `undertone-relay root install`.\n");

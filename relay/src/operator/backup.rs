@@ -7,6 +7,7 @@
 //! DIR/data/blobs/ID           whole blobs
 //! DIR/keys/day-keys           the keys of the days that have not passed
 //! DIR/identity/root.key       what makes the relay this relay
+//! DIR/identity/roots.pem      what former root keys signed for their successors, if there are any
 //! ```
 //!
 //! The three are to be kept apart. Data alone shows no envelope; when a day's key has been destroyed
@@ -209,6 +210,11 @@ pub fn backup(directory: &Path, to: &Path, today: Day) -> Result<BackedUp, Backu
     if let Some(root) = &root {
         write_private(&identity.join("root.key"), root)?;
     }
+    // Without it addresses that name an earlier root would be lost with a restore.
+    let roots = read_if_there(&layout.roots())?;
+    if let Some(roots) = &roots {
+        write_private(&identity.join("roots.pem"), roots)?;
+    }
     let made = BackedUp {
         files: files.len(),
         bytes: files.iter().map(|file| file.bytes).sum(),
@@ -313,6 +319,10 @@ pub fn restore(source: &Source, directory: &Path, today: Day) -> Result<Restored
     let root = read_if_there(&source.root_key)?;
     if let Some(root) = &root {
         write_private(&layout.root_key(), root)?;
+    }
+    let roots = source.root_key.with_file_name("roots.pem");
+    if let Some(roots) = read_if_there(&roots)? {
+        write_private(&layout.roots(), &roots)?;
     }
     let mut blobs = 0_usize;
     for entry in &manifest.files {

@@ -11,10 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ED25519, PublicKeyData, date_time_ymd,
-};
+use rcgen::{CertificateParams, Issuer, KeyPair, PKCS_ED25519, PublicKeyData, date_time_ymd};
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
 use rustls::pki_types::pem::PemObject as _;
@@ -27,6 +24,7 @@ use rustls::sign::CertifiedKey;
 use undertone_wire::RootFingerprint;
 use undertone_wire::transport::{LEAF_NAME, client_tls, root_fingerprint};
 
+use super::succession::{Succession, name, root_parameters};
 use super::{Layout, read_if_there, write_private};
 use crate::store::{StoreFailure, random};
 
@@ -54,12 +52,13 @@ pub(crate) struct Identity {
     root: Root,
     fingerprint: RootFingerprint,
     transport: [u8; 32],
+    layout: Layout,
 }
 
 /// Where the root key is.
 enum Root {
     Here(Box<KeyPair>),
-    Elsewhere(Layout),
+    Elsewhere,
 }
 
 /// What QUIC needs beside certificates.
@@ -169,20 +168,21 @@ impl Identity {
     /// Reads the root key, or makes one on the first run.
     pub(crate) fn open(layout: &Layout) -> Result<Self, StoreFailure> {
         let transport = transport_secret(layout)?;
+        let layout = layout.clone();
         if let Some(der) = read_if_there(&layout.root_key())? {
             let root = parse_root(der)?;
             let fingerprint = fingerprint(&root)?;
-            return Ok(Self { root: Root::Here(Box::new(root)), fingerprint, transport });
+            return Ok(Self { root: Root::Here(Box::new(root)), fingerprint, transport, layout });
         }
         if let Some(pem) = read_if_there(&layout.leaf())? {
             let leaf = parse_leaf(&pem)?;
             let fingerprint = leaf.cert.get(1).and_then(fingerprint_of);
             let fingerprint = fingerprint.ok_or(StoreFailure::Damaged("leaf.pem"))?;
-            return Ok(Self { root: Root::Elsewhere(layout.clone()), fingerprint, transport });
+            return Ok(Self { root: Root::Elsewhere, fingerprint, transport, layout });
         }
         let root = Self::create(&layout.root_key())?;
         let fingerprint = fingerprint(&root)?;
-        Ok(Self { root: Root::Here(Box::new(root)), fingerprint, transport })
+        Ok(Self { root: Root::Here(Box::new(root)), fingerprint, transport, layout })
     }
 
     fn create(path: &Path) -> Result<KeyPair, StoreFailure> {
@@ -207,13 +207,15 @@ impl Identity {
         ConnectionKeys { reset: hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref()), ids }
     }
 
-    /// A leaf key with its certificate, and the root's certificate behind it: a fresh one, or, if
-    /// the root key is elsewhere, the one that was installed last.
+    /// A leaf key with its certificate, and the root's certificates behind it: a fresh one, or, if
+    /// the root key is elsewhere, the one that was installed last. Then those of the roots before.
     pub(crate) fn leaf(&self, unix_seconds: u64) -> Result<Certified, StoreFailure> {
+        let succession = Succession::read(&self.layout)?;
         match &self.root {
             Root::Here(root) => {
                 let key = new_key()?;
-                let chain = certify(root, &key, unix_seconds, LEAF_LIFETIME)?;
+                let mut chain = certify(root, &key, unix_seconds, LEAF_LIFETIME)?;
+                chain.extend(succession.behind(self.fingerprint));
                 let private = PrivatePkcs8KeyDer::from(key.serialize_der());
                 let signer = any_eddsa_type(&private).map_err(damaged)?;
                 Ok(Certified {
@@ -222,9 +224,14 @@ impl Identity {
                     ends: unix_seconds.saturating_add(LEAF_LIFETIME.as_secs()),
                 })
             }
-            Root::Elsewhere(layout) => {
-                let pem = read_if_there(&layout.leaf())?;
-                let key = parse_leaf(&pem.ok_or(StoreFailure::Damaged("leaf.pem is missing"))?)?;
+            Root::Elsewhere => {
+                let pem = read_if_there(&self.layout.leaf())?;
+                let pem = pem.ok_or(StoreFailure::Damaged("leaf.pem is missing"))?;
+                let mut key = parse_leaf(&pem)?;
+                // It may be another root's than when the relay was started.
+                let root = key.cert.get(1).and_then(fingerprint_of);
+                let root = root.ok_or(StoreFailure::Damaged("leaf.pem"))?;
+                key.cert.extend(succession.behind(root));
                 let ends = valid_until(&key.cert, self.fingerprint, unix_seconds).unwrap_or(0);
                 warn_of_end(ends, unix_seconds);
                 Ok(Certified { key: Arc::new(key), begins: 0, ends })
@@ -253,20 +260,6 @@ fn transport_secret(layout: &Layout) -> Result<[u8; 32], StoreFailure> {
     let secret = random()?;
     write_private(&path, &secret)?;
     Ok(secret)
-}
-
-fn name(common: &str) -> DistinguishedName {
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, common);
-    name
-}
-
-fn root_parameters() -> CertificateParams {
-    let mut root = CertificateParams::default();
-    root.distinguished_name = name("undertone relay root");
-    root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    root
 }
 
 /// A leaf key with its certificates, and how long they are good.

@@ -8,6 +8,7 @@ mod inventory;
 pub mod monitor;
 pub mod root;
 mod subject;
+mod succession;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,18 @@ impl Layout {
     #[must_use]
     pub fn root_key(&self) -> PathBuf {
         self.root.join("root.key")
+    }
+
+    /// What former root keys signed for their successors.
+    #[must_use]
+    pub fn roots(&self) -> PathBuf {
+        self.root.join("roots.pem")
+    }
+
+    /// A root key that takes the place of the present one.
+    #[must_use]
+    pub fn next_root_key(&self) -> PathBuf {
+        self.root.join("root-next.key")
     }
 
     /// The leaf key and its certificates, where the root key is kept elsewhere.

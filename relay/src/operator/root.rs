@@ -8,6 +8,10 @@
 //! 2. On the relay's machine, [`request`] makes a new leaf key and a request: its public key, as PEM.
 //! 3. Where the root key is, [`sign`] makes certificates for a request.
 //! 4. On the relay's machine, [`install`] checks them and puts them into use with the next reload.
+//!
+//! A root key can be replaced by another one, see `succession`: by [`rotate`] where it is in the
+//! relay's directory, else by [`hand_over`] where it is, whose certificates are installed as well.
+//! [`retire`] ends the oldest one that addresses may still name.
 
 use core::fmt;
 use std::path::{Path, PathBuf};
@@ -23,6 +27,7 @@ use super::identity::{
     DAY, LONGEST_LEAF, SPKI_PREFIX, certify, fingerprint, fingerprint_of, new_key, parse_leaf,
     parse_root, raw_public, valid_until,
 };
+use super::succession::{self, Succession};
 use super::{Layout, private_directory, read_if_there, write_private};
 use crate::store::StoreFailure;
 
@@ -76,6 +81,8 @@ pub struct Status {
     pub leaf_ends: Option<u64>,
     /// Whether a certificate was asked for and not installed.
     pub is_waiting: bool,
+    /// Root keys before this one, the latest first: addresses that name them are good as well.
+    pub former: Vec<RootFingerprint>,
 }
 
 /// Looks at what is there.
@@ -92,8 +99,12 @@ pub fn status(directory: &Path, now: u64) -> Result<Status> {
         (None, None) => known(directory)?,
     };
     let leaf_ends = leaf.and_then(|(pinned, chain)| valid_until(&chain, pinned, now));
-    let waiting = read_if_there(&layout.next_leaf())?.is_some();
-    Ok(Status { fingerprint, is_here: root.is_some(), leaf_ends, is_waiting: waiting })
+    let is_waiting = read_if_there(&layout.next_leaf())?.is_some();
+    let former = Succession::read(&layout)?.0;
+    let former = former.iter().filter_map(succession::Former::fingerprint);
+    // What is being given up is former only when the next one has taken its place.
+    let former = former.filter(|former| Some(*former) != fingerprint).collect();
+    Ok(Status { fingerprint, is_here: root.is_some(), leaf_ends, is_waiting, former })
 }
 
 fn read_root(layout: &Layout) -> Result<Option<KeyPair>> {
@@ -269,13 +280,36 @@ pub fn install(directory: &Path, certificates: &str, now: u64) -> Result<u64> {
     let key = parse_root(key)?;
     let chain: std::result::Result<Chain, _> =
         CertificateDer::pem_slice_iter(certificates.as_bytes()).collect();
-    let Some(chain) = chain.ok().filter(|chain| chain.len() == 2) else {
-        return refused("this is not what `undertone-relay root sign` writes: two certificates");
+    let mut chain = match chain {
+        Ok(chain) if chain.len() >= 2 => chain,
+        _ => return refused(NOT_CERTIFICATES),
+    };
+    // Behind leaf and root may stand what the root before signed for this one.
+    let Some(Succession(handed)) = Succession::from_certificates(chain.split_off(2)) else {
+        return refused(NOT_CERTIFICATES);
     };
     let found = chain.get(1).and_then(fingerprint_of);
-    let pinned = status(directory, now)?.fingerprint.or(found);
-    if found.is_none() || found != pinned {
-        return refused("this was signed by another root key: no client would recognise the relay");
+    let status = status(directory, now)?;
+    let pinned = status.fingerprint.or(found);
+    let mut succession = Succession::read(&layout)?;
+    for former in handed.into_iter().rev() {
+        let known = succession.0.iter().any(|one| one.own == former.own);
+        if !known {
+            let Some(longer) = succession.with(former) else { return refused(TOO_MANY) };
+            succession = longer;
+        }
+    }
+    // Everybody who came so far must still be let in, and whoever gets the new address.
+    let mut whole = chain.clone();
+    if let Some(found) = found {
+        whole.extend(succession.behind(found));
+    }
+    let accepts = |pinned| valid_until(&whole, pinned, now);
+    let follows = pinned.is_none_or(|pinned| found == Some(pinned) || accepts(pinned).is_some());
+    if found.is_none() || !follows {
+        return refused(
+            "this was signed by another root key: no client would recognise the relay. If that key takes the place of the old one, add what `undertone-relay root hand-over` printed",
+        );
     }
     let file = leaf_pem(&key, &chain);
     if parse_leaf(file.as_bytes()).is_err() {
@@ -283,14 +317,128 @@ pub fn install(directory: &Path, certificates: &str, now: u64) -> Result<u64> {
             "this was signed for another request; `undertone-relay root request` shows the one that waits",
         );
     }
-    let Some(ends) = pinned.and_then(|pinned| valid_until(&chain, pinned, now)) else {
+    let ends = found.into_iter().chain(pinned).chain(status.former).map(accepts);
+    let Some(ends) = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().min())
+    else {
         return refused(
             "clients would refuse these certificates now: they have ended, or a clock is wrong",
         );
     };
+    // First: of no use until the leaf is another one, and no harm.
+    write_succession(&layout, &succession)?;
     write_private(&layout.leaf(), file.as_bytes())?;
     std::fs::remove_file(layout.next_leaf()).map_err(StoreFailure::from)?;
     Ok(ends)
+}
+
+const NOT_CERTIFICATES: &str =
+    "this is not what `undertone-relay root sign` and `root hand-over` write: certificates";
+
+const TOO_MANY: &str = "clients follow no more than three root keys back; end the oldest with `undertone-relay root retire`";
+
+fn write_succession(layout: &Layout, succession: &Succession) -> Result<()> {
+    if !succession.0.is_empty() {
+        write_private(&layout.roots(), succession_pem(succession).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn succession_pem(succession: &Succession) -> String {
+    let all = succession.0.iter().flat_map(|former| [&former.handover, &former.own]);
+    all.map(|certificate| pem("CERTIFICATE", certificate)).collect()
+}
+
+/// Where root keys are kept: lets one take the place of another. Makes the new one, unless its file is
+/// there, and gives what the old one signed for it, as PEM, to be installed with the new one's first
+/// certificates; and what people can compare: the old and the new fingerprint.
+///
+/// # Errors
+/// [`RootError`].
+pub fn hand_over(old: &Path, new: &Path) -> Result<(RootFingerprint, RootFingerprint, String)> {
+    let old = root_from(old)?;
+    if !new.try_exists().map_err(|error| RootError::File(new.to_owned(), error))? {
+        create(new)?;
+    }
+    let new = root_from(new)?;
+    let (from, to) = (fingerprint(&old)?, fingerprint(&new)?);
+    if from == to {
+        return refused("these are one and the same key");
+    }
+    let succession = Succession(vec![succession::hand_over(&old, &new)?]);
+    Ok((from, to, succession_pem(&succession)))
+}
+
+/// Replaces the root key in the relay's directory by a new one, which the old one signs for. Addresses
+/// that name the old one stay good; those that the relay prints from its next start on name the new one.
+/// The old key is written to the file `keep`, or is gone. Begun and broken off, it is finished by the next
+/// call.
+///
+/// # Errors
+/// [`RootError`]; an existing file is left as it is.
+pub fn rotate(directory: &Path, keep: Option<&Path>) -> Result<(RootFingerprint, RootFingerprint)> {
+    let layout = Layout::new(directory);
+    let Some(old) = read_root(&layout)? else {
+        return refused(
+            "the root key is not in this relay's directory; where it is, run `undertone-relay root hand-over`",
+        );
+    };
+    let from = fingerprint(&old)?;
+    let succession = Succession::read(&layout)?;
+    let begun = succession.0.first().and_then(succession::Former::fingerprint) == Some(from);
+    let new = match read_if_there(&layout.next_root_key())? {
+        Some(der) => parse_root(der)?,
+        None if begun => return Err(StoreFailure::Damaged("root-next.key is missing").into()),
+        None => {
+            let new = new_key()?;
+            write_private(&layout.next_root_key(), new.serialized_der())?;
+            new
+        }
+    };
+    if !begun {
+        let former = succession::hand_over(&old, &new)?;
+        let Some(succession) = succession.with(former) else { return refused(TOO_MANY) };
+        // From here on addresses with the old root lead to the new one, whichever key is in use.
+        write_succession(&layout, &succession)?;
+    }
+    if let Some(keep) = keep {
+        // It is there already if this was broken off behind it.
+        let kept = std::fs::read(keep).is_ok_and(|kept| kept == old.serialized_der());
+        if !kept {
+            write_new(keep, old.serialized_der())?;
+        }
+    }
+    std::fs::rename(layout.next_root_key(), layout.root_key()).map_err(StoreFailure::from)?;
+    crate::store::sqlite::schema::sync_directory(directory)?;
+    Ok((from, fingerprint(&new)?))
+}
+
+/// Ends the oldest root that addresses may still name: from the next reload on they are another relay's.
+/// Gives its fingerprint; `None` if there is no former root.
+///
+/// # Errors
+/// [`RootError`].
+pub fn retire(directory: &Path) -> Result<Option<RootFingerprint>> {
+    let layout = Layout::new(directory);
+    let mut succession = Succession::read(&layout)?;
+    let root = read_root(&layout)?.map(|root| fingerprint(&root)).transpose()?;
+    let oldest = succession.0.last().and_then(succession::Former::fingerprint);
+    if oldest.is_some() && oldest == root {
+        return refused(
+            "a new root key was begun and has not taken its place; run `undertone-relay root rotate` again",
+        );
+    }
+    succession.0.pop();
+    if succession.0.is_empty() {
+        match std::fs::remove_file(layout.roots()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreFailure::from(error).into());
+            }
+            _ => crate::store::sqlite::schema::sync_directory(directory)?,
+        }
+    } else {
+        write_succession(&layout, &succession)?;
+    }
+    Ok(oldest)
 }
 
 /// Makes a file that only its owner can read, unless there is one.
@@ -332,7 +480,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
@@ -387,5 +535,149 @@ mod tests {
         assert!(text(import(relay.path(), &other, NOW)).contains("another relay's"));
         assert_eq!(import(relay.path(), &file, NOW).unwrap(), pinned);
         assert!(layout.root_key().exists() && !layout.leaf().exists());
+    }
+
+    /// Four keys one after another, and what each signed for the next, the latest first.
+    fn generations() -> (Vec<KeyPair>, Vec<succession::Former>) {
+        let keys: Vec<_> = (0..4).map(|_| new_key().unwrap()).collect();
+        let pairs = keys.windows(2).map(|pair| match pair {
+            [old, new] => succession::hand_over(old, new).unwrap(),
+            _ => unreachable!(),
+        });
+        let mut formers: Vec<_> = pairs.collect();
+        formers.reverse();
+        (keys, formers)
+    }
+
+    /// Until when a client that pins a key accepts a leaf of the latest one with this behind it.
+    fn accepted(pinned: &KeyPair, latest: &KeyPair, behind: &[CertificateDer<'static>]) -> bool {
+        let leaf = new_key().unwrap();
+        let mut chain = certify(latest, &leaf, NOW, Duration::from_secs(DAY)).unwrap();
+        chain.extend(behind.iter().cloned());
+        valid_until(&chain, fingerprint(pinned).unwrap(), NOW).is_some()
+    }
+
+    #[test]
+    fn whoever_pins_a_former_root_follows_its_successors() {
+        let (keys, formers) = generations();
+        let behind = Succession(formers.clone()).behind(fingerprint(&keys[3]).unwrap());
+        assert_eq!(behind.len(), 6);
+        for pinned in &keys {
+            assert!(accepted(pinned, &keys[3], &behind));
+        }
+        // A key that is being given up signs a last leaf: what it signed for the next one is left out.
+        let shorter = Succession(formers.clone()).behind(fingerprint(&keys[2]).unwrap());
+        assert_eq!(shorter, behind[2..]);
+        for pinned in &keys[..3] {
+            assert!(accepted(pinned, &keys[2], &shorter));
+        }
+        assert!(!accepted(&keys[3], &keys[2], &shorter));
+        assert!(Succession(formers).with(succession::hand_over(&keys[3], &keys[0]).unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_chain_with_a_fault_leads_nowhere() {
+        let (keys, formers) = generations();
+        let stranger = new_key().unwrap();
+        let good = Succession(formers.clone()).behind(fingerprint(&keys[3]).unwrap());
+        let (first, latest) = (&keys[0], &keys[3]);
+        // R-1120: one missing; more than there may be.
+        assert!(!accepted(first, latest, &good[..5]));
+        let more = [good.as_slice(), &good[..2]].concat();
+        assert!(!accepted(first, latest, &more) && !accepted(latest, latest, &more));
+        // R-1121: nobody's root.
+        assert!(!accepted(&stranger, latest, &good));
+        // R-1122: a link is missing, another's, or for another key, which only those notice who need it.
+        let missing = [&good[..2], &good[4..]].concat();
+        assert!(!accepted(first, latest, &missing) && accepted(&keys[2], latest, &missing));
+        for wrong in [
+            succession::hand_over(&stranger, &keys[2]).unwrap().handover,
+            succession::hand_over(&keys[1], &stranger).unwrap().handover,
+            formers[1].own.clone(),
+        ] {
+            let mut chain = good.clone();
+            chain[2] = wrong;
+            assert!(!accepted(&keys[1], latest, &chain) && !accepted(first, latest, &chain));
+            assert!(accepted(&keys[2], latest, &chain) && accepted(latest, latest, &chain));
+        }
+        // A leaf that is no successor's, behind certificates that are all good.
+        assert!(!accepted(first, &stranger, &good));
+        // What a former key did not sign it does not lead to: a leaf is none of its successors.
+        let leaf = new_key().unwrap();
+        let mut chain = certify(&keys[2], &leaf, NOW, Duration::from_secs(DAY)).unwrap();
+        let below = new_key().unwrap();
+        let mut issued = certify(&leaf, &below, NOW, Duration::from_secs(DAY)).unwrap();
+        issued.push(chain.remove(0));
+        issued.push(chain.remove(0));
+        assert!(valid_until(&issued, fingerprint(&keys[2]).unwrap(), NOW).is_none());
+    }
+
+    #[test]
+    fn a_rotation_that_was_broken_off_is_finished() {
+        let (relay, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let layout = Layout::new(relay.path());
+        let kept = elsewhere.path().join("old.key");
+        let first = create(&layout.root_key()).unwrap();
+        // Behind each step: the next key, what was signed for it, the copy of the old one.
+        let next = new_key().unwrap();
+        write_private(&layout.next_root_key(), next.serialized_der()).unwrap();
+        let old = read_root(&layout).unwrap().unwrap();
+        let begun = Succession(vec![succession::hand_over(&old, &next).unwrap()]);
+        write_succession(&layout, &begun).unwrap();
+        write_new(&kept, old.serialized_der()).unwrap();
+        assert!(status(relay.path(), NOW).unwrap().former.is_empty(), "the old one is in use");
+        assert!(text(retire(relay.path())).contains("root rotate"));
+        let to = fingerprint(&next).unwrap();
+        assert_eq!(rotate(relay.path(), Some(&kept)).unwrap(), (first, to));
+        assert_eq!(std::fs::read(&kept).unwrap(), old.serialized_der());
+        let known = status(relay.path(), NOW).unwrap();
+        assert_eq!((known.fingerprint, known.former), (Some(to), vec![first]));
+        // Two more, then no more; and the oldest goes.
+        rotate(relay.path(), None).unwrap();
+        rotate(relay.path(), None).unwrap();
+        assert!(text(rotate(relay.path(), None)).contains("root retire"));
+        assert!(text(rotate(relay.path(), Some(&kept))).contains("root retire"));
+        assert_eq!(retire(relay.path()).unwrap(), Some(first));
+        rotate(relay.path(), None).unwrap();
+        assert_eq!(status(relay.path(), NOW).unwrap().former.len(), 3);
+        for _ in 0..3 {
+            assert!(retire(relay.path()).unwrap().is_some());
+        }
+        assert_eq!(retire(relay.path()).unwrap(), None);
+        assert!(!layout.roots().exists());
+        // A file that is something else is left as it is.
+        let before = status(relay.path(), NOW).unwrap().fingerprint;
+        assert!(text(rotate(relay.path(), Some(&kept))).contains("exists"));
+        assert_eq!(status(relay.path(), NOW).unwrap().fingerprint, before);
+    }
+
+    #[test]
+    fn a_root_key_that_is_elsewhere_hands_over() {
+        let (relay, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (old, new) = (elsewhere.path().join("old"), elsewhere.path().join("new"));
+        let first = create(&old).unwrap();
+        let sign_for = |key: &Path| {
+            let asked = request(relay.path()).unwrap();
+            sign(key, &asked, 30, NOW).unwrap().1
+        };
+        install(relay.path(), &sign_for(&old), NOW).unwrap();
+        assert!(text(rotate(relay.path(), None)).contains("hand-over"));
+        let (from, to, handed) = hand_over(&old, &new).unwrap();
+        assert!(from == first && to != first);
+        assert_eq!(hand_over(&old, &new).unwrap().1, to, "the new key is made once");
+        assert!(text(hand_over(&old, &old)).contains("same key"));
+        // The new key's certificates alone are another relay's.
+        let signed = sign_for(&new);
+        assert!(text(install(relay.path(), &signed, NOW)).contains("hand-over"));
+        let other = elsewhere.path().join("other");
+        create(&other).unwrap();
+        let foreign = hand_over(&other, &new).unwrap().2;
+        assert!(text(install(relay.path(), &format!("{signed}{foreign}"), NOW)).contains("another"));
+        install(relay.path(), &format!("{signed}{handed}"), NOW).unwrap();
+        let known = status(relay.path(), NOW).unwrap();
+        assert_eq!((known.fingerprint, known.former), (Some(to), vec![first]));
+        // From then on the new key alone does.
+        install(relay.path(), &sign_for(&new), NOW).unwrap();
+        assert_eq!(status(relay.path(), NOW).unwrap().former, [first]);
     }
 }

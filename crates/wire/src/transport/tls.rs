@@ -1,11 +1,12 @@
 //! TLS 1.3 with X25519MLKEM768 only, authenticated by a pinned Ed25519 root.
 //!
-//! The relay sends exactly two certificates: a short-lived leaf and the self-signed root that
-//! signed it. The client checks, in this order (R-1120 to R-1124): there are two certificates; the
-//! root's key is Ed25519 and its `SubjectPublicKeyInfo` hashes to the pinned fingerprint; the leaf
-//! was signed by that root, is valid now and bears the name [`LEAF_NAME`]; the handshake is signed
-//! with the leaf's key. The name is the same for every relay: the pin tells them apart, so nothing
-//! that an observer sees needs to.
+//! The relay sends a short-lived leaf and the self-signed root that signed it; behind them, for each
+//! root key that it had before, what that key signed for its successor, and its own certificate. The
+//! client checks, in this order (R-1120 to R-1124): there is such a number of certificates; the key of
+//! one of the roots is Ed25519 and its `SubjectPublicKeyInfo` hashes to the pinned fingerprint; from that
+//! root a chain of signatures leads to the leaf, which is valid now and bears the name [`LEAF_NAME`]; the
+//! handshake is signed with the leaf's key. The name is the same for every relay: the pin tells them
+//! apart, so nothing that an observer sees needs to.
 
 use core::fmt;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ALPN;
 use crate::ids::RootFingerprint;
+use crate::limits::MAX_ROOTS;
 
 /// The DNS name in every relay's leaf certificate. Reserved (RFC 2606), so that nobody can own it.
 pub const LEAF_NAME: &str = "relay.undertone.invalid";
@@ -120,24 +122,25 @@ impl PinnedRoot {
         self.bad_certificate.load(Ordering::Acquire)
     }
 
-    /// The trust anchor, if it is the pinned one.
-    fn pinned_anchor(&self, root: &CertificateDer<'_>) -> Result<RootCertStore, Error> {
-        let mut store = RootCertStore::empty();
-        store.add(root.clone().into_owned())?;
-        let key = store
-            .roots
-            .first()
-            .and_then(|anchor| anchor.subject_public_key_info.strip_prefix(&ED25519_SPKI))
-            .and_then(|key| <&[u8; 32]>::try_from(key).ok());
-        match key {
-            Some(key) if root_fingerprint(key) == self.expected => Ok(store),
-            _ => {
-                self.mismatch.store(true, Ordering::Release);
-                Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(
-                    AnotherRoot,
-                )))))
+    /// The pinned root as a trust anchor, and what leads from it to the root that signed the leaf:
+    /// for each root that came after it, what its predecessor signed.
+    fn pinned<'a, 'c>(
+        &self,
+        roots: &'a [CertificateDer<'c>],
+    ) -> Result<(RootCertStore, &'a [CertificateDer<'c>]), Error> {
+        // The root that signed the leaf, then pairs: handed over, and by whom.
+        for (index, root) in roots.iter().enumerate().step_by(2) {
+            let mut store = RootCertStore::empty();
+            store.add(root.clone().into_owned())?;
+            let anchor = store.roots.first();
+            let key = anchor.and_then(|a| a.subject_public_key_info.strip_prefix(&ED25519_SPKI));
+            let key = key.and_then(|key| <&[u8; 32]>::try_from(key).ok());
+            if key.is_some_and(|key| root_fingerprint(key) == self.expected) {
+                return Ok((store, roots.get(..index).unwrap_or_default()));
             }
         }
+        self.mismatch.store(true, Ordering::Release);
+        Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(AnotherRoot)))))
     }
 }
 
@@ -167,24 +170,26 @@ impl ServerCertVerifier for PinnedRoot {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // R-1120: leaf and root, nothing else.
-        let [root] = intermediates else {
+        // R-1120: the leaf's root, and two more for each root before it.
+        if intermediates.len().is_multiple_of(2) || intermediates.len() >= 2 * MAX_ROOTS {
             self.bad_certificate.store(true, Ordering::Release);
             return Err(Error::InvalidCertificate(CertificateError::BadEncoding));
-        };
+        }
         // R-1121: the pin, before anything is believed.
-        let store = self.pinned_anchor(root).inspect_err(|_| {
+        let (store, later) = self.pinned(intermediates).inspect_err(|_| {
             if !self.saw_mismatch() {
                 self.bad_certificate.store(true, Ordering::Release);
             }
         })?;
-        // R-1122, R-1123: signature, validity and name of the leaf.
+        // Self-signed certificates of later roots lead nowhere: what counts is who handed over to them.
+        let handed_over: Vec<_> = later.iter().skip(1).step_by(2).cloned().collect();
+        // R-1122, R-1123: the signatures from the root to the leaf, its validity and its name.
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(store), self.provider.clone())
                 .build()
                 .map_err(|_| Error::General("no verifier for the pinned root".into()))?;
         verifier
-            .verify_server_cert(end_entity, &[], server_name, ocsp_response, now)
+            .verify_server_cert(end_entity, &handed_over, server_name, ocsp_response, now)
             .inspect_err(|_| self.bad_certificate.store(true, Ordering::Release))
     }
 
