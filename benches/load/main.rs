@@ -9,6 +9,7 @@ mod child;
 mod hostile;
 mod idle;
 mod latency;
+mod network;
 mod people;
 mod soak;
 mod startup;
@@ -97,6 +98,13 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         mailboxes: u32,
     },
+    /// Bad networks: pairs write to each other through a proxy on loopback that delays, loses, repeats and
+    /// reorders datagrams. Fails unless everything arrives once and in order.
+    Network {
+        /// For each of the networks.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Mixed load for long, with restarts: nothing may grow after the first ten minutes, and everything
     /// that was accepted arrives once and in order. Prints a line each minute and a report.
     Soak {
@@ -144,6 +152,7 @@ fn main() -> Result {
             }
             Command::Hostile { seconds } => hostile::run(on, Duration::from_secs(seconds)).await,
             Command::Startup { mailboxes } => startup::run(on, mailboxes).await,
+            Command::Network { seconds } => network::run(on, Duration::from_secs(seconds)).await,
             Command::Soak { minutes } => soak::run(on, Duration::from_secs(minutes * 60)).await,
             Command::Fsync => system::fsync(on),
         }

@@ -4,7 +4,7 @@
 //! process that came back to a store that was left behind; at the end it is restarted once more, and
 //! everything that was accepted must have arrived.
 
-mod people;
+pub(crate) mod people;
 mod watch;
 
 use std::path::PathBuf;
@@ -73,6 +73,21 @@ pub(crate) fn count(counter: &AtomicU64) {
 }
 
 impl World {
+    pub(crate) fn new(address: RelayAddress) -> Self {
+        Self {
+            address,
+            up: RwLock::default(),
+            over: AtomicBool::new(false),
+            counts: Counts::default(),
+            since: Instant::now(),
+        }
+    }
+
+    /// Everybody finishes what they are at.
+    pub(crate) fn finish(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -92,13 +107,7 @@ pub(crate) async fn run(on: Option<PathBuf>, time: Duration) -> Result {
     let everybody = TALKERS + VISITORS + IDLE;
     numbered::populate(directory.path(), everybody, everybody).await?;
     let mut relay = RelayProcess::start(directory.path(), 0).await?;
-    let world = Arc::new(World {
-        address: relay.address.clone(),
-        up: RwLock::default(),
-        over: AtomicBool::new(false),
-        counts: Counts::default(),
-        since: Instant::now(),
-    });
+    let world = Arc::new(World::new(relay.address.clone()));
     let mut crowd = people::everybody(&world);
     let mut watch = Watch::new(directory.path());
     let mut restarts = [(KILLED_AT, true), (STOPPED_AT, false)].into_iter().peekable();
@@ -117,7 +126,7 @@ pub(crate) async fn run(on: Option<PathBuf>, time: Duration) -> Result {
         }
         watch.look(&relay, &world)?;
     }
-    world.over.store(true, Ordering::Relaxed);
+    world.finish();
     finish(crowd).await?;
     let port = world.address.port();
     relay.stop().await?;

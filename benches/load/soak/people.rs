@@ -87,13 +87,19 @@ macro_rules! again {
     };
 }
 
-/// Starts everybody; they end when it is over.
-pub(super) fn everybody(world: &Arc<World>) -> JoinSet<Result> {
+/// Starts those who keep account of what they send; they end when it is over.
+pub(crate) fn talkers(world: &Arc<World>) -> JoinSet<Result> {
     let mut crowd = JoinSet::new();
     for number in 0..TALKERS {
         crowd.spawn(send(world.clone(), number));
         crowd.spawn(receive(world.clone(), number));
     }
+    crowd
+}
+
+/// Starts everybody; they end when it is over.
+pub(super) fn everybody(world: &Arc<World>) -> JoinSet<Result> {
+    let mut crowd = talkers(world);
     for number in TALKERS..TALKERS + VISITORS {
         crowd.spawn(visit(world.clone(), number));
     }
@@ -160,32 +166,38 @@ impl Account {
 
 async fn receive(world: Arc<World>, who: u32) -> Result {
     let mut account = Account { owner: people::owner(who), read: 0 };
-    while !world.is_over() {
+    loop {
         let connection = connect(&world, who).await?;
         let pushes = connection.pushes().ok_or("no pushes")?;
         let subscribed = connection.subscribe(&[&account.owner], CREDIT).await;
-        match subscribed {
+        let all = match subscribed {
             Ok(_) => take_all(&world, &connection, pushes, &mut account).await?,
-            Err(error) if is_interruption(error) => count(&world.counts.interrupted),
+            Err(error) if is_interruption(error) => {
+                count(&world.counts.interrupted);
+                false
+            }
             Err(error) => return Err(error.into()),
-        }
+        };
         connection.close();
+        if all {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
-/// Takes what comes until the connection is lost, or it is over and nothing has come for a while.
+/// Takes what comes until the connection is lost, or it is over and nothing has come for a while: then
+/// that was all.
 async fn take_all(
     world: &World,
     connection: &Connection,
     mut pushes: Pushes,
     account: &mut Account,
-) -> Result {
+) -> Result<bool> {
     loop {
         let push = match tokio::time::timeout(Duration::from_secs(5), pushes.next()).await {
             Ok(Some(push)) => push,
-            Ok(None) => return Ok(()),
-            Err(_) if world.is_over() => return Ok(()),
+            Ok(None) => return Ok(false),
+            Err(_) if world.is_over() => return Ok(true),
             Err(_) => continue,
         };
         let Push::Envelope { mailbox, incarnation, seq, envelope } = push else {
@@ -198,7 +210,7 @@ async fn take_all(
             Ok(()) => {}
             Err(error) if is_interruption(error) => {
                 count(&world.counts.interrupted);
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => return Err(error.into()),
         }

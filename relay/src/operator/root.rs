@@ -572,7 +572,9 @@ mod tests {
             assert!(accepted(pinned, &keys[2], &shorter));
         }
         assert!(!accepted(&keys[3], &keys[2], &shorter));
-        assert!(Succession(formers).with(succession::hand_over(&keys[3], &keys[0]).unwrap()).is_none());
+        assert!(
+            Succession(formers).with(succession::hand_over(&keys[3], &keys[0]).unwrap()).is_none()
+        );
     }
 
     #[test]
@@ -672,7 +674,9 @@ mod tests {
         let other = elsewhere.path().join("other");
         create(&other).unwrap();
         let foreign = hand_over(&other, &new).unwrap().2;
-        assert!(text(install(relay.path(), &format!("{signed}{foreign}"), NOW)).contains("another"));
+        assert!(
+            text(install(relay.path(), &format!("{signed}{foreign}"), NOW)).contains("another")
+        );
         install(relay.path(), &format!("{signed}{handed}"), NOW).unwrap();
         let known = status(relay.path(), NOW).unwrap();
         assert_eq!((known.fingerprint, known.former), (Some(to), vec![first]));
