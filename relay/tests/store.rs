@@ -174,6 +174,7 @@ fn what_is_stored_does_not_tell_who_wrote() {
         let directory = tempfile::tempdir().unwrap();
         let layout = undertone_relay::operator::Layout::new(directory.path());
         std::fs::create_dir(layout.store()).unwrap();
+        std::fs::create_dir(layout.blobs()).unwrap();
         let mut store = open(&layout.store());
         let batch = [Command::AddToken(TOKEN, TokenClass::Unlimited), create(1, &[1, 2])];
         store.commit(TODAY, &batch).unwrap();
@@ -400,6 +401,7 @@ proptest! {
                 Step::Reopen => {
                     drop(sqlite);
                     sqlite = Box::new(open(directory.path()));
+                    model.restart();
                 }
             }
             for n in 0..3 {

@@ -379,7 +379,8 @@ async fn store_blobs(world: Arc<World>) -> Result {
     let mut round = 0_u64;
     while !world.is_over() {
         round += 1;
-        let bytes: Vec<u8> = (0..BLOB).map(|n| (n as u64).wrapping_mul(round) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..BLOB as u64).map(|n| n.wrapping_mul(round).to_le_bytes()[0]).collect();
         let read = BlobReadCapability::from_bytes(seeded(5, round));
         let delete = BlobDeleteCapability::from_bytes(seeded(6, round));
         let blob = BlobId::from_bytes(seeded(7, round));

@@ -8,12 +8,12 @@ use clap::{Args, Subcommand};
 use undertone_relay::clock::{Clock as _, SystemClock};
 use undertone_relay::known_address;
 use undertone_relay::operator::{
-    Claim, Inventory, NEVER_KEPT, Source, audit_log, backup, check, erase, export, inventory,
-    record, restore, verify_audit,
+    Claim, IN_MEMORY, Inventory, NEVER_KEPT, Source, audit_log, backup, check, erase, export,
+    inventory, record, restore, verify_audit,
 };
 use undertone_relay::store::audit::{Action, AuditAnchor, AuditEntry, Thing};
 
-use super::{Result, inspect, never_ran, print};
+use super::{Result, date, inspect, never_ran, print};
 
 #[derive(Subcommand)]
 pub(super) enum DataCommand {
@@ -193,7 +193,7 @@ fn audit(directory: &Path, command: AuditCommand) -> Result {
                 let rows: Vec<_> = entries.iter().map(entry_json).collect();
                 return print(&(serde_json::to_string_pretty(&rows)? + "\n"));
             }
-            let mut text = "number  day    action\n".to_owned();
+            let mut text = "number  day         action\n".to_owned();
             for entry in &entries {
                 let detail = if entry.detail.is_empty() {
                     String::new()
@@ -201,9 +201,9 @@ fn audit(directory: &Path, command: AuditCommand) -> Result {
                     format!(": {}", entry.detail)
                 };
                 text.push_str(&format!(
-                    "{:<7} {:<6} {}{detail}\n",
+                    "{:<7} {:<11} {}{detail}\n",
                     entry.number,
-                    entry.day.get(),
+                    date(entry.day),
                     entry.action
                 ));
             }
@@ -227,6 +227,7 @@ fn entry_json(entry: &AuditEntry) -> serde_json::Value {
     serde_json::json!({
         "number": entry.number,
         "day": entry.day.get(),
+        "date": date(entry.day),
         "action": entry.action,
         "detail": entry.detail,
         "hash": entry.hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
@@ -245,7 +246,7 @@ fn inventory_text(inventory: &Inventory) -> String {
         }
         text.push('\n');
     }
-    text.push_str(&format!("In memory only: connections with their addresses, rate counters, subscriptions.\nNever kept: {NEVER_KEPT}.\n"));
+    text.push_str(&format!("In memory only: {IN_MEMORY}.\nNever kept: {NEVER_KEPT}.\n"));
     text
 }
 
@@ -269,6 +270,10 @@ fn inventory_json(inventory: &Inventory) -> Result<String> {
             })
         })
         .collect();
-    let whole = serde_json::json!({ "tables": tables, "never_kept": NEVER_KEPT });
+    let whole = serde_json::json!({
+        "tables": tables,
+        "in_memory_only": IN_MEMORY,
+        "never_kept": NEVER_KEPT,
+    });
     Ok(serde_json::to_string_pretty(&whole)? + "\n")
 }

@@ -119,3 +119,40 @@ fn print(text: &str) -> Result {
         _ => Ok(()),
     }
 }
+
+/// A day as people write it (ISO 8601).
+fn date(day: undertone_wire::Day) -> String {
+    // Years of 365.2425 days that begin in March, so that the leap day is the last one.
+    let days = u64::from(day.get()).saturating_add(719_468);
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use undertone_wire::Day;
+
+    use super::date;
+
+    #[test]
+    fn days_have_dates() {
+        for (day, shown) in [
+            (0, "1970-01-01"),
+            (58, "1970-02-28"),
+            (59, "1970-03-01"),
+            (11_016, "2000-02-29"),
+            (11_017, "2000-03-01"),
+            (20_000, "2024-10-04"),
+            (47_540, "2100-02-28"),
+            (47_541, "2100-03-01"),
+        ] {
+            assert_eq!(date(Day::new(day)), shown);
+        }
+    }
+}

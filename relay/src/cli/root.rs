@@ -13,8 +13,13 @@ use super::{Result, print};
 
 #[derive(Subcommand)]
 pub(super) enum RootCommand {
-    /// Show the fingerprint that clients pin, where the root key is, and when the certificate ends.
-    Show,
+    /// Show the fingerprint that clients pin, where the root key is, when the certificate ends, and which
+    /// former root keys addresses may still name.
+    Show {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a root key in a file, for a relay that has never run: on a machine without a network.
     New {
         /// A file that is not there yet.
@@ -116,7 +121,7 @@ fn hand_over(key: &Path, new: &Path) -> Result {
 pub(super) fn run(directory: &Path, command: RootCommand) -> Result {
     let now = SystemClock.unix_seconds();
     match command {
-        RootCommand::Show => return show(directory, now),
+        RootCommand::Show { json } => return show(directory, now, json),
         RootCommand::New { file } => return new(&file),
         RootCommand::Sign { key, days } => return sign(&key, days),
         RootCommand::HandOver { key, new } => return hand_over(&key, &new),
@@ -173,8 +178,18 @@ const fn days_until(ends: u64, now: u64) -> u64 {
     ends.saturating_sub(now) / 86_400
 }
 
-fn show(directory: &Path, now: u64) -> Result {
+fn show(directory: &Path, now: u64, json: bool) -> Result {
     let status = root::status(directory, now)?;
+    if json {
+        let shown = serde_json::json!({
+            "fingerprint": status.fingerprint.map(|known| known.to_string()),
+            "key_is_here": status.is_here,
+            "certificate_ends": status.leaf_ends,
+            "request_waits": status.is_waiting,
+            "former": status.former.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        });
+        return print(&(serde_json::to_string_pretty(&shown)? + "\n"));
+    }
     let fingerprint =
         status.fingerprint.map_or_else(|| "none yet".to_owned(), |known| known.to_string());
     let mut text = format!("Fingerprint: {fingerprint}\n");

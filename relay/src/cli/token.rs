@@ -9,7 +9,7 @@ use undertone_relay::known_address;
 use undertone_relay::operator::Layout;
 use undertone_relay::store::{TokenClass, TokenId};
 
-use super::{Result, never_ran, print};
+use super::{Result, date, never_ran, print};
 
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {
@@ -19,8 +19,12 @@ pub(super) enum TokenCommand {
         #[arg(long, value_enum, default_value = "standard")]
         class: Class,
     },
-    /// List tokens.
-    List,
+    /// List tokens, with what was made with each on the last day it was used.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// No longer admit holders of a token; what they made stays.
     Revoke {
         /// The token's number, from the list.
@@ -49,15 +53,30 @@ pub(super) fn run(directory: &Path, command: TokenCommand) -> Result {
             let (_, join) = tokens.add(class)?;
             print(&format!("{}\n", join.to_text().as_str()))
         }
-        TokenCommand::List => {
+        TokenCommand::List { json: true } => {
+            let tokens = tokens.list()?;
+            let rows = tokens.iter().map(|token| {
+                serde_json::json!({
+                    "number": token.id.0,
+                    "class": token.class.name(),
+                    "last_used": date(token.day),
+                    "mailboxes_and_depots": token.mailboxes,
+                    "blob_bytes": token.blob_bytes,
+                })
+            });
+            let rows: Vec<_> = rows.collect();
+            print(&(serde_json::to_string_pretty(&rows)? + "\n"))
+        }
+        TokenCommand::List { json: false } => {
             let mut text =
-                "number  class      mailboxes and depots  bytes of blobs (last day used)\n"
+                "number  class      last used   mailboxes and depots  bytes of blobs (on that day)\n"
                     .to_owned();
             for token in tokens.list()? {
                 text.push_str(&format!(
-                    "{:<7} {:<10} {:<21} {}\n",
+                    "{:<7} {:<10} {:<11} {:<21} {}\n",
                     token.id.0,
                     token.class.name(),
+                    date(token.day),
                     token.mailboxes,
                     token.blob_bytes
                 ));

@@ -271,11 +271,12 @@ impl World {
         for client in 0..CONNECTIONS {
             while self.pump(client) {}
         }
-        let heads: Vec<_> = (0..MAILBOXES).map(|n| self.state(n).head.get()).collect();
+        let states: Vec<_> = (0..MAILBOXES).map(|n| self.state(n)).collect();
         for one in &self.clients {
             assert!(one.ended.is_empty(), "{:?} was not told", one.ended);
-            for (reading, head) in one.reading.iter().zip(&heads) {
-                let stands_still = reading.holds && reading.pushed < *head;
+            for (reading, state) in one.reading.iter().zip(&states) {
+                let (head, gone) = (state.head.get(), state.acknowledged.get());
+                let stands_still = reading.holds && reading.pushed.max(gone) < head;
                 assert!(
                     !stands_still || one.behind_floors() >= one.credit,
                     "{} of {head} pushed, {} of {} in flight",

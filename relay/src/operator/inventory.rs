@@ -191,6 +191,9 @@ const COLUMNS: &[Column] = &[
     ("files", "files", "bytes", "length"),
 ];
 
+/// What is in memory only, and gone with the process.
+pub const IN_MEMORY: &str = "connections with their addresses, rate counters, subscriptions, how much of a mailbox came with which capability";
+
 /// What is never kept, for whoever asks.
 pub const NEVER_KEPT: &str = "addresses of clients; names, account keys and device keys; who wrote what; which token made \
 what; times finer than a day; the content of envelopes, bundles and files in readable form";

@@ -19,7 +19,7 @@ pub use audit::{audit_log, check, record, verify_audit};
 pub use backup::{BackedUp, BackupError, Restored, Source, backup, restore};
 pub(crate) use identity::{Identity, Leaf};
 pub use inspect::{Field, Record, StoreDump, Table, inspect};
-pub use inventory::{Inventory, InventoryEntry, NEVER_KEPT, UNDESCRIBED, inventory};
+pub use inventory::{IN_MEMORY, Inventory, InventoryEntry, NEVER_KEPT, UNDESCRIBED, inventory};
 pub use subject::{Claim, erase, export};
 
 /// Where things are in a relay's directory.

@@ -261,9 +261,11 @@ fn shares(s: &mut Subject) -> Result<(), Finding> {
     s.run(deliver(1, 5))??;
     s.run(Command::AddCapabilities(id(1), vec![hash(3)]))??;
     same!(s.run(deliver(1, 6))?, Err(ErrorCode::MailboxFull));
-    s.run(limits(99, 9))??;
+    s.run(limits(99, 99))??;
+    s.store.set_policy(&Policy { share: 1, ..Policy::default() });
     s.run(deliver(3, 6))??;
     same!(s.run(deliver(3, 7))?, Err(ErrorCode::MailboxFull));
+    s.store.set_policy(&Policy { share: 25, ..Policy::default() });
     // A mailbox that begins anew has nobody's in it; and the operator may lift the bound.
     s.run(Command::DeleteMailbox(id(1)))??;
     s.run(create(1, &[1, 2]))??;

@@ -3,10 +3,7 @@
 //! `blobs/ID.part` is an upload under way (its length is how far it has come), `blobs/ID` a whole
 //! blob; ID is the blob's id in hexadecimal.
 //!
-//! Plain files, and not `object_store`'s local backend: what that has begun can't be resumed by another
-//! process (its low-level uploads, which could, are for cloud stores alone), so that parts would be files of ours
-//! in any case, and handing a whole one over would write its bytes a second time. It comes in
-//! with the first store that is no directory.
+//! Plain files, and not `object_store`'s local backend: the README says why.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
