@@ -3,6 +3,7 @@
 //! is delayed only.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -172,16 +173,16 @@ impl Proxy {
         let mut buffer = vec![0; 65_536];
         loop {
             let Ok((count, client)) = front.recv_from(&mut buffer).await else { continue };
-            if !clients.contains_key(&client) {
-                let Ok(back) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await else { continue };
-                let back = Arc::new(back);
-                clients.insert(client, back.clone());
-                answers.spawn(self.clone().answers(back, front.clone(), client));
-            }
-            let (Some(back), Some(bytes)) = (clients.get(&client), buffer.get(..count)) else {
-                continue;
+            let back = match clients.entry(client) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let to_relay = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+                    let Ok(to_relay) = to_relay.map(Arc::new) else { continue };
+                    answers.spawn(self.clone().answers(to_relay.clone(), front.clone(), client));
+                    new.insert(to_relay)
+                }
             };
-            self.pass(bytes, back, self.relay);
+            self.pass(buffer.get(..count).unwrap_or_default(), back, self.relay);
         }
     }
 

@@ -308,7 +308,7 @@ pub fn run(bytes: &[u8]) {
             9 | 10 => world.subscribe(client, mailbox, u32::from(number % 6)),
             11 | 12 => world.acknowledge(client, mailbox, u64::from(number)),
             13 => world.set_credit(client, u32::from(number % 20)),
-            14 if number % 4 == 0 => world.delete(mailbox),
+            14 if number.is_multiple_of(4) => world.delete(mailbox),
             14 => world.leave(client),
             _ => world.rest(),
         }
