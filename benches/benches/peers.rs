@@ -1,6 +1,7 @@
 //! The core against the sum of its primitives and against vodozemac, in turns
 //! of some milliseconds and by processor time, so that whatever else the
-//! machine does meets all of them alike. `cargo bench -p undertone-benches --bench peers`.
+//! machine does meets all of them alike. `cargo bench -p undertone-benches --bench peers`;
+//! with `-- alternation`, say, the races alone whose title has that word.
 //!
 //! Prints the median of each and the median of the ratios within a turn. For
 //! single figures with their spread there is the bench `ratchet`.
@@ -56,8 +57,18 @@ fn microseconds(total: Duration, n: u64) -> f64 {
     total.as_secs_f64() * 1e6 / n
 }
 
-/// Times all contenders in turns; returns their medians in microseconds.
+/// Whether a race was asked for.
+fn is_wanted(title: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| title.contains(&word))
+}
+
+/// Times all contenders in turns; returns their medians in microseconds, or
+/// nothing where nobody asked.
 fn race(title: &str, mut contenders: Vec<Contender<'_>>) -> Vec<f64> {
+    if !is_wanted(title) {
+        return Vec::new();
+    }
     let mut counts = Vec::new();
     for contender in &mut contenders {
         // Warm up until a turn's length is known.
@@ -172,6 +183,9 @@ fn main() {
     println!("against libsignal's published figures, scaled by vodozemac's alternation");
     let [alternating, initiating, accepting] = LIBSIGNAL;
     let line = |name: &str, ours: f64, vodozemac: f64, theirs: f64| {
+        if ours.is_nan() {
+            return;
+        }
         let scaled = ours * REFERENCE_ALTERNATION / vodozemac;
         println!("  {name:<42} {scaled:>9.2} us against {theirs:.0} ({:.2}x)", scaled / theirs);
     };

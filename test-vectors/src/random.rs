@@ -104,9 +104,9 @@ fn play(number: u64, hashes: &mut Hashes) -> Outcome<()> {
     let link: [u8; 32] = stream.array();
     let link = LinkSecret::from_bytes(&link);
     let reply = route(stream)?;
-    let expiry = Day::new(20_030);
+    let made = Day::new(20_000);
     let (prekey, sealed) = with(stream, |draws| {
-        let (prekey, bundle) = generate_prekey(BundleKind::OneTime, &bobs, expiry, &reply, draws);
+        let (prekey, bundle) = generate_prekey(BundleKind::OneTime, &bobs, made, &reply, draws);
         (prekey, bundle.seal(&link.card_key(), draws))
     });
     let reply = route(stream)?;

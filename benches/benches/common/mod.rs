@@ -49,7 +49,7 @@ pub(crate) fn contact() -> Contact {
     let link = LinkSecret::generate(&mut rng());
     let reply = Routing::new(&[1; 100]).unwrap();
     let (prekey, bundle) =
-        generate_prekey(BundleKind::OneTime, &bob.device, TODAY.plus(30), &reply, &mut rng());
+        generate_prekey(BundleKind::OneTime, &bob.device, TODAY, &reply, &mut rng());
     let sealed = bundle.seal(&link.card_key(), &mut rng());
     Contact { alice, bob, link, prekey, sealed }
 }

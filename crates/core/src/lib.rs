@@ -50,7 +50,7 @@
 //! let link = LinkSecret::generate(&mut rng);
 //! let answer_to = Routing::new(b"where Bob listens")?;
 //! let (prekey, bundle) =
-//!     generate_prekey(BundleKind::OneTime, &bob, today.plus(30), &answer_to, &mut rng);
+//!     generate_prekey(BundleKind::OneTime, &bob, today, &answer_to, &mut rng);
 //! let sealed = bundle.seal(&link.card_key(), &mut rng);
 //!
 //! // Alice, who was given the link, opens the bundle and says hello.

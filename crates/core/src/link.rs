@@ -54,16 +54,12 @@ secret! {
 impl LinkSecret {
     /// A new secret.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut secret = Box::new(LinkBytes::blank());
-        rng.fill_bytes(secret.expose_mut());
-        Self(secret)
+        Self(LinkBytes::boxed(|secret| rng.fill_bytes(secret)))
     }
 
     /// A secret read from a link or from the store.
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        let mut secret = Box::new(LinkBytes::blank());
-        secret.expose_mut().copy_from_slice(bytes);
-        Self(secret)
+        Self(LinkBytes::boxed(|secret| secret.copy_from_slice(bytes)))
     }
 
     fn expose(&self) -> &[u8; 32] {

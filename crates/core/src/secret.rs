@@ -14,6 +14,13 @@ macro_rules! secret {
                 Self([0; $len])
             }
 
+            /// In a place of its own, filled there: a move leaves no copy.
+            pub(crate) fn boxed(fill: impl FnOnce(&mut [u8; $len])) -> alloc::boxed::Box<Self> {
+                let mut secret = alloc::boxed::Box::new(Self::blank());
+                fill(&mut secret.0);
+                secret
+            }
+
             pub(crate) const fn expose(&self) -> &[u8; $len] {
                 &self.0
             }
@@ -29,7 +36,8 @@ macro_rules! secret {
 
         impl zeroize::Zeroize for $name {
             fn zeroize(&mut self) {
-                self.0.zeroize();
+                // As a slice it is wiped in one go, as an array byte by byte.
+                self.0.as_mut_slice().zeroize();
             }
         }
 

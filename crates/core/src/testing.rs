@@ -27,6 +27,17 @@ impl Person {
         let copy = DeviceSecret::from_bytes(&secret.to_bytes());
         Self { account, secret, device: LocalDevice::new(copy, list).unwrap() }
     }
+
+    /// A copy.
+    pub(crate) fn again(&self) -> Self {
+        let copy = || DeviceSecret::from_bytes(&self.secret.to_bytes());
+        let list = DeviceList::parse(self.device.list().as_bytes()).unwrap();
+        Self {
+            account: AccountSecret::from_bytes(&self.account.to_bytes()),
+            secret: copy(),
+            device: LocalDevice::new(copy(), list).unwrap(),
+        }
+    }
 }
 
 /// A reproducible generator: SHA-256 over seed and counter. A clone yields the

@@ -44,6 +44,55 @@ fn reload(session: &mut Session) {
 /// Envelopes under way to somebody, with what is in them.
 type Way = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// Two parties and what is under way between them.
+struct Talk {
+    rng: TestRng,
+    /// Alice's, Bob's.
+    sessions: [Session; 2],
+    /// To Alice, to Bob.
+    ways: [Way; 2],
+    /// Whom it reached, and what: opened already.
+    arrived: Vec<(usize, Vec<u8>)>,
+}
+
+impl Talk {
+    fn new(seed: u64) -> Self {
+        let mut rng = TestRng::new(seed);
+        let (alice, bob) = pair(&mut rng);
+        Self { rng, sessions: [alice, bob], ways: Default::default(), arrived: vec![] }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Send { alice, len } => {
+                let from = usize::from(!alice);
+                let text = vec![len as u8; len];
+                let envelope = seal(&mut self.sessions[from], &text, &mut self.rng);
+                self.ways[1 - from].push((envelope, text));
+            }
+            Step::Deliver { alice, at } => {
+                let to = usize::from(!alice);
+                if at < self.ways[to].len() {
+                    let (envelope, text) = self.ways[to].remove(at);
+                    assert_eq!(open(&mut self.sessions[to], &envelope).unwrap(), text);
+                    self.arrived.push((to, envelope));
+                }
+            }
+            Step::Lose { alice, at } => {
+                let way = &mut self.ways[usize::from(!alice)];
+                if at < way.len() {
+                    way.remove(at);
+                }
+            }
+            Step::Reload { alice } => reload(&mut self.sessions[usize::from(!alice)]),
+        }
+    }
+
+    fn states(&self) -> [Vec<u8>; 2] {
+        [0, 1].map(|side| self.sessions[side].to_bytes().to_vec())
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
 
@@ -52,45 +101,62 @@ proptest! {
         seed in any::<u64>(),
         steps in prop::collection::vec(step(), 1..80),
     ) {
-        let rng = &mut TestRng::new(seed);
-        let (mut alice, mut bob) = pair(rng);
-        let (mut to_alice, mut to_bob): (Way, Way) = Default::default();
-        let mut arrived = vec![];
-        for step in steps {
-            match step {
-                Step::Send { alice: true, len } => {
-                    let text = vec![len as u8; len];
-                    to_bob.push((seal(&mut alice, &text, rng), text));
-                }
-                Step::Send { alice: false, len } => {
-                    let text = vec![len as u8; len];
-                    to_alice.push((seal(&mut bob, &text, rng), text));
-                }
-                Step::Deliver { alice: to, at } => {
-                    let (way, session) =
-                        if to { (&mut to_alice, &mut alice) } else { (&mut to_bob, &mut bob) };
-                    if at < way.len() {
-                        let (envelope, text) = way.remove(at);
-                        prop_assert_eq!(open(session, &envelope).unwrap(), text);
-                        arrived.push((to, envelope));
-                    }
-                }
-                Step::Lose { alice: to, at } => {
-                    let way = if to { &mut to_alice } else { &mut to_bob };
-                    if at < way.len() {
-                        way.remove(at);
-                    }
-                }
-                Step::Reload { alice: true } => reload(&mut alice),
-                Step::Reload { alice: false } => reload(&mut bob),
-            }
+        let mut talk = Talk::new(seed);
+        for step in &steps {
+            talk.step(step);
         }
         // Once each: whatever arrived is refused the second time.
-        for (to, envelope) in arrived {
-            let session = if to { &mut alice } else { &mut bob };
+        for (to, envelope) in &talk.arrived {
+            let session = &mut talk.sessions[*to];
             let before = session.to_bytes();
-            prop_assert!(open(session, &envelope).is_err());
+            prop_assert!(open(session, envelope).is_err());
             prop_assert_eq!(session.to_bytes(), before);
+        }
+    }
+
+    /// A session that is stored and read again before every step does, to the
+    /// byte, what one does that never was.
+    #[test]
+    fn storing_and_reading_changes_nothing(
+        seed in any::<u64>(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let (mut kept, mut read) = (Talk::new(seed), Talk::new(seed));
+        for step in &steps {
+            read.sessions.iter_mut().for_each(reload);
+            kept.step(step);
+            read.step(step);
+            prop_assert_eq!(&kept.ways, &read.ways);
+            prop_assert_eq!(kept.states(), read.states());
+        }
+    }
+
+    /// Whatever came before: of the envelopes under way, none opens with a bit
+    /// changed, and all open without.
+    #[test]
+    fn a_changed_bit_in_any_envelope_is_refused_with_the_state_unchanged(
+        seed in any::<u64>(),
+        steps in prop::collection::vec(step(), 1..60),
+        bits in prop::collection::vec(any::<prop::sample::Index>(), 8),
+    ) {
+        let mut talk = Talk::new(seed);
+        for step in &steps {
+            talk.step(step);
+        }
+        for to in [0, 1] {
+            talk.step(&Step::Send { alice: to == 1, len: 100 });
+            for (mut envelope, text) in std::mem::take(&mut talk.ways[to]) {
+                let session = &mut talk.sessions[to];
+                let before = session.to_bytes();
+                for bit in &bits {
+                    let bit = bit.index(envelope.len() * 8);
+                    envelope[bit / 8] ^= 1 << (bit % 8);
+                    prop_assert!(session.open(&envelope, TODAY).is_err(), "bit {}", bit);
+                    prop_assert_eq!(session.to_bytes(), before.clone());
+                    envelope[bit / 8] ^= 1 << (bit % 8);
+                }
+                prop_assert_eq!(open(session, &envelope).unwrap(), text);
+            }
         }
     }
 

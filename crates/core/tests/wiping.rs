@@ -108,6 +108,102 @@ fn secrets_are_gone_after_drop() {
     }
 }
 
+/// Names and complements of what a list of secrets holds.
+fn complements(secrets: &[NamedSecret]) -> Vec<(&'static str, Vec<u8>)> {
+    secrets.iter().map(|(name, secret)| (*name, complement(&secret[..32]))).collect()
+}
+
+#[track_caller]
+fn assert_gone(needles: &[(&'static str, Vec<u8>)], what: &str) {
+    for (name, needle) in needles {
+        assert_eq!(occurrences(needle), 0, "{name} outlived {what}");
+    }
+}
+
+/// Root, chain, header and message keys, ratchet key, KEM seed, expanded key
+/// and shared secret: all that both sides of a conversation hold, at each
+/// moment of an exchange.
+#[test]
+fn every_kind_of_secret_goes_with_its_session() {
+    let mut names = std::collections::BTreeSet::new();
+    for turns in 0..8 {
+        let rng = &mut TestRng::new(50 + turns);
+        let (mut alice, mut bob) = pair(rng);
+        for _ in 0..turns {
+            let _lost = seal(&mut alice, b"never arrives", rng);
+            let envelope = seal(&mut alice, b"message", rng);
+            open(&mut bob, &envelope).unwrap();
+            std::mem::swap(&mut alice, &mut bob);
+        }
+        let mut needles = complements(&alice.dangerous_secrets());
+        needles.extend(complements(&bob.dangerous_secrets()));
+        for (name, needle) in &needles {
+            assert!(occurrences(needle) >= 1, "{name} is there while the sessions live");
+            names.insert(*name);
+        }
+        drop((alice, bob));
+        assert_gone(&needles, "its session");
+    }
+    let all = [
+        "ML-KEM secret",
+        "ML-KEM secret vector",
+        "ML-KEM seed",
+        "chain key",
+        "header key",
+        "message key",
+        "ratchet key",
+        "root key",
+    ];
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), all);
+}
+
+/// What a message prepared, and nobody stored.
+#[test]
+fn a_candidate_goes_with_its_refusal() {
+    let rng = &mut TestRng::new(5);
+    let (mut alice, mut bob) = pair(rng);
+    let secrets =
+        |state: &StateView<'_>| secrets_of(&Session::from_bytes(&state.to_bytes()).unwrap());
+    let mut needles = vec![];
+    let refused = alice.seal(b"not stored", rng).unwrap().commit(|state, _| {
+        needles = secrets(state);
+        Err::<(), _>("disk full")
+    });
+    assert!(refused.is_err());
+    // The first message of a chain: all three are new.
+    assert_gone(&needles, "the message that was not stored");
+    let envelope = seal(&mut alice, b"stored", rng);
+    let refused = bob.open(&envelope, TODAY).unwrap().commit(|state| {
+        needles = secrets(state);
+        Err::<(), _>("disk full")
+    });
+    assert!(refused.is_err());
+    // Only the root key is new on receipt, and Alice has it too.
+    drop((alice, bob));
+    assert_gone(&needles[..1], "the message that was not stored");
+}
+
+/// What a first contact is made of: the prekey's halves and the link's keys.
+#[test]
+fn the_secrets_of_a_first_contact_go_with_it() {
+    let rng = &mut TestRng::new(6);
+    let mut contact = first_contact(rng, BundleKind::OneTime);
+    let mut needles = complements(&contact.prekey.dangerous_secrets());
+    needles.extend(complements(&contact.link.dangerous_secrets()));
+    let hello = seal(&mut contact.session, b"hello", rng);
+    let (mut bob, _) = accept(&contact, &hello).unwrap();
+    for (name, needle) in &needles {
+        let derived = ["card key", "hello key", "link's share of the handshake"].contains(name);
+        assert!(derived || occurrences(needle) >= 1, "{name} is there while it is needed");
+    }
+    // The prekey was Bob's first ratchet key.
+    let reply = seal(&mut bob, b"hi", rng);
+    open(&mut contact.session, &reply).unwrap();
+    needles.extend(complements(&bob.dangerous_secrets()));
+    drop((contact, bob));
+    assert_gone(&needles, "the first contact");
+}
+
 /// The complement of a session's expanded ML-KEM key, where it has one.
 fn expanded_key(session: &Session) -> Option<Vec<u8>> {
     let secrets = session.dangerous_secrets();

@@ -5,7 +5,7 @@ mod messages;
 mod setup;
 mod traced;
 
-pub(crate) use setup::{device_secret, kind, record, route};
+pub(crate) use setup::{device_secret, kind, made_on, record, route};
 pub(crate) use traced::{fresh, identity_block};
 
 use std::collections::{BTreeMap, BTreeSet};

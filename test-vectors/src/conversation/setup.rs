@@ -1,6 +1,7 @@
 //! Steps that make people, links, bundles and sessions.
 
 use serde_json::{Value, json};
+use undertone_core::bounds::BUNDLE_LIFETIME_DAYS;
 use undertone_core::{
     AccountFingerprint, AccountSecret, Bundle, BundleKind, Day, DeviceList, DeviceSecret,
     ListRecord, LocalDevice, Routing, generate_prekey, initiate,
@@ -31,6 +32,12 @@ pub(crate) fn kind(args: &Args<'_>) -> Outcome<BundleKind> {
         "last-resort" => Ok(BundleKind::LastResort),
         other => Err(Fail::wrong(format!("no kind of bundle: {other}"))),
     }
+}
+
+/// The day on which a bundle is made that is to have the last day `expiry`.
+pub(crate) fn made_on(args: &Args<'_>) -> Outcome<Day> {
+    let made = args.u32("expiry")?.checked_sub(BUNDLE_LIFETIME_DAYS);
+    made.map(Day::new).ok_or_else(|| Fail::wrong("an expiry before the first bundle's"))
 }
 
 /// A route.
@@ -121,10 +128,10 @@ impl World {
         let link = args.str("link")?.to_owned();
         let card = self.link_secret(&link)?.card_key();
         let (name, person) = (args.str("bundle")?.to_owned(), args.str("person")?.to_owned());
-        let (kind, expiry, route) = (kind(args)?, Day::new(args.u32("expiry")?), route(args)?);
+        let (kind, made, route) = (kind(args)?, made_on(args)?, route(args)?);
         let mut draws = self.draws(args)?;
         let me = &self.somebody(&person)?.device;
-        let (secret, bundle) = generate_prekey(kind, me, expiry, &route, &mut draws);
+        let (secret, bundle) = generate_prekey(kind, me, made, &route, &mut draws);
         let sealed = bundle.seal(&card, &mut draws);
         let drawn = draws.finish()?;
         self.drawn(draws);

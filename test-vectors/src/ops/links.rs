@@ -9,7 +9,7 @@ use undertone_session::link::{Link, LinkKind};
 use undertone_session::routing::Routing;
 use undertone_wire::{RelayAddress, RootFingerprint, WriteCapability};
 
-use crate::conversation::{kind, listed, record, route};
+use crate::conversation::{kind, listed, made_on, record, route};
 use crate::stream::Draws;
 use crate::value::{Args, hex};
 use crate::{Fail, Outcome, prim, trace};
@@ -89,8 +89,8 @@ fn bundle_make(args: &Args<'_>) -> Outcome<Value> {
     let link: [u8; 32] = args.array("link_secret")?;
     let route = route(args)?;
     let mut draws = Draws::list(listed(args.get("draws")?)?);
-    let expiry = Day::new(args.u32("expiry")?);
-    let (secret, bundle) = generate_prekey(kind(args)?, &me, expiry, &route, &mut draws);
+    let made = made_on(args)?;
+    let (secret, bundle) = generate_prekey(kind(args)?, &me, made, &route, &mut draws);
     let sealed = bundle.seal(&LinkSecret::from_bytes(&link).card_key(), &mut draws);
     draws.finish()?;
     Ok(json!({

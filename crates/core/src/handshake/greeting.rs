@@ -174,6 +174,10 @@ impl Introduction<'_> {
     /// Opens the message inside, and checks the device list against what is
     /// known of the account. Changes nothing.
     ///
+    /// `known` is what the caller's store returns for
+    /// [`account`](Self::account), `None` where it has no record of it, as for
+    /// [`Bundle::check`](crate::Bundle::check).
+    ///
     /// # Errors
     /// for the list; [`HandshakeError::Message`].
     pub fn open(

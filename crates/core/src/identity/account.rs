@@ -29,16 +29,12 @@ pub struct AccountFingerprint([u8; 32]);
 impl AccountSecret {
     /// A new account.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut secret = Box::new(SignSecret::blank());
-        rng.fill_bytes(secret.expose_mut());
-        Self(secret)
+        Self(SignSecret::boxed(|seed| rng.fill_bytes(seed)))
     }
 
     /// An account from its stored 32-byte seed.
     pub fn from_bytes(seed: &[u8; 32]) -> Self {
-        let mut secret = Box::new(SignSecret::blank());
-        secret.expose_mut().copy_from_slice(seed);
-        Self(secret)
+        Self(SignSecret::boxed(|secret| secret.copy_from_slice(seed)))
     }
 
     /// The 32-byte seed, for the encrypted store and for backups.

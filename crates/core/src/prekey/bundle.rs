@@ -224,6 +224,11 @@ impl Bundle {
 
     /// Compares the bundle's device list with what is known of the account.
     ///
+    /// `known` is what the caller's store returns for the account of
+    /// [`list`](Self::list), `None` where it has no record of it: the account
+    /// was never met. It is no way to leave the check out. With a record at
+    /// hand, `None` would let an older list bring a removed device back.
+    ///
     /// # Errors
     /// A lower or forked list; another account's: R-210.
     pub fn check(self, known: Option<&ListRecord>) -> Result<CheckedBundle, IdentityError> {

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::bundle::Fresh;
 use super::{Bundle, BundleDigest, BundleError, BundleId, BundleKind};
+use crate::bounds::BUNDLE_LIFETIME_DAYS;
 use crate::codec::Reader;
 use crate::day::Day;
 use crate::identity::LocalDevice;
@@ -50,16 +51,19 @@ impl PrekeyHalves {
 /// Makes a bundle and its private half: a fresh X25519 prekey and a fresh
 /// ML-KEM-1024 key, shared with no other bundle, under one signature.
 ///
-/// `expiry` is the last day of its use, `BUNDLE_LIFETIME_DAYS` from today:
-/// everybody refuses one that is much later; `reply` is where the initiator sends
-/// its first envelopes.
+/// The last day of its use is `today` and
+/// [`BUNDLE_LIFETIME_DAYS`](crate::bounds::BUNDLE_LIFETIME_DAYS): everybody
+/// refuses one that is offered for longer, and who wants a shorter
+/// life withdraws it. `reply` is where the initiator sends its first
+/// envelopes.
 pub fn generate_prekey(
     kind: BundleKind,
     me: &LocalDevice,
-    expiry: Day,
+    today: Day,
     reply: &Routing,
     rng: &mut impl CryptoRng,
 ) -> (PrekeySecret, Bundle) {
+    let expiry = today.plus(BUNDLE_LIFETIME_DAYS);
     let id = BundleId::generate(rng);
     let mut keys = PrekeyHalves::blank();
     rng.fill_bytes(keys.dh.expose_mut());
@@ -110,8 +114,9 @@ impl PrekeySecret {
         Ok(secret)
     }
 
-    /// The private keys, with their names. Only for tests and demonstrations
-    /// that search other people's systems for what must not be there.
+    /// The private keys, with their names: what [`to_bytes`](Self::to_bytes)
+    /// holds. Only for tests and demonstrations that search other people's
+    /// systems for what must not be there.
     pub fn dangerous_secrets(&self) -> [(&'static str, Zeroizing<Vec<u8>>); 2] {
         [
             ("X25519 prekey", Zeroizing::new(self.keys.dh.expose().to_vec())),

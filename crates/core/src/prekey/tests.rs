@@ -30,9 +30,16 @@ impl Inviter {
         let (person, link) = (Person::new(rng), LinkSecret::generate(rng));
         let reply = Routing::new(b"mailbox").unwrap();
         let kind = BundleKind::OneTime;
-        let (prekey, bundle) = generate_prekey(kind, &person.device, TODAY.plus(30), &reply, rng);
+        let (prekey, bundle) = generate_prekey(kind, &person.device, TODAY, &reply, rng);
         let sealed = bundle.seal(&link.card_key(), rng);
         Self { person, link, prekey, sealed }
+    }
+
+    /// A copy: what somebody has who is given the link, and more.
+    pub(crate) fn again(&self) -> Self {
+        let prekey = PrekeySecret::from_bytes(&self.prekey.to_bytes()).unwrap();
+        let link = LinkSecret::from_bytes(self.link.as_bytes());
+        Self { person: self.person.again(), link, prekey, sealed: self.sealed.clone() }
     }
 
     pub(crate) fn open(&self, sealed: &[u8]) -> Result<Bundle, BundleError> {

@@ -1,7 +1,8 @@
 //! X25519 (RFC 7748), with the checks that the RFC leaves open.
 
+use curve25519_dalek::{EdwardsPoint, MontgomeryPoint};
 use rand_core::CryptoRng;
-use x25519_dalek::{PublicKey, StaticSecret};
+use subtle::ConstantTimeEq;
 
 secret! {
     /// An X25519 private key.
@@ -66,8 +67,7 @@ impl DhSecret {
     }
 
     pub(crate) fn public(&self) -> DhPublic {
-        let secret = StaticSecret::from(*self.expose());
-        DhPublic(PublicKey::from(&secret).to_bytes())
+        DhPublic(EdwardsPoint::mul_base_clamped(*self.expose()).to_montgomery().to_bytes())
     }
 
     /// The exchange with `theirs`.
@@ -75,19 +75,33 @@ impl DhSecret {
     /// # Errors
     /// [`LowOrder`] where the result is all zero.
     pub(crate) fn exchange(&self, theirs: &DhPublic) -> Result<DhOutput, LowOrder> {
-        let secret = StaticSecret::from(*self.expose());
-        let shared = secret.diffie_hellman(&PublicKey::from(theirs.0));
-        if shared.was_contributory() {
-            Ok(DhOutput::from_array(shared.as_bytes()))
-        } else {
-            Err(LowOrder)
-        }
+        let shared = DhOutput::from_array(multiply(self, theirs).as_bytes());
+        if shared.expose().ct_eq(&[0; 32]).into() { Err(LowOrder) } else { Ok(shared) }
+    }
+}
+
+/// The scalar multiplication of X25519.
+///
+/// On x86_64 the library multiplies points in Edwards form with vector
+/// instructions, which takes less time than the Montgomery ladder, the way
+/// there and back included. A number that is the coordinate of no point of the
+/// curve but of its twist, which RFC 7748 allows, has no such form: for that, and
+/// on other processors, there is the ladder. The sign that the coordinate
+/// leaves open does not change the result's coordinate. Both ways take the same
+/// time for every secret; which one is taken depends on the public key alone.
+fn multiply(secret: &DhSecret, theirs: &DhPublic) -> MontgomeryPoint {
+    let theirs = MontgomeryPoint(theirs.0);
+    let point = if cfg!(target_arch = "x86_64") { theirs.to_edwards(0) } else { None };
+    match point {
+        Some(point) => point.mul_clamped(*secret.expose()).to_montgomery(),
+        None => theirs.mul_clamped(*secret.expose()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::TestRng;
 
     #[test]
     fn r_101_only_canonical_encodings() {
@@ -104,12 +118,45 @@ mod tests {
         assert_eq!(DhPublic::from_bytes(&high_bit), Err(NotCanonical));
     }
 
+    /// Points of the curve and of its twist, and what lies at the edges,
+    /// against an implementation that has the ladder alone.
+    #[test]
+    fn both_ways_agree_with_the_ladder() {
+        let rng = &mut TestRng::new(1);
+        let edges = [0u8, 1, 2, 9, PRIME[0] - 1, PRIME[0] - 2].map(|lowest| {
+            let mut edge = if lowest < 10 { [0; 32] } else { PRIME };
+            edge[0] = lowest;
+            edge
+        });
+        let (mut curve, mut twist) = (0, 0);
+        for round in 0..500 {
+            let secret = DhSecret::generate(rng);
+            let mut public = *DhSecret::generate(rng).expose();
+            public[31] &= 0x7f;
+            let public = edges.get(round).unwrap_or(&public);
+            let public = DhPublic::from_bytes(public).unwrap();
+            match MontgomeryPoint(public.0).to_edwards(0) {
+                Some(_) => curve += 1,
+                None => twist += 1,
+            }
+            let expected = x25519_dalek::x25519(*secret.expose(), public.0);
+            assert_eq!(multiply(&secret, &public).to_bytes(), expected, "round {round}");
+        }
+        assert!(curve > 200 && twist > 200, "{curve} {twist}");
+    }
+
     #[test]
     fn r_102_low_order_points() {
         let secret = DhSecret::from_array(&[0x42; 32]);
-        for low in [0u8, 1] {
-            let mut point = [0; 32];
-            point[0] = low;
+        let (mut zero, mut one, mut minus_one) = ([0; 32], [0; 32], PRIME);
+        (zero[0], one[0], minus_one[0]) = (0, 1, minus_one[0] - 1);
+        // Of order 8, both on the curve; the rest that is canonical.
+        let eight = [
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        ]
+        .map(|hex| core::array::from_fn(|i| u8::from_str_radix(&hex[2 * i..][..2], 16).unwrap()));
+        for point in [zero, one, minus_one].into_iter().chain(eight) {
             let point = DhPublic::from_bytes(&point).unwrap();
             assert_eq!(secret.exchange(&point).unwrap_err(), LowOrder);
         }

@@ -18,11 +18,22 @@ pub(crate) fn extract(salt: &[u8; 32], ikm: &[u8], prk: &mut Prk) {
 
 /// `out = HKDF-Expand(prk, info, N)`; `info` is the concatenation of its
 /// parts, a label first.
-#[allow(clippy::expect_used, reason = "both lengths are checked when this is compiled")]
 pub(crate) fn expand<const N: usize>(prk: &[u8; 32], info: &[&[u8]], out: &mut [u8; N]) {
-    const { assert!(N <= 255 * 32, "RFC 5869, section 2.3") };
-    Hkdf::<Sha256>::from_prk(prk)
-        .expect("a key of one hash length")
-        .expand_multi_info(info, out)
-        .expect("an output within the limit");
+    Expander::new(prk).expand(info, out);
+}
+
+/// HKDF-Expand under one key, to be used more than once. Wiped on drop.
+pub(crate) struct Expander(Hkdf<Sha256>);
+
+impl Expander {
+    #[allow(clippy::expect_used, reason = "the key's length is its type's")]
+    pub(crate) fn new(prk: &[u8; 32]) -> Self {
+        Self(Hkdf::from_prk(prk).expect("a key of one hash length"))
+    }
+
+    #[allow(clippy::expect_used, reason = "the length is checked when this is compiled")]
+    pub(crate) fn expand<const N: usize>(&self, info: &[&[u8]], out: &mut [u8; N]) {
+        const { assert!(N <= 255 * 32, "RFC 5869, section 2.3") };
+        self.0.expand_multi_info(info, out).expect("an output within the limit");
+    }
 }

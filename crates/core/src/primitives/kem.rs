@@ -71,6 +71,7 @@ macro_rules! parameter_set {
                     if library::validate_public_key(&key) { Ok(Self(key)) } else { Err(InvalidKey) }
                 }
 
+                #[allow(dead_code, reason = "the ratchet takes the bytes out of the private key")]
                 pub(crate) fn as_bytes(&self) -> &[u8; KEY] {
                     self.0.as_slice()
                 }
@@ -129,10 +130,14 @@ macro_rules! parameter_set {
                 }
 
                 /// The encapsulation key, which the private key contains.
+                #[allow(dead_code, reason = "the ratchet takes its bytes alone")]
                 pub(crate) fn encapsulation_key(&self) -> EncapsulationKey {
-                    let mut key = [0; KEY];
-                    key.copy_from_slice(self.0.index(PUBLIC..PUBLIC + KEY));
-                    EncapsulationKey($Public::from(key))
+                    EncapsulationKey($Public::from(self.public_bytes()))
+                }
+
+                /// Its encoding, in place.
+                pub(crate) fn public_bytes(&self) -> &[u8; KEY] {
+                    self.0.index(PUBLIC..).first_chunk().unwrap_or(&[0; KEY])
                 }
 
                 /// The part of it that is neither public nor in the seed.

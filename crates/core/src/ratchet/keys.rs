@@ -4,7 +4,7 @@ use crate::label;
 use crate::primitives::aead::NONCE;
 use crate::primitives::dh::DhOutput;
 use crate::primitives::hash::sha256;
-use crate::primitives::kdf::{self, Prk};
+use crate::primitives::kdf::{self, Expander, Prk};
 use crate::primitives::kem::KemSecret;
 
 use super::header::HEADER;
@@ -103,27 +103,35 @@ impl ChainKey {
 }
 
 impl MessageKey {
+    /// What a message is sealed with: its nonce, and the body key under that.
+    ///
     /// `HKDF-Expand(message key, "… nonce" ‖ random ‖ SHA-256("… nonce" ‖
-    /// header ‖ body), 12)`: the envelope's nonce. Two copies of a state that
-    /// send different things at one position have different nonces even where
-    /// they draw the same random bytes, as copies of a whole machine do.
-    pub(crate) fn nonce(
-        &self,
+    /// header ‖ body), 12)` is the nonce. Two copies of a state that send
+    /// different things at one position have different nonces even where they
+    /// draw the same random bytes, as copies of a whole machine do.
+    pub(crate) fn into_sealing(
+        self,
         random: &[u8; NONCE],
         header: &[u8; HEADER],
         body: &[u8],
-    ) -> [u8; NONCE] {
+    ) -> ([u8; NONCE], BodyKey) {
+        let kdf = Expander::new(self.expose());
         let hash = sha256(label::NONCE, &[header, body]);
         let mut nonce = [0; NONCE];
-        kdf::expand(self.expose(), &[label::NONCE, random, &hash], &mut nonce);
-        nonce
+        kdf.expand(&[label::NONCE, random, &hash], &mut nonce);
+        (nonce, body_key(&kdf, &nonce))
     }
 
-    /// `HKDF-Expand(message key, "… body" ‖ nonce, 32)`: another key for each
-    /// nonce.
-    pub(crate) fn body_key(self, nonce: &[u8; NONCE]) -> BodyKey {
-        let mut key = BodyKey::blank();
-        kdf::expand(self.expose(), &[label::BODY, nonce], key.expose_mut());
-        key
+    /// What a message is opened with: the body key under its nonce.
+    pub(crate) fn into_opening(self, nonce: &[u8; NONCE]) -> BodyKey {
+        body_key(&Expander::new(self.expose()), nonce)
     }
+}
+
+/// `HKDF-Expand(message key, "… body" ‖ nonce, 32)`: another key for each
+/// nonce.
+fn body_key(message: &Expander, nonce: &[u8; NONCE]) -> BodyKey {
+    let mut key = BodyKey::blank();
+    message.expand(&[label::BODY, nonce], key.expose_mut());
+    key
 }

@@ -138,7 +138,7 @@ impl PendingOpen<'_> {
                 inner.of_old(serial, agrees, end, &header, &parts.header)
             }
         }?;
-        let key = key.body_key(parts.header.nonce);
+        let key = key.into_opening(parts.header.nonce);
         let associated = associated(inner.id.as_bytes(), parts.header.bytes);
         self.body.reserve_exact(parts.body.len());
         self.body.extend_from_slice(parts.body);
@@ -163,7 +163,9 @@ impl PendingOpen<'_> {
         Ok(())
     }
 
-    /// The message.
+    /// The message, to be looked at and, in [`commit`](Self::commit)'s
+    /// transaction, stored. What is done with it before that may be done again
+    /// after a crash, when the same envelope is opened anew.
     pub fn content(&self) -> &[u8] {
         self.body.get(LENGTH_PREFIX..LENGTH_PREFIX + self.content_len).unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use crate::primitives::aead::{self, NONCE, TAG, ZERO_NONCE};
 use super::body;
 use super::error::SealError;
 use super::header::{self, SEALED_HEADER};
-use super::keys::{MessageKey, Step};
+use super::keys::Step;
 use super::pq::Phase;
 use super::session::{Inner, Session};
 use super::state::StateView;
@@ -84,9 +84,7 @@ impl Inner {
         if !changed && pq.has_work(live.epoch) {
             next_pq.copy_from(pq);
             next_pq.work(&mut self.memo, rng);
-            if pq.begins_object() {
-                next.cursor = 0;
-            }
+            next.cursor = 0;
             changed = true;
         }
         Ok(changed)
@@ -104,16 +102,16 @@ impl Inner {
 
 impl PendingSeal<'_> {
     fn write(&mut self, content: &[u8], rng: &mut impl CryptoRng) -> Result<(), SealError> {
-        let preamble = self.inner.preamble_kind();
-        let bucket = preamble.bucket_for(content.len()).ok_or(SealError::ContentTooLong)?;
-        let id = self.inner.id;
-        let pq = if self.pq_changed { self.inner.pq.next() } else { self.inner.pq.live() };
-        let (_, core) = self.inner.core.split();
+        let inner = &mut *self.inner;
+        let bucket = inner.preamble_kind().bucket_for(content.len());
+        let bucket = bucket.ok_or(SealError::ContentTooLong)?;
+        let pq = if self.pq_changed { inner.pq.next() } else { inner.pq.live() };
+        let (_, core) = inner.core.split();
         let header = core.header().to_bytes();
         let key = core.sending.advance()?;
 
         self.envelope.reserve_exact(bucket.len());
-        self.envelope.extend_from_slice(self.inner.preamble.as_deref().unwrap_or_default());
+        self.envelope.extend_from_slice(inner.preamble.as_deref().unwrap_or_default());
         let start = self.envelope.len();
         self.envelope.resize(bucket.len(), 0);
         let part = self.envelope.get_mut(start..).unwrap_or_default();
@@ -124,7 +122,7 @@ impl PendingSeal<'_> {
         let (sealed, part) = part.split_first_chunk_mut::<SEALED_HEADER>().ok_or(too_long)?;
         let (plain, tag) = part.split_last_chunk_mut::<TAG>().ok_or(too_long)?;
 
-        let pieces = pq.outgoing(core.epoch);
+        let pieces = pq.outgoing(core.epoch, &mut inner.memo);
         let placed = pieces.as_ref().map(|pieces| (pieces, pieces.first(core.cursor, rng)));
         let count = body::write(plain, content, placed).ok_or(too_long)?;
         if let Some(pieces) = &pieces {
@@ -132,9 +130,11 @@ impl PendingSeal<'_> {
         }
         let mut random = [0; NONCE];
         rng.fill_bytes(&mut random);
-        *nonce = key.nonce(&random, &header, plain);
-        *sealed = header::seal(&header, &core.sending.header, &id, nonce);
-        *tag = seal_body(key, nonce, id.as_bytes(), sealed, plain);
+        let (drawn, key) = key.into_sealing(&random, &header, plain);
+        *nonce = drawn;
+        *sealed = header::seal(&header, &core.sending.header, &inner.id, nonce);
+        let associated = associated(inner.id.as_bytes(), sealed);
+        *tag = aead::seal(key.expose(), &ZERO_NONCE, &associated, plain);
         Ok(())
     }
 
@@ -180,15 +180,4 @@ pub(crate) fn associated(id: &[u8; 32], header: &[u8; SEALED_HEADER]) -> [u8; AS
     head.copy_from_slice(id);
     tail.copy_from_slice(header);
     data
-}
-
-fn seal_body(
-    key: MessageKey,
-    nonce: &[u8; NONCE],
-    id: &[u8; 32],
-    header: &[u8; SEALED_HEADER],
-    body: &mut [u8],
-) -> [u8; TAG] {
-    let key = key.body_key(nonce);
-    aead::seal(key.expose(), &ZERO_NONCE, &associated(id, header), body)
 }

@@ -14,6 +14,8 @@ impl Session {
     ///
     /// Only for tests and demonstrations that search other people's systems
     /// for what must not be there. What this returns opens the conversation.
+    /// It is no way around anything: whoever has the session has the same
+    /// bytes by [`to_bytes`](Self::to_bytes), without names.
     pub fn dangerous_secrets(&self) -> Vec<NamedSecret> {
         let core = self.inner.core.live();
         let pq = self.inner.pq.live();

@@ -166,11 +166,21 @@ impl Session {
     /// The stored form of the session as it is: secret. At most 3,000 bytes
     /// without skipped keys once the session is confirmed and while the peer
     /// is in step; 3,723 at the very most.
+    ///
+    /// A session has one stored form that counts, the newest. Two sessions read
+    /// from one form, or one read from an older form than the last that was
+    /// committed, are two histories of one side: no key and nonce encrypts two
+    /// contents even then, but the peer refuses what the second of them sends
+    /// ("peer rolled back"), and what one has received the other can't tell
+    /// from new. Keep these bytes where the session is, and out of backups
+    /// (`protocol-spec/05-double-ratchet.md`, section 9).
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         self.view().to_bytes()
     }
 
-    /// Reads the stored form.
+    /// Reads the stored form: the newest that was committed, and once, since
+    /// there is no other copy of a session than one made here
+    /// ([`to_bytes`](Self::to_bytes)).
     ///
     /// # Errors
     /// R-1001 to R-1004.
@@ -311,7 +321,7 @@ fn put_pq(out: &mut Vec<u8>, pq: &Pq) {
     match phase {
         Phase::Idle => out.push(0),
         // The key itself is computed from the seed again when it goes out.
-        Phase::Offering { key: _, key_hash, peer_has_key, incoming } => {
+        Phase::Offering { key_hash, peer_has_key, incoming } => {
             out.push(1);
             out.extend_from_slice(seed.expose());
             out.extend_from_slice(key_hash);
@@ -349,7 +359,7 @@ fn read_pq(reader: &mut Reader<'_>, pq: &mut Pq) -> Result<(), StateError> {
             pq.seed.expose_mut().copy_from_slice(reader.take(64)?);
             let key_hash = *reader.array()?;
             let peer_has_key = reader.flag()?;
-            Phase::Offering { key: None, key_hash, peer_has_key, incoming: read_assembly(reader)? }
+            Phase::Offering { key_hash, peer_has_key, incoming: read_assembly(reader)? }
         }
         2 => {
             pq.shared.expose_mut().copy_from_slice(reader.take(32)?);

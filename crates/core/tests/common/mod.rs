@@ -91,7 +91,7 @@ pub fn first_contact(rng: &mut TestRng, kind: BundleKind) -> FirstContact {
     let (alice, bob) = (Person::new(rng), Person::new(rng));
     let link = LinkSecret::generate(rng);
     let reply = Routing::new(b"bob's mailbox").unwrap();
-    let (prekey, bundle) = generate_prekey(kind, &bob.device, TODAY.plus(30), &reply, rng);
+    let (prekey, bundle) = generate_prekey(kind, &bob.device, TODAY, &reply, rng);
     let sealed = bundle.seal(&link.card_key(), rng);
     let session = start(&alice, &bob, &link, &sealed, rng);
     FirstContact { alice, bob, link, prekey, sealed, session }

@@ -95,7 +95,7 @@ struct Press<'a> {
     relay: &'a RelayAddress,
     secret: LinkSecret,
     number: u64,
-    expiry: undertone_core::Day,
+    today: undertone_core::Day,
 }
 
 impl Press<'_> {
@@ -114,11 +114,11 @@ impl Press<'_> {
         };
         let reply =
             CoreRouting::new(&routing.to_bytes()).map_err(|_| corrupt("the relay's address"))?;
-        let (secret, bundle) = generate_prekey(kind, self.me, self.expiry, &reply, rng);
+        let (secret, bundle) = generate_prekey(kind, self.me, self.today, &reply, rng);
         let row = PrekeyRow {
             secret: Some(Secret::new(&secret.to_bytes())),
             digest: *secret.digest().as_bytes(),
-            expiry: self.expiry.get(),
+            expiry: secret.expiry().get(),
             capability: Some(*routing.capability.hash().as_bytes()),
             reused: false,
         };
@@ -186,7 +186,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 stale: false,
             };
             save(tx, Table::Links, &key1(number), &row)?;
-            let press = Press { me, relay, secret, number, expiry };
+            let press = Press { me, relay, secret, number, today };
             let mut batch = Batch::default();
             // One use, one bundle; the last resort would let a second person in.
             for _ in 0..bundles_of(kind.into()) {
@@ -312,7 +312,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let token = mailboxes::token_for(tx, home, &relay)?;
             let secret = link_secret(&row)?;
             let depot = depot_of(&secret);
-            let press = Press { me, relay: &relay, secret, number, expiry };
+            let press = Press { me, relay: &relay, secret, number, today };
             let mut batch = Batch::default();
             let left = if row.stale { 0 } else { left };
             for _ in left..bundles_of(row.kind) {

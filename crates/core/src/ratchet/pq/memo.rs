@@ -1,5 +1,6 @@
-//! The offering side's expanded private key, kept from the making of the key
-//! pair until its ciphertext is whole, which saves making it a second time.
+//! The offering side's expanded private key, and the encapsulation key in it:
+//! kept from the making of the key pair until its ciphertext is whole, so that
+//! it is made once.
 
 use zeroize::Zeroize;
 
@@ -19,13 +20,12 @@ impl KeyMemo {
         Self { of: None, key: mlkem768::PrivateKey::blank() }
     }
 
-    /// Expands a seed; returns the encapsulation key and its hash.
-    pub(crate) fn expand(&mut self, seed: &KemSeed) -> ([u8; mlkem768::KEY], [u8; 32]) {
+    /// Expands a seed; returns the encapsulation key's hash.
+    pub(crate) fn expand(&mut self, seed: &KemSeed) -> [u8; 32] {
         self.key.expand(seed);
-        let key = *self.key.encapsulation_key().as_bytes();
-        let hash = key_hash(&key);
+        let hash = key_hash(self.key.public_bytes());
         self.of = Some(hash);
-        (key, hash)
+        hash
     }
 
     /// The private key whose public half has this hash: the one at hand, or

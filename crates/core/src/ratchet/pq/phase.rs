@@ -30,15 +30,9 @@ pub(crate) struct RemoteKey {
 pub(crate) enum Phase {
     /// Offering; no key pair yet.
     Idle,
-    /// Offering; the key goes out until pieces of a ciphertext come in.
-    /// `key` is `None` in a state that was stored and read: it is computed
-    /// from the seed when it is needed.
-    Offering {
-        key: Option<[u8; mlkem768::KEY]>,
-        key_hash: [u8; 32],
-        peer_has_key: bool,
-        incoming: Option<CiphertextParts>,
-    },
+    /// Offering; the key, which the memo holds, goes out until pieces of a
+    /// ciphertext come in.
+    Offering { key_hash: [u8; 32], peer_has_key: bool, incoming: Option<CiphertextParts> },
     /// Offering; holds the secret, to be mixed in at the next sending step.
     Secret { key_hash: [u8; 32], ciphertext_hash: [u8; 32] },
     /// Answering; the key is arriving.
@@ -92,19 +86,11 @@ impl Pq {
         }
     }
 
-    /// Whether the next send, in `epoch`, has something to make first. In the
-    /// last epoch nothing is made, since none follows.
+    /// Whether the next send, in `epoch`, has an object to make first, whose
+    /// first block is then next. In the last epoch nothing is made, since none
+    /// follows.
     pub(crate) fn has_work(&self, epoch: u32) -> bool {
-        match self.phase {
-            Phase::Idle | Phase::Keyed(_) => epoch != u32::MAX,
-            Phase::Offering { key: None, peer_has_key, .. } => !peer_has_key,
-            _ => false,
-        }
-    }
-
-    /// Whether that work begins an object, so that its first block is next.
-    pub(crate) fn begins_object(&self) -> bool {
-        matches!(self.phase, Phase::Idle | Phase::Keyed(_))
+        matches!(self.phase, Phase::Idle | Phase::Keyed(_)) && epoch != u32::MAX
     }
 
     /// Makes the key pair, or encapsulates, at the first send that needs it.
@@ -112,12 +98,8 @@ impl Pq {
         self.phase = match self.phase {
             Phase::Idle => {
                 rng.fill_bytes(self.seed.expose_mut());
-                let (key, key_hash) = memo.expand(&self.seed);
-                Phase::Offering { key: Some(key), key_hash, peer_has_key: false, incoming: None }
-            }
-            Phase::Offering { key: None, key_hash, peer_has_key, incoming } => {
-                let (key, _) = memo.expand(&self.seed);
-                Phase::Offering { key: Some(key), key_hash, peer_has_key, incoming }
+                let key_hash = memo.expand(&self.seed);
+                Phase::Offering { key_hash, peer_has_key: false, incoming: None }
             }
             Phase::Keyed(remote) => answer(&remote, rng, &mut self.shared),
             other => other,
@@ -125,12 +107,19 @@ impl Pq {
     }
 
     /// What goes out with the next message for the epoch after `epoch`.
-    pub(crate) fn outgoing(&self, epoch: u32) -> Option<Outgoing<'_>> {
+    pub(crate) fn outgoing<'a>(
+        &'a self,
+        epoch: u32,
+        memo: &'a mut KeyMemo,
+    ) -> Option<Outgoing<'a>> {
         let epoch = epoch.checked_add(1)?;
         match &self.phase {
-            Phase::Offering { key: Some(key), key_hash, peer_has_key: false, .. } => {
-                Some(Outgoing { kind: Kind::Key, epoch, tag: truncate(key_hash), object: key })
-            }
+            Phase::Offering { key_hash, peer_has_key: false, .. } => Some(Outgoing {
+                kind: Kind::Key,
+                epoch,
+                tag: truncate(key_hash),
+                object: memo.get(key_hash, &self.seed).public_bytes(),
+            }),
             Phase::Answering { ciphertext, ciphertext_hash, .. } => Some(Outgoing {
                 kind: Kind::Ciphertext,
                 epoch,

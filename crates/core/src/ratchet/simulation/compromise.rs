@@ -219,24 +219,55 @@ fn nothing_heals_without_replies() {
     }
 }
 
+/// An attacker who goes on in the place of the robbed side, from any moment
+/// and on either side: epochs rise and help nobody, and who was cut off is not
+/// understood any more, nor understands.
 #[test]
 fn nothing_heals_against_an_active_attacker_and_the_victim_notices() {
-    let mut rng = TestRng::new(14);
-    let (mut alice, mut bob) = pair(&mut rng);
-    for _ in 0..4 {
-        exchange(&mut alice, &mut bob, b"before", None, None, &mut rng);
-        exchange(&mut bob, &mut alice, b"before", None, None, &mut rng);
+    for at in 0..30 {
+        let mut rng = TestRng::new(14_000 + at);
+        let (mut alice, mut bob) = pair(&mut rng);
+        for _ in 0..at {
+            exchange(&mut alice, &mut bob, b"before", None, None, &mut rng);
+            std::mem::swap(&mut alice, &mut bob);
+        }
+        let before = bob.epoch();
+        let mut attacker = copy(&alice);
+        for _ in 0..40 {
+            exchange(&mut attacker, &mut bob, b"not alice", None, None, &mut rng);
+            exchange(&mut bob, &mut attacker, b"to alice", None, None, &mut rng);
+        }
+        assert!(bob.epoch() > before + 8);
+        let envelope = seal(&mut alice, b"here I am", &mut rng);
+        assert!(open(&mut bob, &envelope).is_err(), "at {at}");
+        let envelope = seal(&mut bob, b"who is it?", &mut rng);
+        assert!(open(&mut alice, &envelope).is_err(), "at {at}");
     }
-    // The attacker goes on in Alice's place.
-    let mut attacker = copy(&alice);
-    for _ in 0..40 {
+}
+
+/// One message in the robbed side's place is enough to cut it off: whatever it
+/// sends from then on is refused as from a peer that was rolled back, which is
+/// a reason for a reset, and until then the attacker goes on reading.
+#[test]
+fn one_message_of_an_active_attacker_cuts_the_victim_off_for_good() {
+    for at in 1..12 {
+        let mut rng = TestRng::new(15_000 + at);
+        let (mut alice, mut bob) = pair(&mut rng);
+        for _ in 0..2 * at {
+            exchange(&mut alice, &mut bob, b"before", None, None, &mut rng);
+            std::mem::swap(&mut alice, &mut bob);
+        }
+        let mut attacker = copy(&alice);
         exchange(&mut attacker, &mut bob, b"not alice", None, None, &mut rng);
-        exchange(&mut bob, &mut attacker, b"to alice", None, None, &mut rng);
+        for _ in 0..30 {
+            let envelope = seal(&mut alice, b"here I am", &mut rng);
+            let refused = open(&mut bob, &envelope).unwrap_err();
+            assert!(refused.is_reason_for_reset(), "at {at}: {refused}");
+            let envelope = seal(&mut bob, b"to alice", &mut rng);
+            assert!(open(&mut alice, &envelope).is_err(), "at {at}");
+            assert_eq!(open(&mut attacker, &envelope).unwrap(), b"to alice");
+        }
     }
-    assert!(bob.epoch() > 5, "epochs rise, and it helps nobody");
-    // Alice, who was cut off, can't be understood any more.
-    let envelope = seal(&mut alice, b"here I am", &mut rng);
-    assert!(open(&mut bob, &envelope).is_err());
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod compromise;
 mod healing;
 mod rollback;
+mod start;
 mod world;
 
 use std::convert::Infallible;

@@ -5,7 +5,7 @@ use super::bodies::body;
 use super::*;
 use crate::primitives::hash::truncate;
 use crate::primitives::kem::{KemSeed, mlkem768};
-use crate::ratchet::pq::{Phase, Pq, key_hash};
+use crate::ratchet::pq::{KeyMemo, Phase, Pq, key_hash};
 
 fn pq(session: &Session) -> &Pq {
     session.inner.pq.live()
@@ -140,7 +140,7 @@ fn a_key_goes_out_again_to_a_peer_that_lost_it() {
         assert!(!peer_has_key(&alice), "a new chain without blocks of a ciphertext");
         let envelope = seal(&mut alice, b"again", rng);
         open(&mut bob, &envelope).unwrap();
-        assert!(pq(&alice).outgoing(0).is_some(), "the key goes out again");
+        assert!(pq(&alice).outgoing(0, &mut KeyMemo::blank()).is_some(), "the key goes out again");
     }
     // In the same chain it says nothing.
     let (mut alice, mut bob) = answered_in_part(rng);

@@ -153,7 +153,7 @@ impl Forger {
         let tag = aead::seal(self.header_key.expose(), &nonce, self.id.as_bytes(), &mut header);
         header.extend(tag);
         let data = associated(self.id.as_bytes(), &header.clone().try_into().unwrap());
-        let key = MessageKey::from_array(self.message.expose()).body_key(&nonce);
+        let key = MessageKey::from_array(self.message.expose()).into_opening(&nonce);
         let mut body = body.to_vec();
         let tag = aead::seal(key.expose(), &ZERO_NONCE, &data, &mut body);
         [&nonce[..], &header, &body, &tag].concat()

@@ -122,10 +122,9 @@ fn r_306_a_bundle_that_names_no_route_is_refused() {
     let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
     let link = relay.invite(&mut bob, LinkKind::SingleUse);
     let nowhere = CoreRouting::new(&[7; 40]).unwrap();
-    let expiry = day(NOW).plus(30);
     let (me, rng) = (&bob.me, &mut bob.rng);
     let kind = undertone_core::BundleKind::OneTime;
-    let (_, bundle) = undertone_core::generate_prekey(kind, me, expiry, &nowhere, rng);
+    let (_, bundle) = undertone_core::generate_prekey(kind, me, day(NOW), &nowhere, rng);
     let sealed = bundle.seal(&LinkSecret::from_bytes(link.secret()).card_key(), rng);
     let plan = alice.begin_add(&link, None).unwrap();
     relay.make(plan.mailbox.secret.mailbox(), &plan.mailbox.capabilities);
