@@ -102,8 +102,7 @@ fn edited(value: &Value) -> Outcome<Vec<u8>> {
 fn open(args: &Args<'_>) -> Outcome<Value> {
     let blob = edited(args.get("blob")?)?;
     let key = FileKey::from_bytes(&args.array("file_key")?);
-    let (commitment, rest) =
-        blob.split_first_chunk().ok_or_else(|| Fail::wrong("a blob without a commitment"))?;
+    let (commitment, rest) = blob.split_first_chunk().ok_or_else(|| Fail::refused("R-802"))?;
     let opener = FileOpener::new(&key, commitment, args.number("length")?).map_err(refused)?;
     let mut content = Vec::new();
     for index in 0..opener.chunks() {

@@ -127,6 +127,8 @@ impl DeviceKeys {
 #[derive(Debug)]
 pub struct LocalDevice {
     secret: DeviceSecret,
+    /// Kept, since making them costs two multiplications.
+    keys: DeviceKeys,
     list: DeviceList,
     index: u8,
 }
@@ -144,7 +146,7 @@ impl LocalDevice {
             .position(|device| device.keys() == keys)
             .and_then(|index| u8::try_from(index).ok())
             .ok_or(IdentityError::NotListed)?;
-        Ok(Self { secret, list, index })
+        Ok(Self { secret, keys, list, index })
     }
 
     /// The account's list.
@@ -159,7 +161,7 @@ impl LocalDevice {
 
     /// This device's public keys.
     pub fn keys(&self) -> DeviceKeys {
-        self.secret.public()
+        self.keys
     }
 
     pub(crate) fn secret(&self) -> &DeviceSecret {

@@ -7,7 +7,10 @@ use crate::primitives::dh::{DhPublic, DhSecret, LowOrder};
 
 use super::error::SealError;
 use super::header::Header;
-use super::keys::{ChainKey, HeaderKey, MessageKey, RootKey, Step};
+use super::keys::{
+    ReceivingChainKey, ReceivingHeaderKey, ReceivingMessageKey, RootKey, SendingChainKey,
+    SendingHeaderKey, SendingMessageKey, Step,
+};
 use super::pq::EpochTag;
 
 /// The live keys of a session, without what is remembered of the past.
@@ -21,8 +24,8 @@ pub(crate) struct Core {
     /// The peer's; `None` in a responder that has not received.
     pub(crate) remote: Option<DhPublic>,
     /// The header keys of the next chain in each direction.
-    pub(crate) next_sending: HeaderKey,
-    pub(crate) next_receiving: HeaderKey,
+    pub(crate) next_sending: SendingHeaderKey,
+    pub(crate) next_receiving: ReceivingHeaderKey,
     /// A new remote key came in, so the next send starts a new chain.
     pub(crate) sending_due: bool,
     pub(crate) sending: Sending,
@@ -33,8 +36,8 @@ pub(crate) struct Core {
 
 /// The chain that we send on. Before the first send: blank, length zero.
 pub(crate) struct Sending {
-    pub(crate) header: HeaderKey,
-    pub(crate) chain: ChainKey,
+    pub(crate) header: SendingHeaderKey,
+    pub(crate) chain: SendingChainKey,
     /// The public half of our ratchet key.
     pub(crate) public: [u8; DhPublic::LEN],
     pub(crate) previous: u32,
@@ -45,8 +48,8 @@ pub(crate) struct Sending {
 pub(crate) struct Receiving {
     /// Counts the receiving chains; 0 before the first.
     pub(crate) serial: u32,
-    pub(crate) header: HeaderKey,
-    pub(crate) chain: ChainKey,
+    pub(crate) header: ReceivingHeaderKey,
+    pub(crate) chain: ReceivingChainKey,
     pub(crate) previous: u32,
     pub(crate) next: u32,
     pub(crate) epoch: u32,
@@ -61,20 +64,20 @@ impl Core {
             tag: EpochTag::BLANK,
             own: DhSecret::blank(),
             remote: None,
-            next_sending: HeaderKey::blank(),
-            next_receiving: HeaderKey::blank(),
+            next_sending: SendingHeaderKey::blank(),
+            next_receiving: ReceivingHeaderKey::blank(),
             sending_due: false,
             sending: Sending {
-                header: HeaderKey::blank(),
-                chain: ChainKey::blank(),
+                header: SendingHeaderKey::blank(),
+                chain: SendingChainKey::blank(),
                 public: [0; 32],
                 previous: 0,
                 next: 0,
             },
             receiving: Receiving {
                 serial: 0,
-                header: HeaderKey::blank(),
-                chain: ChainKey::blank(),
+                header: ReceivingHeaderKey::blank(),
+                chain: ReceivingChainKey::blank(),
                 previous: 0,
                 next: 0,
                 epoch: 0,
@@ -136,7 +139,7 @@ impl Core {
         let exchange = self.own.exchange(&remote).map_err(|LowOrder| SealError::RatchetKey)?;
         let Sending { header, chain, public, previous, next } = &mut self.sending;
         header.expose_mut().copy_from_slice(self.next_sending.expose());
-        self.root.step(&exchange, step, chain, &mut self.next_sending);
+        self.root.step_sending(&exchange, step, chain, &mut self.next_sending);
         *public = *self.own.public().as_bytes();
         *previous = *next;
         *next = 0;
@@ -154,7 +157,7 @@ impl Core {
         let exchange = self.own.exchange(&remote)?;
         let receiving = &mut self.receiving;
         receiving.header.expose_mut().copy_from_slice(self.next_receiving.expose());
-        self.root.step(&exchange, step, &mut receiving.chain, &mut self.next_receiving);
+        self.root.step_receiving(&exchange, step, &mut receiving.chain, &mut self.next_receiving);
         receiving.serial = receiving.serial.saturating_add(1);
         receiving.previous = header.previous;
         receiving.next = 0;
@@ -197,12 +200,12 @@ impl Sending {
     }
 
     /// The key of the next message.
-    pub(crate) fn advance(&mut self) -> Result<MessageKey, SealError> {
+    pub(crate) fn advance(&mut self) -> Result<SendingMessageKey, SealError> {
         // A chain ends one short of what the header can say, so that its length
         // can still be announced and nothing wraps.
         let next = self.next.checked_add(1).filter(|next| *next < u32::MAX);
         let next = next.ok_or(SealError::NumberExhausted)?;
-        let mut key = MessageKey::blank();
+        let mut key = SendingMessageKey::blank();
         self.chain.advance(&mut key);
         self.next = next;
         Ok(key)
@@ -232,24 +235,24 @@ impl Receiving {
     pub(crate) fn advance_to(
         &mut self,
         number: u32,
-        mut skip: impl FnMut(u32, MessageKey),
-    ) -> MessageKey {
+        mut skip: impl FnMut(u32, ReceivingMessageKey),
+    ) -> ReceivingMessageKey {
         while self.next < number {
-            let mut key = MessageKey::blank();
+            let mut key = ReceivingMessageKey::blank();
             self.chain.advance(&mut key);
             skip(self.next, key);
             self.next = self.next.saturating_add(1);
         }
-        let mut key = MessageKey::blank();
+        let mut key = ReceivingMessageKey::blank();
         self.chain.advance(&mut key);
         self.next = number.saturating_add(1);
         key
     }
 
     /// Goes on to the end of the chain, which is `length`.
-    pub(crate) fn close(&mut self, length: u32, mut skip: impl FnMut(u32, MessageKey)) {
+    pub(crate) fn close(&mut self, length: u32, mut skip: impl FnMut(u32, ReceivingMessageKey)) {
         while self.next < length {
-            let mut key = MessageKey::blank();
+            let mut key = ReceivingMessageKey::blank();
             self.chain.advance(&mut key);
             skip(self.next, key);
             self.next = self.next.saturating_add(1);

@@ -5,7 +5,7 @@ use crate::primitives::aead::{self, NONCE, TAG};
 use crate::primitives::dh::DhPublic;
 
 use super::error::OpenError;
-use super::keys::HeaderKey;
+use super::keys::{ReceivingHeaderKey, SendingHeaderKey};
 use super::pq::EpochTag;
 use super::session::SessionId;
 
@@ -52,7 +52,7 @@ impl Header {
 /// Seals a header's bytes.
 pub(crate) fn seal(
     header: &[u8; HEADER],
-    key: &HeaderKey,
+    key: &SendingHeaderKey,
     id: &SessionId,
     nonce: &[u8; NONCE],
 ) -> [u8; SEALED_HEADER] {
@@ -81,7 +81,7 @@ impl<'a> SealedHeader<'a> {
     /// Opens with one header key; `None` where it is not this one.
     pub(crate) fn open(
         &self,
-        key: &HeaderKey,
+        key: &ReceivingHeaderKey,
         id: &SessionId,
     ) -> Option<Result<Header, OpenError>> {
         let mut plain = [0; HEADER];

@@ -1,4 +1,5 @@
-//! The ratchet's keys, a type for each.
+//! The ratchet's keys, a type for each in each direction: what belongs to a
+//! chain of ours can't be used on one of the peer's.
 
 use crate::label;
 use crate::primitives::aead::NONCE;
@@ -16,13 +17,23 @@ secret! {
 }
 
 secret! {
-    /// Feeds the messages of one chain; replaced by each.
-    pub(crate) struct ChainKey(32);
+    /// Feeds the messages of one chain of ours; replaced by each.
+    pub(crate) struct SendingChainKey(32);
 }
 
 secret! {
-    /// Belongs to one position of one chain.
-    pub(crate) struct MessageKey(32);
+    /// Feeds the messages of one chain of the peer's; replaced by each.
+    pub(crate) struct ReceivingChainKey(32);
+}
+
+secret! {
+    /// Belongs to one position of one chain of ours. Seals, once.
+    pub(crate) struct SendingMessageKey(32);
+}
+
+secret! {
+    /// Belongs to one position of one chain of the peer's. Opens, once.
+    pub(crate) struct ReceivingMessageKey(32);
 }
 
 secret! {
@@ -31,8 +42,13 @@ secret! {
 }
 
 secret! {
-    /// Encrypts the headers of one chain.
-    pub(crate) struct HeaderKey(32);
+    /// Seals the headers of one chain of ours.
+    pub(crate) struct SendingHeaderKey(32);
+}
+
+secret! {
+    /// Opens the headers of one chain of the peer's.
+    pub(crate) struct ReceivingHeaderKey(32);
 }
 
 secret! {
@@ -56,14 +72,35 @@ pub(crate) enum Step<'a> {
 }
 
 impl RootKey {
-    /// One half-step, in place:
-    /// `root ‖ chain ‖ next header = HKDF(salt = root, ikm = DH [‖ ss], info)`.
-    pub(crate) fn step(
+    /// The half-step that begins a chain of ours, in place.
+    pub(crate) fn step_sending(
         &mut self,
         exchange: &DhOutput,
         step: &Step<'_>,
-        chain: &mut ChainKey,
-        next_header: &mut HeaderKey,
+        chain: &mut SendingChainKey,
+        next_header: &mut SendingHeaderKey,
+    ) {
+        self.step(exchange, step, chain.expose_mut(), next_header.expose_mut());
+    }
+
+    /// The half-step that begins a chain of the peer's, in place.
+    pub(crate) fn step_receiving(
+        &mut self,
+        exchange: &DhOutput,
+        step: &Step<'_>,
+        chain: &mut ReceivingChainKey,
+        next_header: &mut ReceivingHeaderKey,
+    ) {
+        self.step(exchange, step, chain.expose_mut(), next_header.expose_mut());
+    }
+
+    /// `root ‖ chain ‖ next header = HKDF(salt = root, ikm = DH [‖ ss], info)`.
+    fn step(
+        &mut self,
+        exchange: &DhOutput,
+        step: &Step<'_>,
+        chain: &mut [u8; 32],
+        next_header: &mut [u8; 32],
     ) {
         let mut prk = Prk::blank();
         let mut output = StepOutput::blank();
@@ -83,26 +120,37 @@ impl RootKey {
                 kdf::expand(prk.expose(), &parts, output.expose_mut());
             }
         }
-        let places = [self.expose_mut(), chain.expose_mut(), next_header.expose_mut()];
+        let places = [self.expose_mut(), chain, next_header];
         for (to, from) in places.into_iter().zip(output.expose().chunks_exact(32)) {
             to.copy_from_slice(from);
         }
     }
 }
 
-impl ChainKey {
-    /// One message further, in place:
-    /// `chain ‖ message = HKDF-Expand(chain, "… chain", 64)`.
-    pub(crate) fn advance(&mut self, message: &mut MessageKey) {
-        let mut output = ChainOutput::blank();
-        kdf::expand(self.expose(), &[label::CHAIN], output.expose_mut());
-        let (chain, key) = output.expose().split_at(32);
-        self.expose_mut().copy_from_slice(chain);
-        message.expose_mut().copy_from_slice(key);
+impl SendingChainKey {
+    /// One message further, in place.
+    pub(crate) fn advance(&mut self, message: &mut SendingMessageKey) {
+        advance(self.expose_mut(), message.expose_mut());
     }
 }
 
-impl MessageKey {
+impl ReceivingChainKey {
+    /// One message further, in place.
+    pub(crate) fn advance(&mut self, message: &mut ReceivingMessageKey) {
+        advance(self.expose_mut(), message.expose_mut());
+    }
+}
+
+/// `chain ‖ message = HKDF-Expand(chain, "… chain", 64)`.
+fn advance(chain: &mut [u8; 32], message: &mut [u8; 32]) {
+    let mut output = ChainOutput::blank();
+    kdf::expand(chain, &[label::CHAIN], output.expose_mut());
+    let (next, key) = output.expose().split_at(32);
+    chain.copy_from_slice(next);
+    message.copy_from_slice(key);
+}
+
+impl SendingMessageKey {
     /// What a message is sealed with: its nonce, and the body key under that.
     ///
     /// `HKDF-Expand(message key, "… nonce" ‖ random ‖ SHA-256("… nonce" ‖
@@ -121,7 +169,9 @@ impl MessageKey {
         kdf.expand(&[label::NONCE, random, &hash], &mut nonce);
         (nonce, body_key(&kdf, &nonce))
     }
+}
 
+impl ReceivingMessageKey {
     /// What a message is opened with: the body key under its nonce.
     pub(crate) fn into_opening(self, nonce: &[u8; NONCE]) -> BodyKey {
         body_key(&Expander::new(self.expose()), nonce)

@@ -13,7 +13,7 @@ use crate::primitives::hash::{sha256, truncate};
 
 use super::core::Core;
 use super::header::Header;
-use super::keys::HeaderKey;
+use super::keys::ReceivingHeaderKey;
 
 /// Bytes of the hash over a chain's constants.
 pub(crate) const CONSTANTS: usize = 16;
@@ -33,7 +33,7 @@ pub(crate) struct Ended {
 /// keys are among the skipped.
 pub(crate) struct OldChain {
     pub(crate) facts: Ended,
-    pub(crate) header: HeaderKey,
+    pub(crate) header: ReceivingHeaderKey,
 }
 
 /// At most [`MAX_OLD_CHAINS`], the newest last. The chains are boxed, and the
@@ -80,7 +80,7 @@ impl Ended {
 impl OldChain {
     fn blank() -> Box<Self> {
         let facts = Ended { serial: 0, constants: [0; CONSTANTS], end: 0, day: Day::new(0) };
-        Box::new(Self { facts, header: HeaderKey::blank() })
+        Box::new(Self { facts, header: ReceivingHeaderKey::blank() })
     }
 }
 
@@ -104,7 +104,7 @@ impl OldChains {
 
     /// Adds a chain, and returns the serial number of the one that it pushes
     /// out.
-    pub(crate) fn push(&mut self, facts: Ended, header: &HeaderKey) -> Option<u32> {
+    pub(crate) fn push(&mut self, facts: Ended, header: &ReceivingHeaderKey) -> Option<u32> {
         let mut chain = self.spare.pop().unwrap_or_else(OldChain::blank);
         chain.facts = facts;
         chain.header.expose_mut().copy_from_slice(header.expose());

@@ -15,7 +15,7 @@ use crate::primitives::dh::{DhPublic, LowOrder};
 use super::body;
 use super::error::{OpenError, RollbackSign};
 use super::header::{Header, SEALED_HEADER, SealedHeader};
-use super::keys::{MessageKey, Step};
+use super::keys::{ReceivingMessageKey, Step};
 use super::old::{Ended, constants};
 use super::pq::Phase;
 use super::recent::{Position, Seen};
@@ -43,7 +43,7 @@ pub(crate) struct Delta {
     /// The skipped key that was used.
     pub(crate) taken: Option<Place>,
     /// Keys that are skipped by this message.
-    pub(crate) added: Vec<(Place, Box<MessageKey>)>,
+    pub(crate) added: Vec<(Place, Box<ReceivingMessageKey>)>,
     /// The chain that ends with this message.
     pub(crate) ended: Option<Ended>,
     /// The position of this message.
@@ -228,7 +228,7 @@ impl Inner {
         &mut self,
         header: &Header,
         sealed: &SealedHeader<'_>,
-    ) -> Result<MessageKey, OpenError> {
+    ) -> Result<ReceivingMessageKey, OpenError> {
         let (live, next) = self.core.split();
         if !live.is_current(header) {
             return Err(OpenError::PeerRolledBack(RollbackSign::ChainConstants));
@@ -251,7 +251,7 @@ impl Inner {
         &mut self,
         header: &Header,
         sealed: &SealedHeader<'_>,
-    ) -> Result<MessageKey, OpenError> {
+    ) -> Result<ReceivingMessageKey, OpenError> {
         let remote = DhPublic::from_bytes(&header.key).map_err(|_| OpenError::RatchetKey)?;
         let (live, next) = self.core.split();
         let receiving = &live.receiving;
@@ -311,7 +311,7 @@ impl Inner {
         end: u32,
         header: &Header,
         sealed: &SealedHeader<'_>,
-    ) -> Result<MessageKey, OpenError> {
+    ) -> Result<ReceivingMessageKey, OpenError> {
         if !agrees {
             return Err(OpenError::PeerRolledBack(RollbackSign::ChainConstants));
         }
@@ -326,11 +326,11 @@ impl Inner {
         &mut self,
         place: Place,
         sealed: &SealedHeader<'_>,
-    ) -> Result<MessageKey, OpenError> {
+    ) -> Result<ReceivingMessageKey, OpenError> {
         let position = Position::new(place.0, place.1, sealed.tag());
         let waiting = self.skipped.get(&place);
         if let Some((key, _)) = waiting.filter(|(_, day)| lives(*day, self.delta.today)) {
-            let key = MessageKey::from_array(key.expose());
+            let key = ReceivingMessageKey::from_array(key.expose());
             self.delta.taken = Some(place);
             self.delta.position = Some(position);
             return Ok(key);
@@ -381,7 +381,7 @@ fn check_gap(next: u32, number: u32) -> Result<(), OpenError> {
 }
 
 /// Makes room once, so that no key is moved while the list grows.
-fn reserve(added: &mut Vec<(Place, Box<MessageKey>)>, next: u32, number: u32) {
+fn reserve(added: &mut Vec<(Place, Box<ReceivingMessageKey>)>, next: u32, number: u32) {
     let missing = usize::try_from(number.saturating_sub(next)).unwrap_or(0);
     added.reserve(missing);
 }

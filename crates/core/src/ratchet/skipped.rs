@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use crate::bounds::{MAX_SKIPPED_KEYS, RETENTION_DAYS};
 use crate::day::Day;
 
-use super::keys::MessageKey;
+use super::keys::ReceivingMessageKey;
 
 /// A place in a receiving chain: the chain's serial number and the message's.
 pub(crate) type Place = (u32, u32);
@@ -26,7 +26,7 @@ pub(crate) struct Skipped {
 
 struct Waiting {
     /// Boxed, so that a growing table leaves no key behind.
-    key: Box<MessageKey>,
+    key: Box<ReceivingMessageKey>,
     day: Day,
     insertion: u64,
 }
@@ -46,7 +46,7 @@ impl Skipped {
     }
 
     /// A key, and since when it waits.
-    pub(crate) fn get(&self, place: &Place) -> Option<(&MessageKey, Day)> {
+    pub(crate) fn get(&self, place: &Place) -> Option<(&ReceivingMessageKey, Day)> {
         self.keys.get(place).map(|waiting| (&*waiting.key, waiting.day))
     }
 
@@ -56,7 +56,7 @@ impl Skipped {
     }
 
     /// Adds a key; the oldest goes where there are too many.
-    pub(crate) fn add(&mut self, place: Place, key: Box<MessageKey>, day: Day) {
+    pub(crate) fn add(&mut self, place: Place, key: Box<ReceivingMessageKey>, day: Day) {
         self.inserted = self.inserted.wrapping_add(1);
         let waiting = Waiting { key, day, insertion: self.inserted };
         self.keys.insert(place, waiting);
@@ -100,7 +100,7 @@ impl Skipped {
     }
 
     /// Oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, &MessageKey, Day)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Place, &ReceivingMessageKey, Day)> {
         self.order.iter().filter_map(|(insertion, place)| {
             let waiting = self.keys.get(place)?;
             (waiting.insertion == *insertion).then_some((*place, &*waiting.key, waiting.day))
@@ -112,8 +112,8 @@ impl Skipped {
 mod tests {
     use super::*;
 
-    fn key(byte: u8) -> Box<MessageKey> {
-        Box::new(MessageKey::from_array(&[byte; 32]))
+    fn key(byte: u8) -> Box<ReceivingMessageKey> {
+        Box::new(ReceivingMessageKey::from_array(&[byte; 32]))
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::primitives::dh::DhPublic;
 
 use super::core::{Core, Receiving, Sending};
 use super::error::StateError;
-use super::keys::{HeaderKey, MessageKey};
+use super::keys::{ReceivingHeaderKey, ReceivingMessageKey};
 use super::old::Ended;
 use super::open::Delta;
 use super::pq::{Assembly, EpochTag, Phase, Pq, RemoteKey, answering, keyed};
@@ -99,7 +99,7 @@ impl<'a> StateView<'a> {
     }
 
     /// The chains that are kept, oldest first, before the bound is applied.
-    fn old(&self) -> impl Iterator<Item = (Ended, &'a HeaderKey)> + use<'a> {
+    fn old(&self) -> impl Iterator<Item = (Ended, &'a ReceivingHeaderKey)> + use<'a> {
         let today = self.today;
         let inner = self.inner;
         let ended = self.opened.and_then(|delta| delta.ended);
@@ -416,7 +416,7 @@ fn read_assembly<const SIZE: usize>(
 fn read_old(reader: &mut Reader<'_>, inner: &mut Inner) -> Result<(), StateError> {
     for _ in 0..read_count(reader, MAX_OLD_CHAINS)? {
         let serial = reader.u32()?;
-        let header = HeaderKey::from_array(reader.array()?);
+        let header = ReceivingHeaderKey::from_array(reader.array()?);
         let constants = *reader.array()?;
         let (end, day) = (reader.u32()?, Day::new(reader.u32()?));
         inner.old.push(Ended { serial, constants, end, day }, &header);
@@ -439,7 +439,7 @@ fn read_skipped(reader: &mut Reader<'_>, inner: &mut Inner) -> Result<(), StateE
     for _ in 0..read_count(reader, MAX_SKIPPED_KEYS)? {
         let place = (reader.u32()?, reader.u32()?);
         let day = Day::new(reader.u32()?);
-        let key = MessageKey::from_array(reader.array()?);
+        let key = ReceivingMessageKey::from_array(reader.array()?);
         if inner.skipped.get(&place).is_some() {
             return Err(StateError::Unreadable);
         }

@@ -90,7 +90,7 @@ fn r_504_constants_of_an_old_chain() {
     }
     // The position is open: under the chain's own header it is another body
     // that does not open.
-    old.message = MessageKey::blank();
+    old.message = SendingMessageKey::blank();
     refused(&mut bob, &old.header(|_| ()), "R-513");
     assert_eq!(open(&mut bob, &late).unwrap(), b"late");
 }

@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::vec::Vec;
 
 use super::header::Header;
-use super::keys::{ChainKey, HeaderKey, MessageKey};
+use super::keys::{ReceivingMessageKey, SendingChainKey, SendingHeaderKey, SendingMessageKey};
 use super::pq::EpochTag;
 use super::seal::associated;
 use super::simulation::pair;
@@ -97,9 +97,9 @@ fn refuses_to_seal(session: &mut Session, rule: &str, rng: &mut TestRng) {
 /// The keys under which one message goes out, and its header.
 struct Forger {
     id: SessionId,
-    header_key: HeaderKey,
+    header_key: SendingHeaderKey,
     /// Of the position that `header` names; blank where it is not known.
-    message: MessageKey,
+    message: SendingMessageKey,
     header: Header,
     flags: u8,
 }
@@ -108,11 +108,11 @@ impl Forger {
     /// As Alice's next message on the chain that she sends on.
     fn on_chain(alice: &Session) -> Self {
         let core = alice.inner.core.live();
-        let mut message = MessageKey::blank();
-        ChainKey::from_array(core.sending.chain.expose()).advance(&mut message);
+        let mut message = SendingMessageKey::blank();
+        SendingChainKey::from_array(core.sending.chain.expose()).advance(&mut message);
         Self {
             id: alice.id(),
-            header_key: HeaderKey::from_array(core.sending.header.expose()),
+            header_key: SendingHeaderKey::from_array(core.sending.header.expose()),
             message,
             header: core.header(),
             flags: 0,
@@ -127,8 +127,8 @@ impl Forger {
         let key = *DhSecret::from_array(&[3; 32]).public().as_bytes();
         let previous = core.sending.next;
         Self {
-            header_key: HeaderKey::from_array(core.next_sending.expose()),
-            message: MessageKey::blank(),
+            header_key: SendingHeaderKey::from_array(core.next_sending.expose()),
+            message: SendingMessageKey::blank(),
             header: Header { key, previous, number: 0, ..core.header() },
             ..Self::on_chain(alice)
         }
@@ -153,7 +153,7 @@ impl Forger {
         let tag = aead::seal(self.header_key.expose(), &nonce, self.id.as_bytes(), &mut header);
         header.extend(tag);
         let data = associated(self.id.as_bytes(), &header.clone().try_into().unwrap());
-        let key = MessageKey::from_array(self.message.expose()).into_opening(&nonce);
+        let key = ReceivingMessageKey::from_array(self.message.expose()).into_opening(&nonce);
         let mut body = body.to_vec();
         let tag = aead::seal(key.expose(), &ZERO_NONCE, &data, &mut body);
         [&nonce[..], &header, &body, &tag].concat()
