@@ -176,10 +176,49 @@ fn handshake() -> Vec<f64> {
     )
 }
 
+/// A thousand messages of one chain, the last first: how many are lost, and
+/// what each of the others costs after the first, which steps over them all.
+fn reverse() {
+    let title = "1,000 messages in reverse order, 1 KiB";
+    if !is_wanted(title) {
+        return;
+    }
+    println!("{title}");
+    let line = |name: &str, opened: usize, times: &mut [f64]| {
+        let lost = 1000 - opened;
+        println!("  {name:<42} {:>9.2} us each, {lost} lost", median(times));
+    };
+    let (mut times, mut opened) = (Vec::new(), 0);
+    for _ in 0..21 {
+        let (mut alice, mut bob) = pair();
+        let envelopes: Vec<_> = (0..1000).map(|_| seal(&mut alice, &CONTENT)).collect();
+        let mut late = envelopes.iter().rev();
+        open(&mut bob, late.next().unwrap());
+        let start = on_cpu();
+        late.for_each(|envelope| drop(black_box(open(&mut bob, envelope))));
+        times.push(microseconds(on_cpu() - start, 999));
+        // Whatever did not open would have stopped the bench.
+        opened = 1000 - bob.skipped_keys();
+    }
+    line("undertone", opened, &mut times);
+    times.clear();
+    for _ in 0..21 {
+        let (mut alice, mut bob) = olm_pair();
+        let messages: Vec<_> = (0..1000).map(|_| alice.encrypt(CONTENT).unwrap()).collect();
+        let mut late = messages.iter().rev();
+        bob.decrypt(late.next().unwrap()).unwrap();
+        let start = on_cpu();
+        opened = 1 + late.filter(|message| bob.decrypt(message).is_ok()).count();
+        times.push(microseconds(on_cpu() - start, 999));
+    }
+    line("vodozemac", opened, &mut times);
+}
+
 fn main() {
     same_chain();
     let (vodozemac, ours) = alternation();
     let handshake = handshake();
+    reverse();
     println!("against libsignal's published figures, scaled by vodozemac's alternation");
     let [alternating, initiating, accepting] = LIBSIGNAL;
     let line = |name: &str, ours: f64, vodozemac: f64, theirs: f64| {

@@ -176,7 +176,7 @@ fn meet() -> Result<(Session, Session), Error> {
     let (one, other) = (device()?, device()?);
     let link = LinkSecret::generate(rng);
     let nowhere = Routing::new(&[]).map_err(|e| failed(&e))?;
-    let (prekey, bundle) = generate_prekey(BundleKind::OneTime, &one, today.plus(1), &nowhere, rng);
+    let (prekey, bundle) = generate_prekey(BundleKind::OneTime, &one, today, &nowhere, rng);
     let sealed = bundle.seal(&link.card_key(), rng);
     let account = one.account().fingerprint();
     let bundle = Bundle::open(&link.card_key(), &sealed, &account, today);

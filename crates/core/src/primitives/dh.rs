@@ -4,6 +4,8 @@ use curve25519_dalek::{EdwardsPoint, MontgomeryPoint};
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 
+use super::burn_stack;
+
 secret! {
     /// An X25519 private key.
     pub(crate) struct DhSecret(32);
@@ -67,7 +69,9 @@ impl DhSecret {
     }
 
     pub(crate) fn public(&self) -> DhPublic {
-        DhPublic(EdwardsPoint::mul_base_clamped(*self.expose()).to_montgomery().to_bytes())
+        let public = multiply_base(self);
+        burn_stack::<DEPTH>();
+        public
     }
 
     /// The exchange with `theirs`.
@@ -75,9 +79,19 @@ impl DhSecret {
     /// # Errors
     /// [`LowOrder`] where the result is all zero.
     pub(crate) fn exchange(&self, theirs: &DhPublic) -> Result<DhOutput, LowOrder> {
-        let shared = DhOutput::from_array(multiply(self, theirs).as_bytes());
+        let mut shared = DhOutput::blank();
+        multiply(self, theirs, &mut shared);
+        burn_stack::<DEPTH>();
         if shared.expose().ct_eq(&[0; 32]).into() { Err(LowOrder) } else { Ok(shared) }
     }
+}
+
+/// More stack than a multiplication uses, in bytes.
+const DEPTH: usize = 16_384;
+
+#[inline(never)]
+fn multiply_base(secret: &DhSecret) -> DhPublic {
+    DhPublic(EdwardsPoint::mul_base_clamped(*secret.expose()).to_montgomery().to_bytes())
 }
 
 /// The scalar multiplication of X25519.
@@ -89,13 +103,15 @@ impl DhSecret {
 /// on other processors, there is the ladder. The sign that the coordinate
 /// leaves open does not change the result's coordinate. Both ways take the same
 /// time for every secret; which one is taken depends on the public key alone.
-fn multiply(secret: &DhSecret, theirs: &DhPublic) -> MontgomeryPoint {
+#[inline(never)]
+fn multiply(secret: &DhSecret, theirs: &DhPublic, shared: &mut DhOutput) {
     let theirs = MontgomeryPoint(theirs.0);
     let point = if cfg!(target_arch = "x86_64") { theirs.to_edwards(0) } else { None };
-    match point {
+    let product = match point {
         Some(point) => point.mul_clamped(*secret.expose()).to_montgomery(),
         None => theirs.mul_clamped(*secret.expose()),
-    }
+    };
+    shared.expose_mut().copy_from_slice(product.as_bytes());
 }
 
 #[cfg(test)]
@@ -139,8 +155,10 @@ mod tests {
                 Some(_) => curve += 1,
                 None => twist += 1,
             }
+            let mut shared = DhOutput::blank();
+            multiply(&secret, &public, &mut shared);
             let expected = x25519_dalek::x25519(*secret.expose(), public.0);
-            assert_eq!(multiply(&secret, &public).to_bytes(), expected, "round {round}");
+            assert_eq!(*shared.expose(), expected, "round {round}");
         }
         assert!(curve > 200 && twist > 200, "{curve} {twist}");
     }

@@ -9,6 +9,8 @@ use core::ops::{Index, IndexMut};
 use rand_core::CryptoRng;
 use zeroize::Zeroize;
 
+use super::burn_stack;
+
 secret! {
     /// The seed of a key pair: `d ‖ z` of FIPS 203, algorithm 19.
     pub(crate) struct KemSeed(64);
@@ -36,13 +38,6 @@ impl KemSeed {
         rng.fill_bytes(seed.expose_mut());
         seed
     }
-}
-
-/// Overwrites what an operation left on the stack: the library takes seeds and
-/// returns private keys by value, and cleans up after itself in neither.
-#[inline(never)]
-fn burn_stack<const DEPTH: usize>() {
-    core::hint::black_box(&mut [0u8; DEPTH]);
 }
 
 macro_rules! parameter_set {
