@@ -162,6 +162,7 @@ fn judge(good: &Shown, found: &Result<Shown, StoreFailure>, reported: bool) -> O
         .then(|| format!("something else is shown, and not reported: {found:?}"))
 }
 
+/// R-1208
 #[test]
 fn a_flipped_byte_anywhere_is_reported_and_never_served() {
     let original = scratch();

@@ -100,6 +100,7 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
+/// R-1206, R-1207
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_under_load_becomes_another_incarnation_elsewhere() -> Test {
     let (directory, elsewhere) = (tempfile::tempdir()?, tempfile::tempdir()?);
@@ -180,6 +181,7 @@ fn relay_root(directory: &Path) -> &'static RootFingerprint {
     Box::leak(Box::new(*address.root()))
 }
 
+/// R-1204
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_a_day_s_key_is_gone_its_envelopes_are_gone_from_backups_too() -> Test {
     let (directory, elsewhere) = (tempfile::tempdir()?, tempfile::tempdir()?);
@@ -305,6 +307,7 @@ async fn what_is_somebody_s_is_handed_out_and_removed_beside_the_running_relay()
     Ok(())
 }
 
+/// R-1210
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_was_altered_or_cut_does_not_verify() -> Test {
     let directory = tempfile::tempdir()?;
@@ -370,6 +373,7 @@ async fn the_inventory_describes_every_table_and_column() -> Test {
     Ok(())
 }
 
+/// R-1209
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_frees_room_works_when_nothing_more_comes_in() -> Test {
     let directory = tempfile::tempdir()?;

@@ -150,6 +150,7 @@ fn broken_openings() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// R-1101 to R-1108: each of R-1101, R-1102, R-1103, R-1104, R-1105, R-1106, R-1107, R-1108.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn junk_on_every_kind_of_stream_ends_that_connection_and_no_other() -> Test {
     let mut scene = Scene::new().await;
@@ -314,6 +315,7 @@ async fn a_recorded_owner_request_is_worth_nothing_on_another_connection() -> Te
     Ok(())
 }
 
+/// R-1110, R-1111
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sizes_that_are_none_are_refused() -> Test {
     let scene = Scene::new().await;

@@ -305,6 +305,7 @@ async fn fails(fault: &str) {
     drop(relay);
 }
 
+/// R-1203
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_fsync_ends_it() {
     fails("fsync").await;

@@ -481,6 +481,7 @@ async fn files_of_blobs_that_nobody_announced_are_swept_at_the_start() -> Test {
     Ok(())
 }
 
+/// R-1121
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_root_key_is_told_from_an_unreachable_relay() -> Test {
     let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);
@@ -501,6 +502,7 @@ async fn another_root_key_is_told_from_an_unreachable_relay() -> Test {
     Ok(())
 }
 
+/// R-1123
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expired_leaf_is_refused() -> Test {
     let directory = tempfile::tempdir()?;

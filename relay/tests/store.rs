@@ -22,6 +22,7 @@ fn the_model_conforms() {
     check(conformance::run(|| Ok(Box::new(MemoryStore::new()?))));
 }
 
+/// R-1205, among others: clocks that jump, and that are set back.
 #[test]
 fn sqlite_conforms() {
     let directory = tempfile::tempdir().unwrap();
@@ -112,6 +113,7 @@ const ALLOWED: &[(&str, &str, &str, &str)] = &[
     ("queue.db", "sqlite_sequence", "seq", "SQLite's own: largest row number"),
 ];
 
+/// R-1201
 #[test]
 fn nothing_is_stored_that_is_not_on_the_list() {
     let directory = tempfile::tempdir().unwrap();
@@ -370,7 +372,7 @@ fn incarnation_of(store: &mut dyn Store) -> Incarnation {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// SQLite answers like the model whatever happens, reopened without having been closed.
+    /// SQLite answers like the model whatever happens, reopened without having been closed (R-1206).
     #[test]
     fn sqlite_behaves_like_the_model(steps in prop::collection::vec(step(), 1..60)) {
         let directory = tempfile::tempdir().unwrap();

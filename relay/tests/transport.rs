@@ -67,6 +67,7 @@ async fn a_ticket_subscribes_without_the_keys_even_after_a_restart() -> Test {
     Ok(())
 }
 
+/// R-1115, R-1116, R-1117, R-1119
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ticket_is_refused_after_a_day_to_others_and_elsewhere() -> Test {
     let directory = tempfile::tempdir()?;
@@ -153,6 +154,7 @@ async fn the_same_frames_run_over_tcp() -> Test {
     Ok(())
 }
 
+/// R-1121
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tcp_another_root_is_told_and_nobody_is_unreachable() -> Test {
     let directory = tempfile::tempdir()?;
@@ -229,6 +231,7 @@ async fn a_client_that_pads_sends_whole_records() -> Test {
     Ok(())
 }
 
+/// R-1116
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_key_twice_in_a_request_is_refused() -> Test {
     let directory = tempfile::tempdir()?;

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use undertone_core::bounds::FILE_CHUNK;
 use undertone_core::rand_core::UnwrapErr;
 use undertone_core::{FileKey, FileOpener, FileSealer, blob_len};
-use undertone_session::content::{Attachment, BlobKeyBytes, MAX_FILE_NAME};
+use undertone_session::content::{Attachment, BlobKeyBytes, MAX_FILE_NAME, is_described};
 use undertone_session::engine::{Download, OutgoingFile, Upload};
 use undertone_session::ids::{ContactId, MessageId};
 use undertone_session::message::FileInfo;
@@ -513,14 +513,13 @@ fn decrypt(part: &Path, directory: &Path, place: &Path, facts: &Facts) -> Result
         }
         hash.update(buffer.get(..count).unwrap_or_default());
     }
-    if <[u8; 32]>::from(hash.finalize()) != facts.sha256 {
-        return Err(forged("what the relay has is not what was sent"));
-    }
     blob.seek(SeekFrom::Start(0)).map_err(|e| disk(part, &e))?;
     let mut commitment = [0; 32];
     blob.read_exact(&mut commitment).map_err(|e| disk(part, &e))?;
-    if commitment != facts.commitment {
-        return Err(forged("it begins with another commitment than the message says"));
+    //
+    let described = (&facts.sha256, &facts.commitment);
+    if !is_described(described, (&hash.finalize().into(), &commitment)) {
+        return Err(forged("it is not the file that the message describes (R-907)"));
     }
     let key = FileKey::from_bytes(facts.key.as_bytes());
     let opener =
@@ -576,6 +575,7 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -587,6 +587,29 @@ mod tests {
         assert!(!behind(600, 600 * SLOWEST));
         // However long it takes, nothing overflows.
         assert!(behind(u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn r_907_a_blob_that_the_message_does_not_describe_gives_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("plain"), b"content").unwrap();
+        let made = encrypt(&at("plain"), &at("blob"), 7).unwrap();
+        let facts = |sha256, commitment| Facts {
+            key: BlobKeyBytes::new(*made.key.as_bytes()),
+            commitment,
+            sha256,
+            size: 7,
+        };
+        let open = |facts: &Facts| decrypt(&at("blob"), &at("out"), &at("out/plain"), facts);
+        let mut other = made.commitment;
+        other[0] ^= 1;
+        for facts in [facts([0; 32], made.commitment), facts(made.sha256, other)] {
+            assert!(matches!(open(&facts), Err(Trouble::Lasting(_))));
+            assert!(!at("out").exists());
+        }
+        open(&facts(made.sha256, made.commitment)).ok().unwrap();
+        assert_eq!(fs::read(at("out/plain")).unwrap(), b"content");
     }
 
     #[test]

@@ -166,6 +166,13 @@ impl Link {
         &self.account
     }
 
+    /// Whether it is a link of the account with this fingerprint: nobody uses a link of their own
+    /// and a contact's reset link is that contact's (R-1302).
+    #[must_use]
+    pub fn is_of(&self, account: &[u8; 32]) -> bool {
+        self.account == *account
+    }
+
     /// The relay that holds the link's depot and first-contact mailbox.
     #[must_use]
     pub const fn relay(&self) -> &RelayAddress {
@@ -194,6 +201,20 @@ impl Link {
         let mut text = Zeroizing::new(String::from(LINK_PREFIX));
         BASE64URL_NOPAD.encode_append(&self.payload(), &mut text);
         text
+    }
+
+    /// Reads the reset link that a contact gave, whose account has this fingerprint.
+    ///
+    /// # Errors
+    /// The number of the rule that is broken: those of [`LinkError`], R-1301 if it is of another kind,
+    /// which would let us start what is no reset, R-1302 if it leads to somebody else.
+    pub fn from_contact(payload: &[u8], account: &[u8; 32]) -> Result<Self, &'static str> {
+        let link = Self::from_payload(payload).map_err(|error| error.code())?;
+        match link.kind {
+            LinkKind::Reset if link.is_of(account) => Ok(link),
+            LinkKind::Reset => Err("R-1302"),
+            _ => Err("R-1301"),
+        }
     }
 
     pub(crate) fn from_payload(payload: &[u8]) -> Result<Self, LinkError> {

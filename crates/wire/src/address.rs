@@ -142,7 +142,7 @@ impl RelayAddress {
         }
     }
 
-    /// Reads the binary form at the beginning of the bytes and returns the rest.
+    /// Reads the binary form at the beginning of the bytes and returns the rest (R-1130, R-1131).
     ///
     /// # Errors
     /// As [`Self::from_bytes`], except for what follows.
@@ -268,7 +268,7 @@ impl FromStr for JoinAddress {
 /// Longest text that is looked at: no valid address is longer.
 const MAX_TEXT: usize = 512;
 
-/// Host, port and key part of an address's text.
+/// Host, port (R-1130) and key part of an address's text.
 fn split<'a>(text: &'a str, prefix: &str) -> Result<(&'a str, u16, &'a str), AddressError> {
     if text.len() > MAX_TEXT {
         return Err(AddressError::NotAnAddress);
@@ -294,7 +294,7 @@ fn with_check(front: &str, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     key
 }
 
-/// Decodes the key part of `text` and verifies the check over all that stands before it.
+/// Decodes the key part of `text` and verifies the check over all that stands before it (R-1131).
 fn open_key<const N: usize>(text: &str, key: &str) -> Result<Zeroizing<[u8; N]>, AddressError> {
     let expected = BASE64URL_NOPAD.encode_len(N.saturating_add(CHECK));
     if key.len() < expected {
@@ -371,6 +371,7 @@ mod tests {
         assert!(!format!("{back:?}").contains("CQkJ"), "the token stays out of Debug");
     }
 
+    /// R-1131
     #[test]
     fn every_truncation_is_refused() {
         let text = relay("::1").to_string();
@@ -388,6 +389,7 @@ mod tests {
         }
     }
 
+    /// R-1131
     #[test]
     fn every_changed_character_is_refused() {
         let text = relay("relay.example.org").to_string();
@@ -409,6 +411,7 @@ mod tests {
         assert_eq!("http://a".parse::<RelayAddress>(), Err(AddressError::NotAnAddress));
     }
 
+    /// R-1130
     #[test]
     fn hosts_have_one_spelling() {
         assert_eq!(relay("Relay.Example").host(), "relay.example");

@@ -55,6 +55,7 @@ impl<'de, const MAX: usize> Deserialize<'de> for BoundedBytes<MAX> {
                 write!(f, "at most {MAX} bytes")
             }
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                // R-1106
                 if bytes.len() > MAX {
                     return Err(E::invalid_length(bytes.len(), &self));
                 }
@@ -124,6 +125,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
                 write!(f, "at most {MAX} items")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                // R-1106
                 if seq.size_hint().is_some_and(|n| n > MAX) {
                     return Err(A::Error::custom("too many items"));
                 }

@@ -64,7 +64,7 @@ pub fn encode_message<T: Serialize>(frame: &T, max: usize) -> Result<Vec<u8>, Co
     Ok(bytes)
 }
 
-/// Reads a length prefix and checks it before anything is read or allocated for it.
+/// Reads a length prefix and checks it (R-1101) before anything is read or allocated for it.
 ///
 /// # Errors
 /// [`CodecError::TooLong`] if it says more than `max`; [`CodecError::Malformed`] if it says zero,
@@ -81,7 +81,8 @@ pub fn message_length(prefix: [u8; LENGTH_PREFIX], max: usize) -> Result<usize, 
 /// Reads a frame from the bytes of one message.
 ///
 /// # Errors
-/// [`CodecError::Malformed`] unless the bytes are exactly what [`encode`] gives for the frame.
+/// [`CodecError::Malformed`] unless the bytes are exactly what [`encode`] gives for the frame (R-1102,
+/// R-1103).
 pub fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, CodecError> {
     let (frame, rest) = postcard::take_from_bytes::<T>(bytes).map_err(|_| CodecError::Malformed)?;
     if !rest.is_empty() {

@@ -16,8 +16,8 @@ use crate::ids::{
 };
 use crate::limits::{
     ENVELOPE_SIZES, MAX_ACKS_PER_REQUEST, MAX_BUNDLES_PER_REQUEST, MAX_CAPABILITIES_PER_REQUEST,
-    MAX_ENVELOPE, MAX_MAILBOXES_PER_REQUEST, MAX_MAILBOXES_PER_TICKET, MAX_MESSAGE, MAX_PADDING,
-    MAX_TICKET, SEALED_BUNDLE,
+    MAX_CREDIT, MAX_ENVELOPE, MAX_MAILBOXES_PER_REQUEST, MAX_MAILBOXES_PER_TICKET, MAX_MESSAGE,
+    MAX_PADDING, MAX_TICKET, SEALED_BUNDLE,
 };
 use crate::padding::Padding;
 use crate::ticket::{MAX_RESUME, SignedResume};
@@ -33,7 +33,7 @@ pub enum StreamKind {
 }
 
 impl StreamKind {
-    /// The kind that this byte stands for, if any.
+    /// The kind that this byte stands for, if any (R-1104).
     #[must_use]
     pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
@@ -56,10 +56,22 @@ pub type Envelope = BoundedBytes<MAX_ENVELOPE>;
 /// A sealed prekey bundle of exactly [`SEALED_BUNDLE`] bytes.
 pub type SealedBundle = BoundedBytes<SEALED_BUNDLE>;
 
-/// Whether an envelope may have that many bytes.
+/// Whether an envelope may have that many bytes (R-1110).
 #[must_use]
 pub fn is_envelope_size(length: usize) -> bool {
     ENVELOPE_SIZES.contains(&length)
+}
+
+/// Whether a sealed bundle may have that many bytes (R-1111).
+#[must_use]
+pub const fn is_bundle_size(length: usize) -> bool {
+    length == SEALED_BUNDLE
+}
+
+/// Whether a subscription may ask for that much credit (R-1115).
+#[must_use]
+pub const fn is_credit(credit: u32) -> bool {
+    credit != 0 && credit <= MAX_CREDIT
 }
 
 /// What a client writes on the control stream.

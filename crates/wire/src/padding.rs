@@ -45,6 +45,7 @@ impl Serialize for Padding {
 impl<'de> Deserialize<'de> for Padding {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = BoundedBytes::<MAX_PADDING>::deserialize(deserializer)?;
+        // R-1108
         if bytes.as_slice().iter().any(|byte| *byte != 0) {
             return Err(D::Error::custom("padding that is not zero"));
         }
@@ -101,6 +102,7 @@ mod tests {
         assert!(client_padding(2 * RECORD).is_empty());
     }
 
+    /// R-1108
     #[test]
     fn padding_is_a_frame_of_zeros_only() {
         let message = client_padding(100);

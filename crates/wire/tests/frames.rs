@@ -176,6 +176,7 @@ fn server_frames() -> Vec<ServerFrame> {
     frames
 }
 
+/// R-1102
 #[test]
 fn every_frame_round_trips_and_fits_a_message() {
     for frame in client_frames() {
@@ -193,6 +194,7 @@ fn every_frame_round_trips_and_fits_a_message() {
     }
 }
 
+/// R-1107
 #[test]
 fn every_frame_is_within_its_bound() {
     for mut frame in client_frames() {
@@ -214,6 +216,7 @@ fn every_frame_is_within_its_bound() {
     assert!(ClientFrame::bound(&[0, 1]) < MAX_ENVELOPE + 64);
 }
 
+/// R-1112, R-1118
 #[test]
 fn a_resume_is_signed_for_one_connection_and_request() {
     let id = RequestId::new(9);
@@ -284,6 +287,7 @@ fn error_numbers_are_unique_and_stable() {
     }
 }
 
+/// R-1112, R-1113, R-1114
 #[test]
 fn a_signature_holds_for_one_connection_one_request_and_these_keys() {
     let id = RequestId::new(9);
@@ -321,6 +325,7 @@ fn a_signature_holds_for_one_connection_one_request_and_these_keys() {
     assert_eq!(unsigned.verify(id, &exporter()), Err(ErrorCode::Malformed));
 }
 
+/// R-1114
 #[test]
 fn every_one_of_many_keys_must_sign() {
     let secrets = [MailboxSecret::from_seed(&[1; 32]), MailboxSecret::from_seed(&[2; 32])];
@@ -336,6 +341,7 @@ fn every_one_of_many_keys_must_sign() {
     assert_eq!(forged.verify(id, &exporter()), Err(ErrorCode::BadSignature));
 }
 
+/// R-1103
 #[test]
 fn an_overlong_varint_is_refused() {
     // Request id 5 spelled in two bytes instead of one.
@@ -347,6 +353,7 @@ fn an_overlong_varint_is_refused() {
     assert_eq!(codec::decode::<ClientFrame>(&spelled), Err(CodecError::Malformed));
 }
 
+/// R-1101, R-1106
 #[test]
 fn oversized_claims_are_refused_before_anything_is_allocated() {
     // Deliver: id, variant 1, capability, then a length of 2^63 with nothing behind it.

@@ -306,6 +306,7 @@ pub fn restore(source: &Source, directory: &Path, today: Day) -> Result<Restored
         Some(text) => parse_day_keys(&text).ok_or_else(|| damaged("day-keys"))?,
         None => Vec::new(),
     };
+    // R-1207
     for entry in &manifest.files {
         check_entry(&source.data, entry)?;
     }
@@ -352,7 +353,7 @@ pub fn restore(source: &Source, directory: &Path, today: Day) -> Result<Restored
     })
 }
 
-/// A file of a backup: a name that leads nowhere else, and what was written.
+/// A file of a backup: a name that leads nowhere else, and what was written (R-1207).
 fn check_entry(data: &Path, entry: &Entry) -> Result<(), BackupError> {
     let damaged = || BackupError::Damaged(entry.name.clone());
     let blob = entry.name.strip_prefix("blobs/");

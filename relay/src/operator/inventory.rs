@@ -199,6 +199,7 @@ pub const NEVER_KEPT: &str = "addresses of clients; names, account keys and devi
 what; times finer than a day; the content of envelopes, bundles and files in readable form";
 
 fn describe(file: &str, table: &str, column: &str) -> &'static str {
+    // R-1201: what stands in no table of this file is told as a fault.
     let own = COLUMNS.iter().find(|(f, t, c, _)| (*f, *t, *c) == (file, table, column));
     match (own, column) {
         (Some((_, _, _, what)), _) => what,

@@ -207,7 +207,7 @@ impl fmt::Display for AuditFault {
 
 impl std::error::Error for AuditFault {}
 
-/// Checks a whole log against its own chain and against anchors.
+/// Checks a whole log against its own chain and against anchors (R-1210).
 ///
 /// # Errors
 /// The first [`AuditFault`].

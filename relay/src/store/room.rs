@@ -139,7 +139,7 @@ impl Room {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Whether so many more bytes can come in.
+    /// Whether so many more bytes can come in (R-1209).
     ///
     /// # Errors
     /// [`ErrorCode::StorageFull`].

@@ -31,7 +31,7 @@ const CATCH_UP: u32 = 2;
 /// The maintenance clock, by which everything is removed that has expired, in hours since
 /// 1970-01-01. It never goes ahead of the machine's day and follows it slowly: a machine whose clock
 /// is set years ahead removes in a day what expires in two, however often it is restarted, and
-/// somebody has time to notice. It does not go back.
+/// somebody has time to notice. It does not go back (R-1205).
 pub(super) fn maintenance_clock(now: u32, today: Day, observed_hours: u32) -> u32 {
     let furthest = now.saturating_add(observed_hours.saturating_mul(CATCH_UP));
     now.max(furthest.min(hours(today)))
@@ -125,7 +125,7 @@ impl Mailbox {
         }
     }
 
-    /// Whether an envelope can come in, and where. Changes nothing.
+    /// Whether an envelope can come in, and where. Changes nothing. Numbers are contiguous (R-1206).
     pub(super) fn offer(&self, hash: EnvelopeHash, bytes: u64) -> Result<Offer, ErrorCode> {
         if self.hashes.contains(&hash) {
             return Ok(Offer::Known);

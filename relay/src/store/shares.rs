@@ -82,7 +82,7 @@ fn runs(shares: &HashMap<WriteCapabilityHash, Share>) -> usize {
 
 impl Shares {
     /// Whether so many bytes more with this capability would be more than its part of the mailbox,
-    /// in percent.
+    /// in percent (R-1127).
     pub(super) fn exceeds(
         &self,
         mailbox: MailboxId,
@@ -196,6 +196,7 @@ mod tests {
         assert_eq!((shares.runs, shares.mailboxes.len()), (0, 0));
     }
 
+    /// R-1127
     #[test]
     fn a_part_by_count_and_by_bytes_and_one_envelope_always() {
         let mut shares = Shares::default();

@@ -178,7 +178,8 @@ fn count(jobs: &[Job]) -> usize {
         .sum()
 }
 
-/// Executes the jobs in one commit and then, not before, answers them.
+/// Executes the jobs in one commit and then, not before, answers them (R-1202). If the commit fails,
+/// nobody is answered, now or later (R-1203).
 fn commit(
     store: &mut dyn Store,
     today: Day,

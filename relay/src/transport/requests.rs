@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use undertone_wire::frame::{
     Acknowledgement, ClientFrame, OwnerOperation, Request, Response, ServerFrame, SignedRequest,
-    is_envelope_size,
+    is_bundle_size, is_credit, is_envelope_size,
 };
-use undertone_wire::limits::{MAX_CREDIT, MAX_RETENTION_DAYS, SEALED_BUNDLE, TICKET_SECONDS};
+use undertone_wire::limits::{MAX_RETENTION_DAYS, TICKET_SECONDS};
 use undertone_wire::owner::has_duplicates;
 use undertone_wire::ticket::SignedResume;
 use undertone_wire::{
@@ -130,6 +130,7 @@ async fn plan(
             let capability = capability.hash();
             admission.may_deliver(capability)?;
             let envelope = envelope.into_vec();
+            // R-1110
             if !is_envelope_size(envelope.len()) {
                 return Err(ErrorCode::BadSize);
             }
@@ -189,7 +190,7 @@ fn subscribe(
     proof: Proof,
 ) -> Result<(Vec<Command>, Shape), ErrorCode> {
     // R-1115
-    if credit == 0 || credit > MAX_CREDIT {
+    if !is_credit(credit) {
         return Err(ErrorCode::LimitReached);
     }
     context.admission.may_subscribe(context.subscriber.subscriptions(), mailboxes.len())?;
@@ -295,7 +296,8 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
             check_expiry(context, expires)?;
             let sealed: Vec<_> = one_time.into_vec().into_iter().map(|b| b.into_vec()).collect();
             let last_resort = last_resort.map(undertone_wire::BoundedBytes::into_vec);
-            if sealed.iter().chain(&last_resort).any(|bundle| bundle.len() != SEALED_BUNDLE) {
+            // R-1111
+            if sealed.iter().chain(&last_resort).any(|bundle| !is_bundle_size(bundle.len())) {
                 return Err(ErrorCode::BadSize);
             }
             let fill = DepotFill {

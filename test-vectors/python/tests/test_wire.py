@@ -88,20 +88,25 @@ class Frames(unittest.TestCase):
 
 class Bounds(unittest.TestCase):
     def test_r_1107(self):
-        take = 10 + 10 + 32 + 16
-        wire.check_bound(wire.CLIENT_FRAME, b"\x05\x02", take)
-        deliver = 10 + 10 + 32 + 10 + 65_536
-        wire.check_bound(wire.CLIENT_FRAME, b"\x05\x01", deliver)
-        push = 10 + 10 + 32 + 16 + 10 + 10 + 65_536
-        wire.check_bound(wire.SERVER_FRAME, b"\x01\x00", push)
-        for kind, head, length in (
-            (wire.CLIENT_FRAME, b"\x05\x02", take + 1),
-            (wire.CLIENT_FRAME, b"\x05\x01", deliver + 1),
-            (wire.SERVER_FRAME, b"\x01\x00", push + 1),
-            (wire.CLIENT_FRAME, b"\x05\x63", 3),
+        longest = b"\xff" * 9 + b"\1"
+        for kind, head, most in (
+            (wire.CLIENT_FRAME, b"\x05\x02", 2 + 32 + 16),
+            (wire.CLIENT_FRAME, b"\xac\x02\x02", 3 + 32 + 16),
+            (wire.CLIENT_FRAME, longest + b"\x01", 11 + 32 + 10 + 65_536),
+            (wire.CLIENT_FRAME, b"\x05\x00", 262_144),
+            (wire.SERVER_FRAME, b"\x00\x05", 262_144),
+            (wire.SERVER_FRAME, b"\x01\x00", 2 + 32 + 16 + 10 + 10 + 65_536),
+        ):
+            wire.check_bound(kind, head, most)
+            with refused(self, "R-1107"):
+                wire.check_bound(kind, head, most + 1)
+        for kind, head in (
+            (wire.CLIENT_FRAME, b"\x05\x63"), (wire.CLIENT_FRAME, b"\x05"),
+            (wire.CLIENT_FRAME, b""), (wire.CLIENT_FRAME, b"\xff" * 11),
+            (wire.SERVER_FRAME, b"\x03"),
         ):
             with refused(self, "R-1107"):
-                wire.check_bound(kind, head, length)
+                wire.check_bound(kind, head, 1)
 
     def test_padding(self):
         def frame(zeros):
@@ -153,12 +158,17 @@ class Owners(unittest.TestCase):
             wire.check_owner_request(exporter, 9, nobody)
 
     def test_sizes(self):
-        with refused(self, "R-1115"):
-            wire.check_semantics({"is": "subscribe", "credit": 0})
-        with refused(self, "R-1110"):
-            wire.check_envelope(bytes(1025))
-        with refused(self, "R-1111"):
-            wire.check_semantics({"is": "fill-depot", "bundles": [bytes(5)], "last_resort": None})
+        for rule, check, good, bad in (
+            ("R-1110", wire.check_envelope_size, (1_024, 65_536), (0, 1_025, 3_072, 131_072)),
+            ("R-1111", wire.check_bundle_size, (4_096,), (0, 4_095, 4_097)),
+            ("R-1115", wire.check_credit, (1, 1_024), (0, 1_025)),
+            ("R-1104", wire.check_stream_kind, (1, 2), (0, 3)),
+        ):
+            for number in good:
+                check(number)
+            for number in bad:
+                with refused(self, rule):
+                    check(number)
 
 
 class Addresses(unittest.TestCase):

@@ -11,6 +11,7 @@ from .primitives import (
     open_,
     same,
     seal,
+    sha256,
 )
 from .refused import Refused, need
 
@@ -88,6 +89,14 @@ def seal_file(file_key: bytes, content: bytes, n: int | None = None) -> bytes:
         piece = plain[i * FILE_CHUNK : (i + 1) * FILE_CHUNK]
         out.append(seal(key, nonce(i, i == count - 1), b"", piece))
     return b"".join(out)
+
+
+def open_attachment(
+    file_key: bytes, blob: bytes, n: int, hash_: bytes, first: bytes
+) -> bytes:
+    """09 section 3: a blob that was fetched for a message that names hash and commitment."""
+    need(sha256(blob) == hash_ and blob[:32] == first, "R-907", "not the blob of the message")
+    return open_file(file_key, blob, n)
 
 
 def open_file(file_key: bytes, blob: bytes, n: int) -> bytes:

@@ -13,6 +13,7 @@ from .refused import Refused, need
 PREFIX = "undertone://i/#"
 MAX_LETTERS = 640
 KINDS = {1: "single-use", 2: "reusable", 3: "reset"}
+RESET = 3
 _LETTERS = re.compile(r"[A-Za-z0-9_-]*")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 # Unicode's White_Space.
@@ -110,6 +111,13 @@ def read_link(text: str, own: bytes | None = None) -> Link:
     letters = text[len(PREFIX) :]
     need(bool(_LETTERS.fullmatch(letters)), "R-303", "a letter outside base64url")
     payload, exact = _decode(letters)
+    link = read_payload(payload, exact)
+    need(link.fingerprint != own, "R-307", "a link of one's own")
+    return link
+
+
+def read_payload(payload: bytes, exact: bool = True) -> Link:
+    """From step 5. ``exact``: no letters or bits are left over."""
     need(len(payload) > 0, "R-302", "the end is missing")
     need(payload[0] == 1, "R-304", f"version {payload[0]}")
     need(not _truncated(payload), "R-302", "the end is missing")
@@ -122,8 +130,15 @@ def read_link(text: str, own: bytes | None = None) -> Link:
     need(check == sha256(payload[:-4])[:4], "R-303", "the checksum does not fit")
     need(exact, "R-303", "surplus bits, or a single letter")
     need(kind in KINDS, "R-305", f"kind {kind}")
-    need(fingerprint != own, "R-307", "a link of one's own")
     return Link(kind, secret, fingerprint, address)
+
+
+def read_reset_link(payload: bytes, contact: bytes) -> Link:
+    """13 section 3: what a contact gave; ``contact`` is their account's fingerprint."""
+    link = read_payload(payload)
+    need(link.kind == RESET, "R-1301", f"kind {link.kind}")
+    need(link.fingerprint == contact, "R-1302", "another account")
+    return link
 
 
 @dataclass(frozen=True)

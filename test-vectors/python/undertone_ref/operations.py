@@ -2,6 +2,8 @@
 
 from . import (
     attachments,
+    backup,
+    certificates,
     content,
     handshake,
     identity,
@@ -351,7 +353,21 @@ def link_write(i):
 
 @_operation
 def link_read(i):
-    link = links.read_link(to_text(i["text"]))
+    return _link_description(links.read_link(to_text(i["text"])))
+
+
+@_operation
+def link_use(i):
+    return _link_description(links.read_link(to_text(i["text"]), unhex(i["own"])))
+
+
+@_operation
+def link_from_contact(i):
+    link = links.read_reset_link(to_bytes(i["payload"]), unhex(i["contact"]))
+    return _link_description(link)
+
+
+def _link_description(link: links.Link) -> dict:
     return {
         "kind": Text(links.KINDS[link.kind]),
         "link_secret": link.secret,
@@ -452,7 +468,7 @@ def _blob(value) -> bytes:
     return blob
 
 
-def _edit(blob: bytes, edit: dict) -> bytes:
+def _edit(blob: bytes, edit: dict, head: int = attachments.COMMITMENT) -> bytes:
     if "xor" in edit:
         return xor(blob, unhex(edit["xor"]), edit["at"])
     if "cut" in edit:
@@ -460,7 +476,7 @@ def _edit(blob: bytes, edit: dict) -> bytes:
     if "append" in edit:
         return blob + to_bytes(edit["append"])
     size = 65_552
-    one, other = (32 + size * i for i in sorted(edit["swap"]))
+    one, other = (head + size * i for i in sorted(edit["swap"]))
     return (
         blob[:one] + blob[other : other + size] + blob[one + size : other]
         + blob[one : one + size] + blob[other + size :]
@@ -479,6 +495,15 @@ def xor(data: bytes, mask: bytes, at: int) -> bytes:
 @_operation
 def file_open(i):
     plain = attachments.open_file(unhex(i["file_key"]), _blob(i["blob"]), i["length"])
+    return {"content": plain}
+
+
+@_operation
+def attachment_open(i):
+    plain = attachments.open_attachment(
+        unhex(i["file_key"]), _blob(i["blob"]), i["length"], unhex(i["sha256"]),
+        unhex(i["commitment"]),
+    )
     return {"content": plain}
 
 
@@ -625,6 +650,36 @@ def frame_bound(i):
 
 
 @_operation
+def stream_kind(i):
+    (byte,) = unhex(i["byte"])
+    return {"kind": Text(wire.check_stream_kind(byte))}
+
+
+@_operation
+def envelope_size(i):
+    wire.check_envelope_size(i["length"])
+    return {}
+
+
+@_operation
+def bundle_size(i):
+    wire.check_bundle_size(i["length"])
+    return {}
+
+
+@_operation
+def credit(i):
+    wire.check_credit(i["credit"])
+    return {}
+
+
+@_operation
+def relay_certificates(i):
+    certificates.check(unhex(i["root"]), [unhex(der) for der in i["chain"]], i["unix_seconds"])
+    return {}
+
+
+@_operation
 def identifier(i):
     return {"id": primitives.sha256(b"undertone/1 " + i["of"].encode() + to_bytes(i["value"]))}
 
@@ -662,3 +717,27 @@ def resume_verify(i):
         unhex(i["signature"]),
     )
     return {"credit": credit}
+
+
+# backup
+
+
+@_operation
+def recovery_key_write(i):
+    return {"text": Text(backup.write_key(unhex(i["secret"])))}
+
+
+@_operation
+def recovery_key_read(i):
+    return {"text": Text(backup.write_key(backup.read_key(to_text(i["text"]))))}
+
+
+@_operation
+def backup_read(i):
+    file = i["file"]
+    data = backup.write_file(
+        unhex(file["secret"]), unhex(file["salt"]), file["version"], to_bytes(file["records"])
+    )
+    for edit in file["edits"]:
+        data = _edit(data, edit, backup.HEAD)
+    return backup.read_file(unhex(i["secret"]), data)

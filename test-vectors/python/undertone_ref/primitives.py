@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -50,6 +51,10 @@ LABEL_KEM_KEY_HASH = _label("kem key")
 LABEL_KEM_CIPHERTEXT_HASH = _label("kem ciphertext")
 LABEL_FILE_COMMITMENT = _label("file commitment")
 LABEL_FILE_STREAM = _label("file stream")
+LABEL_RECOVERY_CHECK = _label("recovery key check")
+LABEL_BACKUP_HEAD = _label("backup head")
+LABEL_BACKUP_COMMITMENT = _label("backup commitment")
+LABEL_BACKUP_CHUNKS = _label("backup chunks")
 
 LABELS = {name: value for name, value in globals().items() if name.startswith("LABEL_")}
 
@@ -220,9 +225,12 @@ class Kem:
         self.key_len = key_len
         self.ciphertext_len = ciphertext_len
 
+        # Every message in which pieces travel needs the key of one seed again.
+        self._derive = lru_cache(maxsize=64)(scheme.key_derive)
+
     def key(self, seed: bytes) -> bytes:
         """The encapsulation key of a seed ``d ‖ z``."""
-        return self._scheme.key_derive(seed)[0]
+        return self._derive(seed)[0]
 
     def check_key(self, ek: bytes) -> None:
         """The modulus check of section 7.2."""
@@ -239,7 +247,7 @@ class Kem:
         return self._scheme._encaps_internal(ek, m)
 
     def decapsulate(self, seed: bytes, ciphertext: bytes) -> bytes:
-        _, dk = self._scheme.key_derive(seed)
+        _, dk = self._derive(seed)
         return self._scheme.decaps(dk, ciphertext)
 
 

@@ -1,6 +1,6 @@
-"""Vectors that it makes of single operations: 01 to 03, 08 to 10."""
+"""Vectors that it makes of single operations: 01 to 03, 08 to 10, 14."""
 
-from . import attachments, curve, identity, links, prekeys
+from . import attachments, backup, curve, identity, links, prekeys
 from .layout import u8, u16, u32, u64
 from .primitives import (
     LABEL_BUNDLE,
@@ -25,7 +25,9 @@ def le(number: int) -> bytes:
 
 
 def make(maker) -> None:
-    for family in (_primitives, _labels, _kdf, _identity, _links, _bundles, _files, _content):
+    for family in (
+        _primitives, _labels, _kdf, _identity, _links, _bundles, _files, _content, _backups,
+    ):
         family(maker)
 
 
@@ -615,3 +617,83 @@ def _content(maker) -> None:
     ):
         vector(f"{rule.lower()}-{name}", "What breaks the layout of its kind.", "content-read",
                {"content": data}, rule)
+
+
+# 14
+
+
+def _backups(maker) -> None:
+    def vector(name, about, op, inputs, rule=None, stage="read"):
+        return maker.operation(
+            "backup", name, about, ["14"], op, inputs, rule, stage if rule else None
+        )
+
+    stream = maker.stream("backup", "all")
+    secret, salt = stream.take(32), stream.take(32)
+    text = vector("key", "A recovery key.", "recovery-key-write", {"secret": secret})["text"]
+    spoken = text.replace("-", " ").lower()
+    vector("key-read", "In small letters, with spaces.", "recovery-key-read", {"text": spoken})
+    for at in (0, 18, 20, 38, 40, 78):
+        letter = "Q" if text[at] != "Q" else "R"
+        vector(f"r-1402-at-{at}", "One character is another.", "recovery-key-read",
+               {"text": text[:at] + letter + text[at + 1 :]}, "R-1402")
+
+    def record(kind: int, body: bytes) -> bytes:
+        return u8(kind) + u32(len(body)) + body
+
+    def word(data: bytes) -> bytes:
+        return u8(len(data)) + data
+
+    account = (
+        stream.take(32) + b"\2" + word(stream.take(99)) + word("Zoë".encode())
+        + word(stream.take(60)) + stream.take(32) + b"".join(map(u64, (9, 8, 7, 2**63)))
+    )
+    contact = (
+        u64(1) + stream.take(32) + b"\1\0\0" + word(b"Yan") + word(b"") + word(b"")
+        + word(stream.take(120)) + u64(3) + u32(0) + u64(0)
+    )
+
+    def message(n: int, text: bytes) -> bytes:
+        return (
+            u64(n) + u64(1) + stream.take(16) + u64(n) + b"\0\6\1" + text + u64(0) + u32(0)
+            + u64(0) + b"\0" + u64(n) + word("é".encode())
+        )
+
+    records = [record(1, account), record(3, contact)]
+    records += [record(8, message(n, word(b"short"))) for n in range(4)]
+    end = record(255, u64(len(records)))
+
+    def file(records, edits=(), version=1) -> dict:
+        return {
+            "secret": secret,
+            "file": {"secret": secret, "salt": salt, "version": version, "records": records,
+                     "edits": list(edits)},
+        }
+
+    whole = b"".join(records) + end
+    vector("whole", "An account, a contact, messages.", "backup-read", file(whole))
+    long = {"repeat": "6d", "count": 49_152}
+    front, back = record(8, message(9, b"\x80\x80\x03" + b"m" * 49_152)).split(b"m" * 49_152)
+    parts = [b"".join(records[:2]), *[front, long, back] * 4, end]
+    vector("long", "Messages over the borders of chunks.", "backup-read", file({"concat": parts}))
+    length = len(backup.write_file(secret, salt, 1, whole))
+    for rule, name, edits, stage in (
+        ("R-1403", "cut-in-the-magic", [{"cut": 5}], "read"),
+        ("R-1404", "commitment", [{"xor": "01", "at": 73}], "read"),
+        ("R-1407", "cut-by-a-chunk", [{"cut": length - backup.SEALED}], "read"),
+        ("R-1407", "cut-in-the-head", [{"cut": 81}], "read"),
+        ("R-1408", "last-byte", [{"xor": "80", "at": length - 1}], "unseal"),
+        ("R-1409", "behind", [{"append": bytes(backup.SEALED)}], "read"),
+    ):
+        vector(f"{rule.lower()}-{name}", "A file that was changed.", "backup-read",
+               file(whole, edits), rule, stage)
+    for name, data in (
+        ("no-end", b"".join(records)),
+        ("count", b"".join(records) + record(255, u64(1))),
+        ("types", records[1] + records[0] + record(255, u64(2))),
+        ("account-cut", record(1, account[:-1]) + record(255, u64(1))),
+        ("name", records[0] + record(3, contact.replace(b"Yan", b"Y\xff\xfe")) + end),
+        ("behind-the-end", whole + b"\1"),
+    ):
+        vector(f"r-1410-{name}", "Records that break the layout.", "backup-read", file(data),
+               "R-1410")

@@ -146,7 +146,10 @@ class Control(Socket):
         done(self.ask(**{"is": "deliver", "write_capability": capability, "envelope": envelope}))
 
     def acknowledge(self, mailbox: bytes, incarnation: bytes, floor: int) -> None:
-        floors = [{"mailbox": mailbox, "incarnation": incarnation, "floor": floor}]
+        self.acknowledge_all([(mailbox, incarnation, floor)])
+
+    def acknowledge_all(self, floors: list[tuple[bytes, bytes, int]]) -> None:
+        floors = [{"mailbox": m, "incarnation": i, "floor": f} for m, i, f in floors]
         done(self.ask(**{"is": "acknowledge", "floors": floors}))
 
 

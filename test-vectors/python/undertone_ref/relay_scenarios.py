@@ -27,6 +27,8 @@ def mailboxes(relay: Relay) -> None:
         expect(floors == (0, 0, 0, 0), f"a new mailbox: {made}")
         again = box.create(owner, relay.token)
         expect(again == made, "to create it again changes nothing")
+        again = box.create(owner, relay.draw.take(32), limits={"envelopes": 1, "bytes": 1})
+        expect(again == made, "neither limits nor the token are looked at again")
         envelopes = [relay.junk(size) for size in wire.ENVELOPE_SIZES]
         for envelope in envelopes[:4]:
             sender.deliver(box.capability, envelope)
@@ -42,8 +44,17 @@ def mailboxes(relay: Relay) -> None:
         refuses(9, owner.acknowledge, box.id, state["incarnation"], 8)
         refuses(10, owner.acknowledge, box.id, relay.draw.take(16), 3)
         refuses(11, sender.acknowledge, box.id, state["incarnation"], 3)
-        owner.acknowledge(box.id, state["incarnation"], 5)
+        # One of several is refused: the others count all the same, and the first error is told.
+        refuses(9, owner.acknowledge_all, [
+            (box.id, state["incarnation"], 8), (box.id, state["incarnation"], 5),
+            (box.id, relay.draw.take(16), 6),
+        ])
         owner.acknowledge(box.id, state["incarnation"], 2)
+        owner.acknowledge_all([])
+        # Where one was not subscribed to, nothing is acknowledged.
+        refuses(11, owner.acknowledge_all, [
+            (box.id, state["incarnation"], 7), (relay.draw.take(32), state["incarnation"], 1),
+        ])
         state = box.status(owner)
         expect((state["acknowledged"], state["head"]) == (5, 7), f"floors: {state}")
         expect(state["bytes"] == 96 * KIB, f"bytes: {state}")
@@ -110,11 +121,24 @@ def capabilities_and_limits(relay: Relay) -> None:
         control.deliver(box.capability, relay.junk(16 * KIB))
         state = box.status(control)
         expect(state["limits"] == {"envelopes": 3, "bytes": 20 * KIB}, f"limits: {state}")
+        # Lower limits than what is there remove nothing, and let nothing in.
+        done(own(**{"is": "set-limits"}, limits={"envelopes": 0, "bytes": 0}))
+        refuses(6, control.deliver, box.capability, relay.junk(KIB))
+        expect(box.status(control)["head"] == state["head"], "nothing was removed")
+        # A capability of another mailbox is a conflict, and then none is added.
+        third, taken = relay.draw.take(32), Mailbox(relay.draw)
+        taken.create(control, relay.token)
+        hashes = [wire.write_capability_hash(third)] + taken.hashes
+        refuses(12, own, **{"is": "add-capabilities"}, hashes=hashes)
+        refuses(2, control.deliver, third, relay.junk(KIB))
+        done(own(**{"is": "add-capabilities"}, hashes=[]))
         far = {"envelopes": 2**32 - 1, "bytes": 2**64 - 1}
         state = other.create(control, relay.token, limits=far)
         expect(state["limits"]["envelopes"] <= 10_000, f"limits above the relay's: {state}")
+        # R-1110, before the capability is looked at.
         for size in (0, 1, KIB - 1, KIB + 1, 3 * KIB):
             refuses(7, control.deliver, box.capability, bytes(size))
+            refuses(7, control.deliver, relay.draw.take(32), bytes(size))
         refuses(4, Mailbox(relay.draw).create, control, relay.draw.take(32))
 
 
@@ -176,7 +200,12 @@ def depots(relay: Relay) -> None:
         refuses(8, fill, "add", one_time, None, expiry=_today() + FAR)
         refuses(8, fill, "add", one_time, None, expiry=_today() - 1)
         refuses(4, fill, "add", one_time, None, token=relay.draw.take(32))
-        state = fill("add", one_time[:2], last)
+        refuses(4, fill, "add", one_time, None, token=bytes(32))
+        state = fill("add", [], None, expiry=_today() + 30)
+        expect((state["left"], state["last_resort"]) == (0, False), f"with nothing: {state}")
+        expect(state["expiry"] == _today() + 30, f"the expiry day: {state}")
+        state = fill("add", one_time[:1] + one_time[:2], last)
+        expect(state["expiry"] == _today() + 20, f"the expiry day of the last filling: {state}")
         expect((state["left"], state["last_resort"]) == (2, True), f"filled: {state}")
         state = fill("add", one_time, None)
         expect((state["left"], state["last_resort"]) == (3, True), f"not added twice: {state}")
@@ -216,7 +245,9 @@ def tickets(relay: Relay) -> None:
             return control.ask(**{"is": "ticket"}, session_key=sign_public(session),
                                mailboxes=[box.id for box in named])
 
+        # R-1119, and R-1116 before it.
         refuses(11, ask, boxes)
+        refuses(1, ask, [boxes[2], boxes[2]])
         refuses(1, ask, [])
         refuses(1, ask, [boxes[0], boxes[0]])
         made = ask(boxes[:2])
@@ -233,6 +264,7 @@ def tickets(relay: Relay) -> None:
         refuses(3, resume, exporter=bytes(32))
         refuses(1, resume, other=1)
         refuses(8, resume, credit=0)
+        # R-1117
         refuses(22, resume, ticket=b"")
         refuses(22, resume, ticket=made["ticket"][:-1] + bytes([made["ticket"][-1] ^ 1]))
         boxes[1].delete(control)
@@ -343,7 +375,7 @@ def blobs(relay: Relay) -> None:
 
 
 def what_is_no_frame(relay: Relay) -> None:
-    """R-1101 to R-1107: the connection is closed."""
+    """R-1101 to R-1104, R-1106, R-1107: the connection is closed."""
     def closed(data: bytes, kind: bytes = b"") -> bool:
         with relay.control() as control:
             control.send(kind + data)
@@ -375,7 +407,7 @@ def what_is_no_frame(relay: Relay) -> None:
 
 
 def model(relay: Relay) -> None:
-    """Random operations on a mailbox, and what a mailbox is by the text."""
+    """Random operations on a mailbox, and what a mailbox is by the text (R-1206)."""
     box, take = Mailbox(relay.draw), relay.draw.take
     with relay.control() as control, relay.control() as sender:
         state = box.create(control, relay.token)

@@ -36,12 +36,12 @@ def check_length(length: int, stream: str) -> None:
     need(1 <= length <= MAX_MESSAGE[stream], LENGTH, f"a message of {length} bytes")
 
 
-# The encoding of frames. A type reads and writes; `least` is its smallest size,
-# `bound` its largest, with every varint taken as 10 bytes (R-1107).
+# The encoding of frames. A type reads and writes; `least` is its smallest
+# size.
 
 
 class Varint:
-    least, bound = 1, 10
+    least = 1
 
     def __init__(self, bits: int):
         self.most = (1 << bits) - 1
@@ -74,7 +74,7 @@ class Fixed:
     """bytes[n]"""
 
     def __init__(self, n: int):
-        self.least = self.bound = n
+        self.least = n
 
     def read(self, r: Reader) -> bytes:
         return r.take(self.least)
@@ -91,7 +91,7 @@ class Bytes:
     least = 1
 
     def __init__(self, most: int):
-        self.most, self.bound = most, 10 + most
+        self.most = most
 
     def read(self, r: Reader) -> bytes:
         length = V64.read(r)
@@ -110,7 +110,6 @@ class ListOf:
 
     def __init__(self, most: int, item):
         self.most, self.item = most, item
-        self.bound = 10 + most * item.bound
 
     def read(self, r: Reader) -> list:
         count = V64.read(r)
@@ -126,7 +125,7 @@ class Option:
     least = 1
 
     def __init__(self, item):
-        self.item, self.bound = item, 1 + item.bound
+        self.item = item
 
     def read(self, r: Reader):
         mark = r.u8()
@@ -138,7 +137,7 @@ class Option:
 
 
 class Bool:
-    least = bound = 1
+    least = 1
 
     def read(self, r: Reader) -> bool:
         value = r.u8()
@@ -153,7 +152,6 @@ class Struct:
     def __init__(self, **fields):
         self.fields = fields
         self.least = sum(f.least for f in fields.values())
-        self.bound = sum(f.bound for f in fields.values())
 
     def read(self, r: Reader) -> dict:
         return {name: kind.read(r) for name, kind in self.fields.items()}
@@ -169,7 +167,6 @@ class Choice:
 
     def __init__(self, *variants):
         self.variants = variants
-        self.bound = 10 + max(kind.bound for _, kind in variants)
 
     def read(self, r: Reader) -> dict:
         index = V32.read(r)
@@ -305,31 +302,44 @@ def write_frame(kind, value: dict) -> bytes:
     return kind.write(value)
 
 
+def check_stream_kind(byte: int) -> str:
+    need(byte in (1, 2), "R-1104", f"a stream of kind {byte}")
+    return "control" if byte == 1 else "blob"
+
+
+def check_envelope_size(length: int) -> None:
+    need(length in ENVELOPE_SIZES, "R-1110", f"an envelope of {length} bytes")
+
+
+def check_bundle_size(length: int) -> None:
+    need(length == BUNDLE_SIZE, "R-1111", f"a bundle of {length} bytes")
+
+
+def check_credit(credit: int) -> None:
+    need(credit in CREDIT, "R-1115", f"a credit of {credit}")
+
+
+# R-1107: the largest length behind the request id, by the request's index; and of
+# what a relay sends, by its first byte.
+CLIENT_BOUNDS = (MAX_FRAME_BYTES, 65_579, 49, 14_859, 65, 65_579, 66_667, 2_315)
+SERVER_BOUNDS = (MAX_FRAME_BYTES, 65_606, 2_315)
+
+
 def check_bound(kind, head: bytes, length: int) -> None:
     """R-1107: no frame of this kind has so many bytes."""
-    reader = Reader(head, FRAME)
-    need(length <= _bound_of(kind, reader), KIND_LENGTH, f"{length} bytes")
+    need(length <= _bound_of(kind, head), KIND_LENGTH, f"{length} bytes")
 
 
-def _bound_of(kind, reader: Reader) -> int:
-    """The bound of the frame that begins here, as far as choices tell it."""
-    if isinstance(kind, Choice):
-        index = V32.read(reader)
-        # A frame of a kind that there is not has no length.
-        need(index < len(kind.variants), KIND_LENGTH, f"no variant {index}")
-        return 10 + _bound_of(kind.variants[index][1], reader)
-    if isinstance(kind, Struct):
-        fields = list(kind.fields.values())
-        if fields and isinstance(fields[0], (Varint, Choice)):
-            first = fields[0]
-            if isinstance(first, Varint):
-                first.read(reader)
-                bound = first.bound
-            else:
-                bound = _bound_of(first, reader)
-            rest = Struct(**{str(n): f for n, f in enumerate(fields[1:])})
-            return bound + _bound_of(rest, reader)
-    return kind.bound
+def _bound_of(kind, head: bytes) -> int:
+    if kind is SERVER_FRAME:
+        at, bounds = 0, SERVER_BOUNDS
+    else:
+        # The request id ends with the first byte that has no high bit.
+        at = next((n for n, byte in enumerate(head) if byte < 128), len(head)) + 1
+        bounds = CLIENT_BOUNDS
+    if len(head) <= at or head[at] >= len(bounds):
+        return 0
+    return min(at + bounds[head[at]], MAX_FRAME_BYTES)
 
 
 # Identifiers.
@@ -421,19 +431,6 @@ def check_owner_request(exporter: bytes, frame_id: int, request: dict) -> dict:
             check_sign_public(key)
             verify(key, message, signature)
     return operation
-
-
-def check_semantics(operation: dict) -> None:
-    """What a relay refuses of a well-formed operation by its sizes alone."""
-    if operation["is"] == "subscribe":
-        need(operation["credit"] in CREDIT, "R-1115", f"credit {operation['credit']}")
-    if operation["is"] == "fill-depot":
-        bundles = operation["bundles"] + [operation["last_resort"] or bytes(BUNDLE_SIZE)]
-        need(all(len(b) == BUNDLE_SIZE for b in bundles), "R-1111", "a bundle of another size")
-
-
-def check_envelope(envelope: bytes) -> None:
-    need(len(envelope) in ENVELOPE_SIZES, "R-1110", f"an envelope of {len(envelope)} bytes")
 
 
 # Addresses.

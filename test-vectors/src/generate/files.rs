@@ -1,6 +1,7 @@
 //! Family `files`.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{Files, about};
 use crate::ops;
@@ -19,6 +20,7 @@ pub(super) fn make(files: &mut Files) {
     whole(files);
     refused(files);
     chunks(files);
+    attachments(files);
 }
 
 fn lengths(files: &mut Files) {
@@ -263,6 +265,68 @@ fn refused(files: &mut Files) {
         "file-open",
         input,
     );
+}
+
+/// Blobs that were fetched for a message.
+fn attachments(files: &mut Files) {
+    let spec = &["09 §3", "09 §6"];
+    let seal = json!({ "file_key": hex(&KEY), "length": 1500, "content": content(1500) });
+    let blob = ops::run("file-seal", &seal).unwrap();
+    let blob = unhex(blob["blob"].as_str().unwrap()).unwrap();
+    let input = |blob: &[u8], sha256: &[u8], commitment: &[u8]| {
+        json!({
+            "file_key": hex(&KEY),
+            "length": 1500,
+            "sha256": hex(sha256),
+            "commitment": hex(commitment),
+            "blob": hex(blob),
+        })
+    };
+    let (sum, first) = (Sha256::digest(&blob), &blob[..32]);
+    let says = "The blob that the message describes.";
+    files.valid(
+        &about(FAMILY, "attachment", spec, says),
+        "attachment-open",
+        input(&blob, &sum, first),
+    );
+    let mut altered = blob.clone();
+    altered[600] ^= 1;
+    let mut forged = blob.clone();
+    forged[0] ^= 1;
+    let forged_sum = Sha256::digest(&forged);
+    for (name, rule, stage, says, input) in [
+        (
+            "altered",
+            "R-907",
+            "compare",
+            "One bit of a chunk is another: the hash is compared before a chunk is opened.",
+            input(&altered, &sum, first),
+        ),
+        (
+            "other-hash",
+            "R-907",
+            "compare",
+            "Every chunk would open; the message names another hash.",
+            input(&blob, &forged_sum, first),
+        ),
+        (
+            "other-commitment",
+            "R-907",
+            "compare",
+            "The message names another commitment than the blob begins with.",
+            input(&blob, &sum, &forged[..32]),
+        ),
+        (
+            "forged",
+            "R-802",
+            "unseal",
+            "Message and blob agree, and the commitment is not to the key.",
+            input(&forged, &forged_sum, &forged[..32]),
+        ),
+    ] {
+        let name = format!("attachment-{name}");
+        files.refused(&about(FAMILY, &name, spec, says), rule, stage, "attachment-open", input);
+    }
 }
 
 fn chunks(files: &mut Files) {

@@ -7,7 +7,7 @@ use crate::stream::Stream;
 use crate::value::hex;
 
 /// Name, text, how it is used, where.
-const LABELS: [(&str, &str, Use, &str); 27] = [
+const LABELS: [(&str, &str, Use, &str); 31] = [
     ("LABEL_ACCOUNT_FINGERPRINT", "account fingerprint", Use::Hash(&[32]), "02 §1"),
     ("LABEL_DEVICE_CERTIFICATE", "device certificate", Use::Sign(96), "02 §3"),
     ("LABEL_DEVICE_LIST", "device list", Use::Sign(171), "02 §4"),
@@ -35,6 +35,10 @@ const LABELS: [(&str, &str, Use, &str); 27] = [
     ("LABEL_KEM_CIPHERTEXT_HASH", "kem ciphertext", Use::Hash(&[32, 1088]), "06 §2"),
     ("LABEL_FILE_COMMITMENT", "file commitment", Use::Expand(0, 32), "08 §1"),
     ("LABEL_FILE_STREAM", "file stream", Use::Expand(0, 32), "08 §1"),
+    ("LABEL_RECOVERY_CHECK", "recovery key check", Use::Hash(&[1, 8]), "14 §1"),
+    ("LABEL_BACKUP_HEAD", "backup head", Use::Hash(&[74]), "14 §2"),
+    ("LABEL_BACKUP_COMMITMENT", "backup commitment", Use::Expand(2, 32), "14 §2"),
+    ("LABEL_BACKUP_CHUNKS", "backup chunks", Use::Expand(2, 32), "14 §2"),
 ];
 
 #[derive(Clone, Copy)]

@@ -30,6 +30,55 @@ pub(super) fn make(files: &mut Files) {
     valid(files);
     refused(files);
     routes(files);
+    used(files);
+}
+
+/// Links in the hands of somebody who is not just anybody.
+fn used(files: &mut Files) {
+    let here = address("relay.example.org", 4433);
+    let spec = &["03 §3"];
+    let use_by = |kind: u8, own: u8| json!({ "text": text(&payload(1, kind, &here)), "own": hex(&[own; 32]) });
+    let says = "Somebody else's link.";
+    files.valid(&about(FAMILY, "use", spec, says), "link-use", use_by(1, 3));
+    for (name, kind, says) in [
+        ("use-own", 2, "The fingerprint in the link is the reader's."),
+        ("use-own-reset", 3, "The same, and a reset link."),
+    ] {
+        let about = &about(FAMILY, name, spec, says);
+        files.refused(about, "R-307", "compare", "link-use", use_by(kind, 2));
+    }
+
+    let spec = &["13 §3"];
+    let given = |payload: &[u8], contact: u8| json!({ "payload": hex(payload), "contact": hex(&[contact; 32]) });
+    let reset = payload(1, 3, &here);
+    let says = "A reset link that a contact gave inside a session.";
+    files.valid(&about(FAMILY, "reset", spec, says), "link-from-contact", given(&reset, 2));
+    for (name, rule, stage, says, payload, contact) in [
+        ("single-use", "R-1301", "compare", "A link for one person.", payload(1, 1, &here), 2),
+        ("reusable", "R-1301", "compare", "A link for many.", payload(1, 2, &here), 2),
+        (
+            "another-account",
+            "R-1302",
+            "compare",
+            "The link leads to another account than the contact's.",
+            reset.clone(),
+            3,
+        ),
+        (
+            "reusable-of-another-account",
+            "R-1301",
+            "compare",
+            "Both: the kind is looked at first.",
+            payload(1, 2, &here),
+            3,
+        ),
+        ("cut", "R-302", "read", "The last byte is missing.", reset[..reset.len() - 1].to_vec(), 2),
+        ("version-2", "R-304", "read", "Of another version.", payload(2, 3, &here), 2),
+    ] {
+        let name = format!("reset-{name}");
+        let about = &about(FAMILY, &name, spec, says);
+        files.refused(about, rule, stage, "link-from-contact", given(&payload, contact));
+    }
 }
 
 /// A host name of 253 letters.

@@ -1,6 +1,8 @@
 //! What makes the files.
 
+mod backups;
 mod bundles;
+mod certificates;
 mod contents;
 mod files;
 mod handshakes;
@@ -48,6 +50,8 @@ pub fn all(longest: u64) -> Vec<Vector> {
     padding::make(&mut out);
     states::make(&mut out);
     relay::make(&mut out);
+    certificates::make(&mut out);
+    backups::make(&mut out);
     randoms::make(&mut out, longest);
     out.0
 }

@@ -443,6 +443,8 @@ fn lengths(files: &mut Files) {
             Some(rule) => files.refused(&about, rule, "read", "message-length", input),
         }
     }
+    exact_bounds(files);
+    judged(files);
     for (name, kind, head, length, fits) in [
         ("take", "client", vec![5, 2], 50, true),
         ("take-too-long", "client", vec![5, 2], 300, false),
@@ -458,6 +460,75 @@ fn lengths(files: &mut Files) {
             files.valid(&about, "frame-bound", input);
         } else {
             files.refused(&about, "R-1107", "read", "frame-bound", input);
+        }
+    }
+}
+
+/// The longest message of each kind, and one that is longer by a byte; request ids of one byte, of two
+/// and of ten.
+fn exact_bounds(files: &mut Files) {
+    let (long, longer) = ([0xac, 2], [&[0xff; 9][..], &[1]].concat());
+    for (name, kind, head, longest) in [
+        ("client-owner", "client", vec![5, 0], 262_144),
+        ("client-deliver", "client", vec![5, 1], 65_580),
+        ("client-deliver-long-id", "client", [&long[..], &[1]].concat(), 65_581),
+        ("client-deliver-longest-id", "client", [&longer[..], &[1]].concat(), 65_589),
+        ("client-take", "client", vec![5, 2], 50),
+        ("client-acknowledge", "client", vec![5, 3], 14_860),
+        ("client-delete-blob", "client", vec![5, 4], 66),
+        ("client-ticket", "client", vec![5, 5], 65_580),
+        ("client-resume", "client", vec![5, 6], 66_668),
+        ("client-padding", "client", vec![5, 7], 2_316),
+        ("server-reply", "server", vec![0, 5], 262_144),
+        ("server-push", "server", vec![1, 0], 65_606),
+        ("server-padding", "server", vec![2, 0], 2_315),
+    ] {
+        let input = |length: u32| json!({ "type": kind, "head": hex(&head), "length": length });
+        let spec: &[&str] = &["11 Streams and messages"];
+        let says = "The longest message of its kind.";
+        let name = format!("bound-{name}");
+        files.valid(&about(FAMILY, &name, spec, says), "frame-bound", input(longest));
+        let name = format!("{name}-exceeded");
+        let about = about(FAMILY, &name, spec, "Longer by a byte.");
+        files.refused(&about, "R-1107", "read", "frame-bound", input(longest + 1));
+    }
+}
+
+/// What is judged by a number alone.
+fn judged(files: &mut Files) {
+    for byte in [1u8, 2, 0, 3, 0xff] {
+        let (input, name) = (json!({ "byte": hex(&[byte]) }), format!("stream-kind-{byte}"));
+        let about = about(FAMILY, &name, &["11 Streams and messages"], "A stream's first byte.");
+        match byte {
+            1 | 2 => drop(files.valid(&about, "stream-kind", input)),
+            _ => files.refused(&about, "R-1104", "read", "stream-kind", input),
+        }
+    }
+    let sizes = [1024u32, 2048, 4096, 8192, 16_384, 32_768, 65_536];
+    let cases = [
+        (
+            "envelope-size",
+            "length",
+            "R-1110",
+            sizes.to_vec(),
+            vec![0, 1, 512, 1023, 1025, 3072, 65_535, 65_537, 131_072],
+        ),
+        ("bundle-size", "length", "R-1111", vec![4096], vec![0, 4095, 4097, 8192]),
+        ("credit", "credit", "R-1115", vec![1, 1024], vec![0, 1025, u32::MAX]),
+    ];
+    for (op, member, rule, good, bad) in cases {
+        for (number, is_good) in
+            good.iter().map(|n| (n, true)).chain(bad.iter().map(|n| (n, false)))
+        {
+            let (mut input, name) = (json!({}), format!("{op}-{number}"));
+            put(&mut input, member, json!(number));
+            let says = "A number that a relay takes or refuses.";
+            let about = about(FAMILY, &name, &["11 Bounds", "11 Rejection rules"], says);
+            if is_good {
+                files.valid(&about, op, input);
+            } else {
+                files.refused(&about, rule, "read", op, input);
+            }
         }
     }
 }

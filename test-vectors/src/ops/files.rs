@@ -1,7 +1,9 @@
 //! Files (08), and stored sessions (10).
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use undertone_core::{FileError, FileKey, FileOpener, FileSealer, Session, blob_len, padded_len};
+use undertone_session::content::is_described;
 
 use crate::stream::Draws;
 use crate::value::{Args, bytes, hex};
@@ -18,6 +20,7 @@ pub(super) fn run(op: &str, args: &Args<'_>) -> Option<Outcome<Value>> {
         "file-seal" => seal(args),
         "file-open" => open(args),
         "chunk-open" => chunk(args),
+        "attachment-open" => attachment(args),
         "state-read" => state(args),
         _ => return None,
     })
@@ -68,9 +71,19 @@ fn edited(value: &Value) -> Outcome<Vec<u8>> {
     let args = Args::of(value)?;
     let content = args.bytes("content")?;
     let length = u64::try_from(content.len()).map_err(|_| Fail::wrong("too long"))?;
-    let mut out = blob(args.hex("file_key")?, length, &content)?;
-    let beyond = || Fail::wrong("an edit beyond the blob");
-    for edit in args.list("edits")? {
+    let out = blob(args.hex("file_key")?, length, &content)?;
+    edit(out, args.list("edits")?, COMMITMENT, CHUNK)
+}
+
+/// Changes to a file whose chunks of this length begin behind a head.
+pub(super) fn edit(
+    mut out: Vec<u8>,
+    edits: &[Value],
+    head: usize,
+    chunk: usize,
+) -> Outcome<Vec<u8>> {
+    let beyond = || Fail::wrong("an edit beyond the file");
+    for edit in edits {
         let edit = Args::of(edit)?;
         if edit.has("xor") {
             let (xor, at) = (edit.hex("xor")?, edit.size("at")?);
@@ -86,8 +99,8 @@ fn edited(value: &Value) -> Outcome<Vec<u8>> {
             let [i, j] = edit.list("swap")? else { return Err(Fail::wrong("two chunks")) };
             let place = |index: &Value| {
                 let index = usize::try_from(index.as_u64()?).ok()?;
-                let at = COMMITMENT.checked_add(CHUNK.checked_mul(index)?)?;
-                Some(at..at.checked_add(CHUNK)?)
+                let at = head.checked_add(chunk.checked_mul(index)?)?;
+                Some(at..at.checked_add(chunk)?)
             };
             let (i, j) = (place(i).ok_or_else(beyond)?, place(j).ok_or_else(beyond)?);
             let one = out.get(i.clone()).ok_or_else(beyond)?.to_vec();
@@ -97,6 +110,17 @@ fn edited(value: &Value) -> Outcome<Vec<u8>> {
         }
     }
     Ok(out)
+}
+
+/// A blob that was fetched for a message (09 §3).
+fn attachment(args: &Args<'_>) -> Outcome<Value> {
+    let blob = edited(args.get("blob")?)?;
+    let commitment: &[u8; 32] = blob.first_chunk().unwrap_or(&[0; 32]);
+    let described = (&args.array("sha256")?, &args.array("commitment")?);
+    if !is_described(described, (&Sha256::digest(&blob).into(), commitment)) {
+        return Err(Fail::refused("R-907"));
+    }
+    open(args)
 }
 
 fn open(args: &Args<'_>) -> Outcome<Value> {

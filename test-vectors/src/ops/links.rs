@@ -5,7 +5,7 @@ use undertone_core::{
     AccountFingerprint, Bundle, BundleError, BundleKind, Day, DeviceList, DeviceSecret, LinkSecret,
     LocalDevice, PrekeySecret, generate_prekey,
 };
-use undertone_session::link::{Link, LinkKind};
+use undertone_session::link::{Link, LinkError, LinkKind};
 use undertone_session::routing::Routing;
 use undertone_wire::{RelayAddress, RootFingerprint, WriteCapability};
 
@@ -18,6 +18,8 @@ pub(super) fn run(op: &str, args: &Args<'_>) -> Option<Outcome<Value>> {
     Some(match op {
         "link-write" => write(args),
         "link-read" => read(args),
+        "link-use" => link_use(args),
+        "link-from-contact" => from_contact(args),
         "route-read" => route_read(args),
         "route-write" => route_write(args),
         "bundle-make" => bundle_make(args),
@@ -53,17 +55,32 @@ fn write(args: &Args<'_>) -> Outcome<Value> {
     Ok(json!({ "text": *link.to_text() }))
 }
 
+fn parse(args: &Args<'_>) -> Outcome<Link> {
+    args.text("text")?.parse().map_err(|error: LinkError| Fail::refused(error.code()))
+}
+
 fn read(args: &Args<'_>) -> Outcome<Value> {
-    let link: Link = args
-        .text("text")?
-        .parse()
-        .map_err(|error: undertone_session::link::LinkError| Fail::refused(error.code()))?;
+    Ok(describe(&parse(args)?))
+}
+
+fn link_use(args: &Args<'_>) -> Outcome<Value> {
+    let link = parse(args)?;
+    if link.is_of(&args.array("own")?) { Err(Fail::refused("R-307")) } else { Ok(describe(&link)) }
+}
+
+fn from_contact(args: &Args<'_>) -> Outcome<Value> {
+    Link::from_contact(&args.bytes("payload")?, &args.array("contact")?)
+        .map(|link| describe(&link))
+        .map_err(Fail::refused)
+}
+
+fn describe(link: &Link) -> Value {
     let kind = KINDS.iter().find(|(_, kind)| *kind == link.kind()).map(|(name, _)| *name);
     let mut out = describe_relay(link.relay());
     trace::put(&mut out, "kind", json!(kind));
     trace::put(&mut out, "link_secret", hex(link.secret()));
     trace::put(&mut out, "fingerprint", hex(link.account()));
-    Ok(out)
+    out
 }
 
 fn route_read(args: &Args<'_>) -> Outcome<Value> {

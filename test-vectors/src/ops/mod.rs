@@ -1,6 +1,7 @@
 //! The operations of the files: one function each, from its inputs to its
 //! outputs.
 
+mod backup;
 mod content;
 mod files;
 mod frames;
@@ -27,5 +28,6 @@ pub fn run(op: &str, input: &Value) -> Outcome<Value> {
         .or_else(|| files::run(op, &args))
         .or_else(|| content::run(op, &args))
         .or_else(|| relay::run(op, &args))
+        .or_else(|| backup::run(op, &args))
         .unwrap_or_else(|| Err(Fail::wrong(format!("no such operation: {op}"))))
 }

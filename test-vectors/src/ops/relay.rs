@@ -2,11 +2,15 @@
 
 use serde_json::{Value, json};
 use undertone_wire::codec::{self, CodecError};
-use undertone_wire::frame::SignedRequest;
+use undertone_wire::frame::{
+    SignedRequest, StreamKind, is_bundle_size, is_credit, is_envelope_size,
+};
 use undertone_wire::limits::{LENGTH_PREFIX, MAX_BLOB_MESSAGE, MAX_MESSAGE};
 use undertone_wire::ticket::SignedResume;
+use undertone_wire::transport::check_certificates;
 use undertone_wire::{
-    AddressError, ErrorCode, Exporter, JoinAddress, RelayAddress, RequestId, SessionKey,
+    AddressError, ErrorCode, Exporter, JoinAddress, RelayAddress, RequestId, RootFingerprint,
+    SessionKey,
 };
 
 use super::frames;
@@ -19,6 +23,11 @@ pub(super) fn run(op: &str, args: &Args<'_>) -> Option<Outcome<Value>> {
         "frame-read" => frames::read(args),
         "message-length" => length(args),
         "frame-bound" => bound(args),
+        "stream-kind" => stream_kind(args),
+        "envelope-size" => judged(args, "length", is_envelope_size, "R-1110"),
+        "bundle-size" => judged(args, "length", is_bundle_size, "R-1111"),
+        "credit" => judged(args, "credit", credit, "R-1115"),
+        "relay-certificates" => certificates(args),
         "identifier" => identifier(args),
         "address-read" => address(args),
         "owner-sign" => owner_sign(args),
@@ -48,6 +57,31 @@ fn bound(args: &Args<'_>) -> Outcome<Value> {
         other => return Err(Fail::wrong(format!("no bound for {other}"))),
     };
     if args.size("length")? > bound { Err(Fail::refused("R-1107")) } else { Ok(json!({})) }
+}
+
+fn stream_kind(args: &Args<'_>) -> Outcome<Value> {
+    let [byte] = args.array("byte")?;
+    let kind = match StreamKind::from_byte(byte).ok_or_else(|| Fail::refused("R-1104"))? {
+        StreamKind::Control => "control",
+        StreamKind::Blob => "blob",
+    };
+    Ok(json!({ "kind": kind }))
+}
+
+fn credit(credit: usize) -> bool {
+    u32::try_from(credit).is_ok_and(is_credit)
+}
+
+/// A number that is allowed, or refused by a rule.
+fn judged(args: &Args<'_>, name: &str, allowed: fn(usize) -> bool, rule: &str) -> Outcome<Value> {
+    if allowed(args.size(name)?) { Ok(json!({})) } else { Err(Fail::refused(rule)) }
+}
+
+fn certificates(args: &Args<'_>) -> Outcome<Value> {
+    let root = RootFingerprint::from_bytes(args.array("root")?);
+    check_certificates(&root, &args.hex_list("chain")?, args.number("unix_seconds")?)
+        .map(|()| json!({}))
+        .map_err(|fault| Fail::refused(fault.code()))
 }
 
 fn identifier(args: &Args<'_>) -> Outcome<Value> {

@@ -44,6 +44,17 @@ pub const MAX_IDS: usize = 256;
 /// The longest payload of a custom or unknown kind, in bytes: that of a text.
 pub const MAX_CUSTOM: usize = MAX_TEXT;
 
+/// Whether a blob is the one that a message describes: its SHA-256, and the commitment that
+/// are its first 32 bytes. Compared before a chunk is opened; of a blob that is another, nothing is
+/// given to anybody.
+#[must_use]
+pub fn is_described(
+    (sha256, commitment): (&[u8; 32], &[u8; 32]),
+    (blob_sha256, blob_commitment): (&[u8; 32], &[u8; 32]),
+) -> bool {
+    sha256 == blob_sha256 && commitment == blob_commitment
+}
+
 /// One message as it travels inside the ratchet.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Content {

@@ -56,6 +56,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// [`EngineError::OwnLink`]; [`EngineError::NameInvalid`], before anything is used up.
     pub fn begin_add(&mut self, link: &Link, name: Option<&str>) -> Result<AddPlan, EngineError> {
         name.map(check_name).transpose()?;
+        //
         if self.is_own(link) {
             return Err(EngineError::OwnLink);
         }

@@ -399,7 +399,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
 
     /// Whether this secret is one of our own links'.
     pub(super) fn is_own(&self, link: &Link) -> bool {
-        *link.account() == *self.me.account().fingerprint().as_bytes()
+        link.is_of(self.me.account().fingerprint().as_bytes())
     }
 }
 

@@ -57,15 +57,8 @@ pub(super) fn received(
     payload: &[u8],
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
-    let refused = match Link::from_payload(payload) {
-        Err(error) => Some(error.code()),
-        // R-1301: another kind of link would let us start what is no reset.
-        Ok(link) if link.kind() != LinkKind::Reset => Some("R-1301"),
-        // R-1302: a contact must not lead us to somebody else.
-        Ok(link) if *link.account() != account_of(&row)? => Some("R-1302"),
-        Ok(_) => None,
-    };
-    if let Some(code) = refused {
+    // R-1301, R-1302 and those of links.
+    if let Err(code) = Link::from_contact(payload, &account_of(&row)?) {
         let code = code.to_owned();
         return Ok(emit(tx, EventKind::ContentRefused { contact, code })?);
     }

@@ -3,6 +3,7 @@
 //! Frames, request ids and signatures do not depend on what carries them: whatever implements
 //! [`Channel`] can (a channel in memory, for simulations).
 
+mod certificates;
 mod message;
 mod quic;
 mod stream;
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::ids::Exporter;
 
+pub use certificates::{CertificateFault, check_certificates};
 pub use message::{
     HEAD, MessageError, read_bounded_message, read_message, read_stream_kind, write_message,
 };

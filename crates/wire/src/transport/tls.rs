@@ -36,7 +36,7 @@ const ED25519_SPKI: [u8; 10] = [0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 
 /// The outer header: a sequence of 42 bytes.
 const SPKI_HEADER: [u8; 2] = [0x30, 0x2a];
 
-/// aws-lc-rs with one key exchange and nothing to fall back to.
+/// aws-lc-rs with one key exchange and nothing to fall back to (R-1125).
 #[must_use]
 pub fn crypto_provider() -> CryptoProvider {
     CryptoProvider {
@@ -68,6 +68,7 @@ pub fn client_tls(root: RootFingerprint) -> Result<(ClientConfig, Arc<PinnedRoot
         .dangerous()
         .with_custom_certificate_verifier(verifier.clone())
         .with_no_client_auth();
+    // R-1126
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.enable_sni = false;
     config.enable_early_data = false;
@@ -144,6 +145,11 @@ impl PinnedRoot {
     }
 }
 
+/// Whether a relay may show so many certificates (R-1120): leaf and root, and two for each root before.
+pub(super) const fn is_chain_length(certificates: usize) -> bool {
+    certificates != 0 && certificates.is_multiple_of(2) && certificates <= 2 * MAX_ROOTS
+}
+
 #[derive(Debug)]
 struct AnotherRoot;
 
@@ -171,7 +177,7 @@ impl ServerCertVerifier for PinnedRoot {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         // R-1120: the leaf's root, and two more for each root before it.
-        if intermediates.len().is_multiple_of(2) || intermediates.len() >= 2 * MAX_ROOTS {
+        if !is_chain_length(intermediates.len().saturating_add(1)) {
             self.bad_certificate.store(true, Ordering::Release);
             return Err(Error::InvalidCertificate(CertificateError::BadEncoding));
         }

@@ -109,7 +109,7 @@ impl SqliteStore {
     /// is overwritten in the file of keys; while a reader hinders that, it waits for the next time.
     pub(super) fn finish_removals(&mut self) -> Result<(), StoreFailure> {
         for day in self.records.removals()? {
-            // The key goes first and for good (`secure_delete`): without it the file is noise.
+            // R-1204: the key goes first and for good (`secure_delete`): without it the file is noise.
             self.key_database.execute("DELETE FROM day_key WHERE day = ?1", [day.get()])?;
             schema::remove_queue(&self.directory, day)?;
             if schema::checkpoint(&self.key_database)? {

@@ -164,6 +164,7 @@ fn an_attempt_that_breaks_off_goes_on_with_the_same_take() {
     let again = alice.begin_add(&link, None).unwrap();
     assert_eq!(first.take, again.take);
     assert_eq!(first.mailbox.secret.mailbox(), again.mailbox.secret.mailbox());
+    //
     assert_eq!(bob.begin_add(&link, None).err(), Some(EngineError::OwnLink));
     assert!(matches!(
         alice.begin_add(&link, Some("a\u{7}b")).err(),

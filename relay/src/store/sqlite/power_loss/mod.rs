@@ -122,6 +122,7 @@ fn faults(operations: &[Operation]) -> (usize, Vec<String>) {
     (states, faults)
 }
 
+/// R-1202
 #[test]
 fn what_was_answered_survives_a_power_failure_at_any_moment() {
     let directory = scratch();

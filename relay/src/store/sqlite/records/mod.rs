@@ -24,7 +24,7 @@ const SAVEPOINT: &str = "SAVEPOINT command";
 /// What is found under a key: nothing, a row as it was written, or [`ErrorCode::Damaged`].
 pub(super) type Found<T> = Result<Option<T>, ErrorCode>;
 
-/// A row, unless it is not what was written.
+/// A row, unless it is not what was written (R-1208).
 fn intact<T>(row: Option<(bool, T)>, table: &'static str) -> Found<T> {
     match row {
         Some((true, row)) => Ok(Some(row)),
