@@ -28,7 +28,6 @@ pub(crate) fn new_token() -> Result<AdmissionToken, StoreFailure> {
 /// tokens are in a database of their own that every request reads anew.
 pub struct Tokens {
     store: SqliteStore,
-    relay: RelayAddress,
     clock: Box<dyn Clock>,
 }
 
@@ -37,12 +36,8 @@ impl Tokens {
     ///
     /// # Errors
     /// [`StoreFailure`].
-    pub fn open(
-        store: &Path,
-        relay: RelayAddress,
-        clock: Box<dyn Clock>,
-    ) -> Result<Self, StoreFailure> {
-        Ok(Self { store: SqliteStore::open_records_only(store)?, relay, clock })
+    pub fn open(store: &Path, clock: Box<dyn Clock>) -> Result<Self, StoreFailure> {
+        Ok(Self { store: SqliteStore::open_records_only(store)?, clock })
     }
 
     fn run(&mut self, command: Command) -> Result<Answer, StoreFailure> {
@@ -55,16 +50,21 @@ impl Tokens {
         self.run(Command::Audit(action)).map(|_| ())
     }
 
-    /// Makes a token; the join address is the only place where it is ever shown.
+    /// Makes a token for the relay with this address; the join address is the only place where it is
+    /// ever shown.
     ///
     /// # Errors
     /// [`StoreFailure`].
-    pub fn add(&mut self, class: TokenClass) -> Result<(TokenId, JoinAddress), StoreFailure> {
+    pub fn add(
+        &mut self,
+        class: TokenClass,
+        relay: &RelayAddress,
+    ) -> Result<(TokenId, JoinAddress), StoreFailure> {
         let token = new_token()?;
         match self.run(Command::AddToken(token.verifier(), class))? {
             Ok(Outcome::Token(id)) => {
                 self.note(Action::TokenAdded(id, class))?;
-                Ok((id, JoinAddress::new(self.relay.clone(), token)))
+                Ok((id, JoinAddress::new(relay.clone(), token)))
             }
             _ => Err(StoreFailure::Damaged("the table of tokens")),
         }

@@ -122,3 +122,41 @@ fn it_tells_systemd_when_it_serves_and_when_it_stops() {
     assert_eq!(told(), "STOPPING=1");
     wait(&daemon.log, "stopped");
 }
+
+/// What a command prints, and whether it succeeded.
+fn command(directory: &Path, arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_undertone-relay"));
+    let output = command.arg("--dir").arg(directory).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn a_restored_relay_can_be_looked_at_before_it_is_started() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (directory.path().join("first"), directory.path().join("second"));
+    let backup = directory.path().join("backup");
+    let (done, text) = command(&first, &["token", "list"]);
+    assert!(!done && text.contains("there is no relay in"), "{text}");
+    let config = directory.path().join("relay.toml");
+    std::fs::write(&config, format!("dir = {first:?}\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+    let daemon = Daemon::start(&config);
+    wait(&daemon.log, "serving");
+    assert!(command(&first, &["backup", "--to", backup.to_str().unwrap()]).0);
+    let (done, text) = command(&second, &["restore", "--from", backup.to_str().unwrap()]);
+    assert!(done, "{text}");
+    for arguments in
+        [["check"].as_slice(), &["audit", "verify"], &["inventory"], &["token", "list"]]
+    {
+        let (done, text) = command(&second, arguments);
+        assert!(done, "{arguments:?}: {text}");
+    }
+    for arguments in [["token", "add"].as_slice(), &["address"]] {
+        let (done, text) = command(&second, arguments);
+        assert!(!done && text.contains("has not been started"), "{arguments:?}: {text}");
+    }
+    let (done, text) = command(&second, &["root", "rotate", "--destroy"]);
+    assert!(done && text.contains("is followed by"), "{text}");
+    let (_, text) = command(&second, &["audit", "show"]);
+    assert!(text.contains("root") && text.contains("restore"), "{text}");
+}

@@ -77,6 +77,35 @@ async fn one_address_cannot_hold_all_handshakes() -> Test {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_handshakes_are_short_addresses_are_confirmed_first() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.monitoring = Some("127.0.0.1:0".parse()?);
+    config.limits.handshakes = 4;
+    let relay = Relay::start(config).await?;
+    let retries = "undertone_relay_retries_total";
+    from(&relay, 2).await?;
+    assert_eq!(metric(&ask(&relay, "/metrics").await?, retries), 0);
+    // Half of them are held by connections that never say anything.
+    let mut silent = Vec::new();
+    for network in [1, 3] {
+        let from = tokio::net::TcpSocket::new_v4()?;
+        from.bind(SocketAddr::from(([127, 0, network, 1], 0)))?;
+        silent.push(from.connect(socket(&relay)).await?);
+    }
+    while metric(&ask(&relay, "/metrics").await?, "undertone_relay_handshakes") < 2 {
+        tokio::task::yield_now().await;
+    }
+    // QUIC's client does as it is told, and is let in.
+    let honest = from(&relay, 2).await?;
+    refused(honest.deliver(&capability(1), envelope(1)).await, ErrorCode::Unknown);
+    assert_eq!(metric(&ask(&relay, "/metrics").await?, retries), 1);
+    drop(silent);
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_shown_nothing_is_counted_and_an_office_is_not_punished() -> Test {
     let directory = tempfile::tempdir()?;
     let mut config = strict(directory.path());

@@ -599,6 +599,38 @@ async fn expiry_has_a_floor_of_its_own() -> Test {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_the_operator_accepts_removes_at_once_what_has_expired() -> Test {
+    let directory = tempfile::tempdir()?;
+    let clock = TestClock::now();
+    let config = undertone_relay::Config { clock: clock.clone(), ..config(directory.path()) };
+    let relay = Relay::start(config.clone()).await?;
+    let (token, alice) = (token(&relay), mailbox(1));
+    let connection = connect(relay.address()).await;
+    connection.owner(create(&alice, &token, &[10]), &[&alice]).await?;
+    connection.deliver(&capability(10), envelope(0)).await?;
+    relay.shutdown().await.unwrap();
+    // Off for long, or a clock that was set wrong: nobody knows, and nothing goes.
+    clock.pass_days(40);
+    let relay = Relay::start(config.clone()).await?;
+    relay.maintain().await;
+    let kept = state(&connect(relay.address()).await, &alice).await.unwrap();
+    assert_eq!((kept.expired.get(), kept.head.get()), (0, 1));
+    relay.shutdown().await.unwrap();
+    let relay = Relay::start(undertone_relay::Config { accept_clock: true, ..config }).await?;
+    let connection = connect(relay.address()).await;
+    let gone = async {
+        while state(&connection, &alice).await.unwrap().expired.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await?;
+    relay.shutdown().await.unwrap();
+    let log = undertone_relay::operator::audit_log(directory.path())?;
+    assert!(log.iter().any(|entry| entry.action == "accept clock"));
+    Ok(())
+}
+
 /// Many requests on one connection at once: each is answered, each envelope comes once, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_requests_in_flight_are_all_answered() -> Test {

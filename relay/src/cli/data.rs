@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use undertone_relay::clock::{Clock as _, SystemClock};
-use undertone_relay::known_address;
 use undertone_relay::operator::{
     Claim, IN_MEMORY, Inventory, NEVER_KEPT, Source, audit_log, backup, check, erase, export,
     inventory, record, restore, verify_audit,
 };
 use undertone_relay::store::audit::{Action, AuditAnchor, AuditEntry, Thing};
 
-use super::{Result, date, inspect, never_ran, print};
+use super::{Result, date, has_store, inspect, print};
 
 #[derive(Subcommand)]
 pub(super) enum DataCommand {
@@ -86,7 +85,7 @@ pub(super) fn run(directory: &Path, command: DataCommand) -> Result {
     if let DataCommand::Restore { from, keys, root_key } = command {
         return restore_command(directory, &from, keys, root_key);
     }
-    known_address(directory)?.ok_or_else(|| never_ran(directory))?;
+    has_store(directory)?;
     let today = SystemClock.today();
     match command {
         DataCommand::Backup { to } => {

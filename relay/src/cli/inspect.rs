@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use undertone_relay::clock::{Clock as _, SystemClock};
-use undertone_relay::known_address;
 use undertone_relay::operator::{StoreDump, inspect, record};
 use undertone_relay::store::audit::Action;
 
-use super::{Result, never_ran, print};
+use super::{Result, has_store, print};
 
 pub(super) fn run(directory: &Path, json: bool) -> Result {
-    known_address(directory)?.ok_or_else(|| never_ran(directory))?;
+    has_store(directory)?;
     record(directory, SystemClock.today(), Action::Inspected)?;
     let dump = inspect(directory)?;
     print(&if json { as_json(&dump)? } else { as_text(&dump) })

@@ -5,6 +5,7 @@ mod data;
 mod inspect;
 mod log;
 mod notify;
+mod owner;
 mod papers;
 mod root;
 mod run;
@@ -12,10 +13,11 @@ mod token;
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use undertone_relay::known_address;
+use undertone_relay::operator::Layout;
 
 pub(crate) use config::BadConfiguration;
 use config::{Common, Shortcuts};
@@ -73,7 +75,7 @@ enum Command {
     /// Write the manual pages to a directory.
     Man {
         /// An existing directory.
-        directory: std::path::PathBuf,
+        directory: PathBuf,
     },
     /// Print a completion script for a shell.
     Completions {
@@ -90,26 +92,50 @@ pub(crate) fn run() -> Result {
         Command::ExampleConfig => print(&undertone_relay::settings::example()),
         Command::Address => {
             let directory = common.directory()?;
-            let address = known_address(&directory)?.ok_or_else(|| never_ran(&directory))?;
+            let address = known_address(&directory)?.ok_or_else(|| not_started(&directory))?;
             print(&format!("{address}\n"))
         }
         Command::Root { command } => match root::apart(&command) {
             Some(done) => done,
-            None => root::run(&common.directory()?, command),
+            None => root::run(&own_directory(&common)?, command),
         },
-        Command::Token { command } => token::run(&common.directory()?, command),
-        Command::Inspect { json } => inspect::run(&common.directory()?, json),
+        Command::Token { command } => token::run(&own_directory(&common)?, command),
+        Command::Inspect { json } => inspect::run(&own_directory(&common)?, json),
         Command::Man { directory } => papers::man(&directory),
         Command::Completions { shell } => papers::completions(shell),
-        Command::Data(command) => data::run(&common.directory()?, command),
+        Command::Data(command) => data::run(&own_directory(&common)?, command),
     }
 }
 
-fn never_ran(directory: &Path) -> String {
-    format!(
+/// Where operators' commands work.
+fn own_directory(common: &Common) -> Result<PathBuf> {
+    let directory = common.directory()?;
+    owner::check(&directory)?;
+    Ok(directory)
+}
+
+/// Refuses a directory in which there is no relay. One that was just restored is a relay, though it
+/// has not been started yet.
+fn has_store(directory: &Path) -> Result {
+    if Layout::new(directory).store().join("relay.db").try_exists()? {
+        return Ok(());
+    }
+    Err(format!(
         "there is no relay in {}; start one with `undertone-relay run`, or give its directory with --dir",
         directory.display()
     )
+    .into())
+}
+
+/// Why there is no address to show.
+fn not_started(directory: &Path) -> String {
+    match has_store(directory) {
+        Ok(()) => format!(
+            "the relay in {} was restored and has not been started, so that its address is not known yet; start it with `undertone-relay run`",
+            directory.display()
+        ),
+        Err(none) => none.to_string(),
+    }
 }
 
 /// Output that ends early because its reader left is no failure of ours.

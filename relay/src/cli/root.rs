@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use undertone_relay::clock::{Clock as _, SystemClock};
-use undertone_relay::known_address;
 use undertone_relay::operator::{record, root};
 use undertone_relay::store::audit::Action;
 
-use super::{Result, print};
+use super::{Result, has_store, print};
 
 #[derive(Subcommand)]
 pub(super) enum RootCommand {
@@ -168,7 +167,7 @@ pub(super) fn run(directory: &Path, command: RootCommand) -> Result {
         }
     }
     // Before the first run there is no log to write to.
-    if known_address(directory)?.is_some() {
+    if has_store(directory).is_ok() {
         record(directory, SystemClock.today(), Action::RootUsed)?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use undertone_relay::known_address;
 use undertone_relay::operator::Layout;
 use undertone_relay::store::{TokenClass, TokenId};
 
-use super::{Result, date, never_ran, print};
+use super::{Result, date, has_store, not_started, print};
 
 #[derive(Subcommand)]
 pub(super) enum TokenCommand {
@@ -40,9 +40,8 @@ pub(super) enum Class {
 }
 
 pub(super) fn run(directory: &Path, command: TokenCommand) -> Result {
-    let address = known_address(directory)?.ok_or_else(|| never_ran(directory))?;
-    let store = Layout::new(directory).store();
-    let mut tokens = Tokens::open(&store, address, Box::new(SystemClock))?;
+    has_store(directory)?;
+    let mut tokens = Tokens::open(&Layout::new(directory).store(), Box::new(SystemClock))?;
     match command {
         TokenCommand::Add { class } => {
             let class = match class {
@@ -50,7 +49,8 @@ pub(super) fn run(directory: &Path, command: TokenCommand) -> Result {
                 Class::Standard => TokenClass::Standard,
                 Class::Unlimited => TokenClass::Unlimited,
             };
-            let (_, join) = tokens.add(class)?;
+            let address = known_address(directory)?.ok_or_else(|| not_started(directory))?;
+            let (_, join) = tokens.add(class, &address)?;
             print(&format!("{}\n", join.to_text().as_str()))
         }
         TokenCommand::List { json: true } => {
