@@ -610,6 +610,11 @@ async fn a_clock_that_the_operator_accepts_removes_at_once_what_has_expired() ->
     connection.owner(create(&alice, &token, &[10]), &[&alice]).await?;
     connection.deliver(&capability(10), envelope(0)).await?;
     relay.shutdown().await.unwrap();
+    // The certificate must be good by the client's clock, which stays where it is.
+    let elsewhere = tempfile::tempdir()?;
+    let root_key = elsewhere.path().join("root.key");
+    let now = undertone_relay::clock::Clock::unix_seconds(&*clock);
+    undertone_relay::operator::root::export(directory.path(), &root_key, Some(300), now)?;
     // Off for long, or a clock that was set wrong: nobody knows, and nothing goes.
     clock.pass_days(40);
     let relay = Relay::start(config.clone()).await?;
