@@ -124,6 +124,16 @@ Examples:
   undertone receive --follow --json")]
     Receive(Receive),
 
+    /// Fetch a file that was not fetched by itself, or stop fetching it.
+    #[command(after_help = "\
+Files of up to 10 MiB are fetched by themselves, at most 200 MiB on a day. `receive` shows the id of
+every other one.
+
+Examples:
+  undertone download Bob 0123456789abcdef0123456789abcdef
+  undertone download Bob 0123456789abcdef0123456789abcdef --cancel")]
+    Download(Download),
+
     /// Show the messages with a contact, oldest first.
     #[command(after_help = "\
 Example:
@@ -293,6 +303,21 @@ pub struct Receive {
     /// Stay connected until Ctrl-C.
     #[arg(long)]
     pub follow: bool,
+}
+
+/// `download`
+#[derive(Args, Debug)]
+pub struct Download {
+    /// Who sent it.
+    pub contact: String,
+
+    /// The id of its message.
+    #[arg(value_name = "ID")]
+    pub id: String,
+
+    /// Do not fetch it, and remove what has come of it.
+    #[arg(long)]
+    pub cancel: bool,
 }
 
 /// `history`

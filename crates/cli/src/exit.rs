@@ -161,7 +161,7 @@ pub const fn of_sdk(error: &Error) -> Exit {
         Error::StoreRolledBack => Exit::RolledBack,
         Error::ContactBlocked => Exit::Blocked,
         Error::Superseded => Exit::Superseded,
-        Error::ConsentNeeded | Error::NothingToDecide => Exit::Undecided,
+        Error::ConsentNeeded | Error::NothingToDecide | Error::TransferAbsent => Exit::Undecided,
         Error::RecoveryKeyMalformed { .. } | Error::BackupWrongKey => Exit::WrongRecoveryKey,
         Error::BackupExists { .. } => Exit::FileExists,
         Error::BackupFailed { .. } => Exit::FileUnreadable,

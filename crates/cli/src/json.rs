@@ -210,6 +210,10 @@ fn event_fields(kind: &EventKind) -> (&'static str, Value) {
             "file-failed",
             json!({ "contact": contact.get(), "id": id.to_string(), "reason": reason }),
         ),
+        EventKind::FileWaiting { contact, id, size } => (
+            "file-waiting",
+            json!({ "contact": contact.get(), "id": id.to_string(), "size": size }),
+        ),
         EventKind::StoreRolledBack { contact } => {
             ("store-rolled-back", json!({ "contact": contact.get() }))
         }

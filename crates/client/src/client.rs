@@ -1,8 +1,9 @@
 //! The handle that applications hold.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -29,6 +30,21 @@ use crate::receive::Receiver;
 const DEVICE_DIGITS: usize = 32;
 
 /// This profile.
+///
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+/// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+/// # let builder = undertone::Client::builder(dir.path().join("profile"));
+/// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+/// # let client = builder.create(profile).await?;
+/// let me = client.me();
+/// println!("{} ({}) at {}", me.name, me.account.short(), me.relay);
+/// # client.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Me {
     /// What the person calls themselves.
@@ -42,6 +58,16 @@ pub struct Me {
 }
 
 /// A link that was just made.
+///
+/// ```no_run
+/// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use undertone::LinkKind;
+///
+/// let invitation = client.invite(LinkKind::SingleUse, None).await?;
+/// println!("{} (until day {})", *invitation.link.to_text(), invitation.expires.get());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Invitation {
     /// The link; [`Link::to_text`] is what to hand over.
@@ -51,6 +77,14 @@ pub struct Invitation {
 }
 
 /// What one pass of [`Client::sync`] did.
+///
+/// ```no_run
+/// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let report = client.sync().await?;
+/// println!("{} came, {} went, {} wait", report.received, report.accepted, report.queued);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct SyncReport {
     /// Messages received.
@@ -88,6 +122,8 @@ pub(crate) struct Shared {
     pub(crate) uploads: Notify,
     /// A file may be waiting to be fetched.
     pub(crate) downloads: Notify,
+    /// Transfers that are to stop: places of their messages.
+    pub(crate) stopped: StdMutex<HashSet<u64>>,
     /// There may be a mailbox that is not subscribed to.
     pub(crate) resubscribe: Notify,
     /// The network has changed: what waits before it tries again need not.
@@ -104,6 +140,23 @@ impl Shared {
 }
 
 /// A profile that is open. Clones are handles to the same one.
+///
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+/// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+/// # let builder = undertone::Client::builder(dir.path().join("profile"));
+/// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+/// # let client = builder.create(profile).await?;
+/// let handle = client.clone();
+/// assert_eq!(handle.me(), client.me());
+/// client.close().await;
+/// // For all handles.
+/// assert!(matches!(handle.contacts().await, Err(undertone::Error::Closed)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     pub(crate) shared: Arc<Shared>,
@@ -117,6 +170,11 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// Starts to open or create the profile in this directory.
+    ///
+    /// ```
+    /// let builder = undertone::Client::builder("profile");
+    /// # let _ = builder;
+    /// ```
     pub fn builder(dir: impl AsRef<Path>) -> Builder {
         Builder::new(dir.as_ref())
     }
@@ -178,6 +236,7 @@ impl Client {
                 outgoing: Notify::new(),
                 uploads: Notify::new(),
                 downloads: Notify::new(),
+                stopped: StdMutex::default(),
                 resubscribe: Notify::new(),
                 hurry: Notify::new(),
                 background: Background::default(),
@@ -190,6 +249,20 @@ impl Client {
     }
 
     /// This profile.
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+    /// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+    /// # let builder = undertone::Client::builder(dir.path().join("profile"));
+    /// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+    /// # let client = builder.create(profile).await?;
+    /// assert_eq!(client.me().name, "Ada");
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn me(&self) -> Me {
         self.shared.me.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -200,6 +273,17 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::RelayPinMismatch`], [`Error::AdmissionRefused`]: no link
     /// was made then.
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use undertone::LinkKind;
+    ///
+    /// // For one person, as the first one who uses it; give it to them where nobody else sees it.
+    /// let link = client.invite(LinkKind::SingleUse, Some("for Bob".into())).await?.link;
+    /// println!("{}", *link.to_text());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn invite(&self, kind: LinkKind, label: Option<String>) -> Result<Invitation, Error> {
         let (link, expires) = self.shared.invite(kind, label).await?;
         Ok(Invitation { link, expires })
@@ -211,6 +295,20 @@ impl Client {
     /// # Errors
     /// [`Error::LinkUsedUp`], [`Error::LinkUnknown`], [`Error::LinkOwn`], [`Error::LinkForged`],
     /// [`Error::NameInvalid`], [`Error::Unreachable`], [`Error::RelayPinMismatch`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client, text: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// use undertone::{Error, Link};
+    ///
+    /// let link: Link = text.parse()?;
+    /// match client.add(&link, Some("Bob".into())).await {
+    ///     Ok(bob) => drop(client.send_text(bob.id, "Hello").await?),
+    ///     Err(Error::LinkUsedUp) => println!("somebody else was faster: ask for another link"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn add(&self, link: &Link, name: Option<String>) -> Result<Contact, Error> {
         let contact = self.shared.add(link, name).await?;
         self.core().ask(move |e| e.contact(contact)).await
@@ -220,6 +318,22 @@ impl Client {
     ///
     /// # Errors
     /// Those of the store.
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+    /// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+    /// # let builder = undertone::Client::builder(dir.path().join("profile"));
+    /// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+    /// # let client = builder.create(profile).await?;
+    /// for contact in client.contacts().await? {
+    ///     println!("{} {}", contact.id, contact.name);
+    /// }
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn contacts(&self) -> Result<Vec<Contact>, Error> {
         self.core().ask(|e| e.contacts()).await
     }
@@ -230,6 +344,21 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::UnknownContact`], [`Error::AmbiguousContact`].
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+    /// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+    /// # let builder = undertone::Client::builder(dir.path().join("profile"));
+    /// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+    /// # let client = builder.create(profile).await?;
+    /// let nobody = client.contact("Bob").await.unwrap_err();
+    /// assert_eq!(nobody.code(), "unknown-contact");
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn contact(&self, query: &str) -> Result<Contact, Error> {
         let asked = query.to_owned();
         let found = self.core().ask(move |e| e.find_contact(&asked)).await;
@@ -240,6 +369,14 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::UnknownContact`], [`Error::NameInvalid`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bob = client.contact("Bob").await?;
+    /// client.rename(bob.id, "Bob from work").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn rename(&self, contact: ContactId, name: &str) -> Result<Contact, Error> {
         let name = name.to_owned();
         let renamed = self.core().change(move |e| e.rename(contact, &name)).await;
@@ -250,6 +387,16 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::UnknownContact`], [`Error::MessageEmpty`], [`Error::MessageTooLong`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bob = client.contact("Bob").await?;
+    /// // It is on the disk when this returns, and goes out when the relay can be reached.
+    /// let id = client.send_text(bob.id, "see you at eight").await?;
+    /// println!("{:?}", client.message(id).await?.state);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send_text(&self, contact: ContactId, text: &str) -> Result<MessageId, Error> {
         let (text, now) = (text.to_owned(), self.core().now());
         let queued = self.core().change(move |e| e.queue_text(contact, &text, now)).await;
@@ -262,6 +409,14 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::FileUnreadable`], [`Error::FileTooLarge`], [`Error::UnknownContact`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bob = client.contact("Bob").await?;
+    /// client.send_file(bob.id, "report.pdf").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn send_file(
         &self,
         contact: ContactId,
@@ -272,12 +427,93 @@ impl Client {
         queued.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
+    /// Asks for a file that a contact sent and that was not fetched by itself
+    /// ([`EventKind::FileWaiting`](crate::EventKind::FileWaiting)), or whose fetching was cancelled. It
+    /// is fetched in the background, or with the next [`Client::sync`], from where it stopped.
+    ///
+    /// # Errors
+    /// [`Error::TransferAbsent`] if there is no such file, or it is here already.
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), undertone::Error> {
+    /// use undertone::EventKind;
+    ///
+    /// let mut events = client.events("files");
+    /// if let EventKind::FileWaiting { contact, id, size } = events.next_event().await?.kind {
+    ///     if size < 100 << 20 {
+    ///         client.download(contact, id).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn download(&self, contact: ContactId, id: MessageId) -> Result<(), Error> {
+        let place = self.core().change(move |e| e.ask_for_file(contact, id)).await?;
+        self.shared.stopped().remove(&place);
+        self.shared.downloads.notify_one();
+        Ok(())
+    }
+
+    /// Stops fetching a file, and removes what has come of it. [`Client::download`] begins anew.
+    ///
+    /// # Errors
+    /// [`Error::TransferAbsent`] if there is no such file, or it is here already.
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client, message: undertone::Message) -> Result<(), undertone::Error> {
+    /// client.cancel_download(message.contact, message.id).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn cancel_download(&self, contact: ContactId, id: MessageId) -> Result<(), Error> {
+        let place = self.core().change(move |e| e.cancel_download(contact, id)).await?;
+        self.shared.stopped().insert(place);
+        self.shared.remove_part(contact, id)
+    }
+
+    /// Does not send a file that is not at the relay yet: its message has failed, and what is behind it
+    /// goes on.
+    ///
+    /// # Errors
+    /// [`Error::TransferAbsent`] if there is no such file, or it is at the relay already.
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client, id: undertone::MessageId) -> Result<(), undertone::Error> {
+    /// client.cancel_upload(id).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn cancel_upload(&self, id: MessageId) -> Result<(), Error> {
+        let (place, blob) = self.core().change(move |e| e.cancel_upload(id)).await?;
+        self.shared.stopped().insert(place);
+        self.shared.remove_blob(&blob)?;
+        self.shared.outgoing.notify_one();
+        Ok(())
+    }
+
     /// A message of the history: the one of this id that this profile sent, or else one that a
     /// contact sent. For what an event tells of, use [`Client::received_message`]: contacts choose
     /// the ids of what they send.
     ///
     /// # Errors
     /// [`Error::UnknownMessage`].
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+    /// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+    /// # let builder = undertone::Client::builder(dir.path().join("profile"));
+    /// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+    /// # let client = builder.create(profile).await?;
+    /// use undertone::MessageId;
+    ///
+    /// let unknown = client.message(MessageId::from_bytes([1; 16])).await.unwrap_err();
+    /// assert_eq!(unknown.code(), "unknown-message");
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn message(&self, id: MessageId) -> Result<Message, Error> {
         self.core().ask(move |e| e.message(id)).await
     }
@@ -288,6 +524,19 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::UnknownMessage`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use undertone::EventKind;
+    ///
+    /// let mut events = client.events("my program");
+    /// let event = events.next_event().await?;
+    /// if let EventKind::MessageReceived { contact, id } = event.kind {
+    ///     println!("{:?}", client.received_message(contact, id).await?.kind);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn received_message(
         &self,
         contact: ContactId,
@@ -303,6 +552,20 @@ impl Client {
     /// [`Error::Timeout`]; [`Error::MailboxFull`], [`Error::AddressUnknown`],
     /// [`Error::Unreachable`] or [`Error::RelayRefused`] if the last attempt was refused (the
     /// message is kept and tried again); [`Error::MessageFailed`] if it can't be sent at all.
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use undertone::MessageState;
+    ///
+    /// client.start()?;
+    /// let bob = client.contact("Bob").await?;
+    /// let id = client.send_text(bob.id, "are you there?").await?;
+    /// client.wait(id, MessageState::Delivered, Duration::from_secs(60)).await?;
+    /// println!("Bob's program has it");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn wait(
         &self,
         id: MessageId,
@@ -328,6 +591,14 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::RelayPinMismatch`] and what else concerns this profile's
     /// own relay. A contact's relay that fails is counted in the report.
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let report = client.sync().await?;
+    /// println!("{} messages came", report.received);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn sync(&self) -> Result<SyncReport, Error> {
         self.shared.sync().await
     }
@@ -337,6 +608,15 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Offline`] if the client was opened offline; [`Error::Closed`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// client.start()?;
+    /// let mut events = client.events("my program");
+    /// println!("{:?}", events.next_event().await?.kind);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn start(&self) -> Result<(), Error> {
         self.shared.clone().start()
     }
@@ -358,6 +638,21 @@ impl Client {
     }
 
     /// Reads the event log under a name; see [`Events`].
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+    /// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+    /// # let builder = undertone::Client::builder(dir.path().join("profile"));
+    /// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+    /// # let client = builder.create(profile).await?;
+    /// let mut events = client.events("my program");
+    /// assert!(events.try_next().await?.is_none(), "nothing has happened yet");
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn events(&self, cursor: &str) -> Events {
         Events::new(self.clone(), cursor.to_owned())
@@ -368,6 +663,17 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::UnknownContact`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bob = client.contact("Bob").await?;
+    /// let last = client.history(bob.id, None, 20).await?;
+    /// // The twenty before those.
+    /// let before = client.history(bob.id, last.first().map(|message| message.seq), 20).await?;
+    /// println!("{} and {}", before.len(), last.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn history(
         &self,
         contact: ContactId,
@@ -385,6 +691,21 @@ impl Client {
     ///
     /// # Errors
     /// Those of the store.
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+    /// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+    /// # let builder = undertone::Client::builder(dir.path().join("profile"));
+    /// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+    /// # let client = builder.create(profile).await?;
+    /// let secrets = client.dangerous_audit_secrets().await?;
+    /// assert!(secrets.iter().any(|secret| secret.label == "account key, private"));
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn dangerous_audit_secrets(&self) -> Result<Vec<AuditSecret>, Error> {
         self.core().ask(|e| e.dangerous_audit_secrets()).await
     }
@@ -393,6 +714,14 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::UnknownContact`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bob = client.contact("Bob").await?;
+    /// println!("compare in person: {}", client.safety_number(bob.id).await?.digits);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn safety_number(&self, contact: ContactId) -> Result<SafetyNumberView, Error> {
         let number = self.core().ask(move |e| e.safety_number(contact)).await;
         number.map_err(|error| error.asked_for(&contact.to_string()))
@@ -402,6 +731,15 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::UnknownContact`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let bob = client.contact("Bob").await?;
+    /// // After the two have compared their numbers.
+    /// assert!(client.mark_verified(bob.id).await?.verified);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn mark_verified(&self, contact: ContactId) -> Result<Contact, Error> {
         let verified = self.core().change(move |e| e.mark_verified(contact)).await;
         verified.map_err(|error| error.asked_for(&contact.to_string()))
@@ -409,6 +747,19 @@ impl Client {
 
     /// Ends everything that runs for this client and closes the store. Other handles answer
     /// [`Error::Closed`] from then on.
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+    /// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+    /// # let builder = undertone::Client::builder(dir.path().join("profile"));
+    /// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+    /// # let client = builder.create(profile).await?;
+    /// client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn close(self) {
         self.shared.background.stop().await;
         self.shared.network.close().await;

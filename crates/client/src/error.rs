@@ -11,6 +11,26 @@ use undertone_wire::{AddressError, ErrorCode, RelayAddress};
 /// What went wrong, and what to do about it.
 ///
 /// [`Error::code`] is stable; the sentence may change.
+///
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+/// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+/// # let builder = undertone::Client::builder(dir.path().join("profile"));
+/// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+/// # let client = builder.create(profile).await?;
+/// use undertone::Error;
+///
+/// match client.sync().await {
+///     Err(Error::Offline) => println!("this client was opened without the network"),
+///     Err(error) => println!("{error} ({})", error.code()),
+///     Ok(report) => println!("{} messages came", report.received),
+/// }
+/// # client.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -156,6 +176,12 @@ pub enum Error {
         /// Number and name of those that fit.
         candidates: Vec<String>,
     },
+    /// No file of this message is to be fetched or sent.
+    #[error("there is no file of this message that could be fetched or cancelled")]
+    TransferAbsent,
+    /// A transfer was cancelled while it went on.
+    #[error("the transfer was cancelled")]
+    TransferCancelled,
     /// No message has this id.
     #[error("there is no message with this id")]
     UnknownMessage,
@@ -299,6 +325,10 @@ pub enum Error {
 
 impl Error {
     /// A stable name of the error, in kebab-case.
+    ///
+    /// ```
+    /// assert_eq!(undertone::Error::StoreLocked.code(), "store-locked");
+    /// ```
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -326,6 +356,8 @@ impl Error {
             Self::AddressMalformed { .. } => "address-malformed",
             Self::UnknownContact { .. } => "unknown-contact",
             Self::AmbiguousContact { .. } => "ambiguous-contact",
+            Self::TransferAbsent => "transfer-absent",
+            Self::TransferCancelled => "transfer-cancelled",
             Self::UnknownMessage => "unknown-message",
             Self::NameInvalid { .. } => "name-invalid",
             Self::MessageEmpty => "message-empty",
@@ -400,6 +432,7 @@ impl From<EngineError> for Error {
                     .map(|(id, name)| format!("{id} ({name})"))
                     .collect(),
             },
+            EngineError::NoTransfer => Self::TransferAbsent,
             EngineError::UnknownMessage => Self::UnknownMessage,
             EngineError::OwnLink => Self::LinkOwn,
             EngineError::UnknownLink => Self::LinkUnknown,

@@ -8,6 +8,17 @@ use crate::error::Error;
 
 /// A reader of the event log. Its place is kept in the store under its name, so that another
 /// process that asks for the same name goes on where this one acknowledged last.
+///
+/// ```no_run
+/// # async fn example(client: undertone::Client) -> Result<(), undertone::Error> {
+/// let mut events = client.events("my program");
+/// loop {
+///     let event = events.next_event().await?;
+///     println!("{:?}", event.kind);
+///     events.acknowledge(&event).await?;
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Events {
     client: Client,
@@ -25,6 +36,14 @@ impl Events {
     ///
     /// # Errors
     /// [`Error::Closed`] once the client is closed; errors of the store.
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let event = client.events("my program").next_event().await?;
+    /// println!("{}: {:?}", event.seq, event.kind);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn next_event(&mut self) -> Result<Event, Error> {
         let mut changes = self.client.core().changes();
         loop {
@@ -39,6 +58,23 @@ impl Events {
     ///
     /// # Errors
     /// Those of the store; [`Error::Closed`].
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let join = "ut-join:relay.example:4433:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCVH-0go";
+    /// # let profile = undertone::NewProfile { name: "Ada".into(), join: join.parse()? };
+    /// # let builder = undertone::Client::builder(dir.path().join("profile"));
+    /// # let builder = builder.secret(undertone::Secret::key([7; 32])).offline();
+    /// # let client = builder.create(profile).await?;
+    /// let mut events = client.events("my program");
+    /// while let Some(event) = events.try_next().await? {
+    ///     println!("{:?}", event.kind);
+    /// }
+    /// # client.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn try_next(&mut self) -> Result<Option<Event>, Error> {
         let cursor = self.cursor.clone();
         let place = self.place;
@@ -59,6 +95,16 @@ impl Events {
     ///
     /// # Errors
     /// Those of the store; [`Error::Closed`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut events = client.events("my program");
+    /// let event = events.next_event().await?;
+    /// // … whatever has to be done about it, and then:
+    /// events.acknowledge(&event).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn acknowledge(&mut self, event: &Event) -> Result<(), Error> {
         let (cursor, seq) = (self.cursor.clone(), event.seq);
         self.client.core().ask(move |e| e.acknowledge_event(&cursor, seq)).await

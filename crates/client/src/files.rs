@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use getrandom::SysRng;
@@ -42,6 +43,14 @@ const PROGRESS_STEPS: u64 = 10;
 
 fn disk(path: &Path, error: &io::Error) -> Error {
     Error::StoreFailed { reason: format!("{}: {error}", path.display()) }
+}
+
+/// Removes a file, if it is there.
+fn removed(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk(path, &error)),
+        _ => Ok(()),
+    }
 }
 
 fn name_of(id: &[u8; 32]) -> String {
@@ -200,10 +209,12 @@ impl Shared {
         let place = &path;
         let put = |c: Connection| async move { apart(self.put(&c, upload, place).await) };
         match self.network.request(&upload.relay, Role::Uploads, put).await {
+            // What is left at the relay nobody knows of, and it expires.
+            Ok(Err(Error::TransferCancelled)) => Ok(()),
             Ok(Err(of_the_disk)) => Err(of_the_disk),
             Ok(Ok(())) => {
                 self.core.change(move |e| e.uploaded(message)).await?;
-                fs::remove_file(&path).map_err(|e| disk(&path, &e))
+                removed(&path)
             }
             Err(Failure::Relay(_, ClientError::Refused(ErrorCode::BlobTooLarge))) => {
                 let reason = ErrorCode::BlobTooLarge.sentence();
@@ -249,6 +260,7 @@ impl Shared {
             let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
                 break;
             };
+            self.check_stopped(upload.message)?;
             stream.write(piece).await?;
             done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
             progress.tell(self, done).await;
@@ -261,7 +273,8 @@ impl Shared {
     pub(crate) async fn download_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.fetching.lock().await;
         let mut silent = HashSet::new();
-        for download in self.core.change(|e| e.downloads()).await? {
+        let (limits, now) = (self.network.fetch, self.core.now());
+        for download in self.core.change(move |e| e.downloads(&limits, now)).await? {
             let message = download.message;
             if silent.contains(&download.relay) {
                 report.files_waiting = report.files_waiting.saturating_add(1);
@@ -282,10 +295,40 @@ impl Shared {
                         silent.insert(download.relay);
                     }
                 }
+                Err(Trouble::Local(Error::TransferCancelled)) => {
+                    let (contact, id) = self.named(message).await?;
+                    self.remove_part(contact, id)?;
+                }
                 Err(Trouble::Local(error)) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    async fn named(&self, message: u64) -> Result<(ContactId, MessageId), Error> {
+        let message = self.core.ask(move |e| e.message_at(message)).await?;
+        Ok((message.contact, message.id))
+    }
+
+    /// Transfers that are to stop.
+    pub(crate) fn stopped(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An error if a transfer is to stop.
+    fn check_stopped(&self, message: u64) -> Result<(), Error> {
+        if self.stopped().contains(&message) { Err(Error::TransferCancelled) } else { Ok(()) }
+    }
+
+    /// Removes what has come of a file.
+    pub(crate) fn remove_part(&self, contact: ContactId, id: MessageId) -> Result<(), Error> {
+        let Place { part, directory: _ } = self.place(contact, id);
+        removed(&part)
+    }
+
+    /// Removes the ciphertext of a file that is not sent.
+    pub(crate) fn remove_blob(&self, blob: &[u8; 32]) -> Result<(), Error> {
+        removed(&profile::blobs(&self.dir).join(name_of(blob)))
     }
 
     /// Fetches and opens a file. What was kept of an earlier attempt may have been damaged by a
@@ -310,11 +353,14 @@ impl Shared {
     /// Contact and id together name a message: a contact chooses the ids of what they send, and
     /// must not come near the files of another.
     async fn place_of(&self, download: &Download) -> Result<Place, Error> {
-        let message = download.message;
-        let contact = self.core.ask(move |e| e.message_at(message)).await?.contact;
-        let name = format!("{contact}-{}", download.id);
+        let (contact, _) = self.named(download.message).await?;
+        Ok(self.place(contact, download.id))
+    }
+
+    fn place(&self, contact: ContactId, id: MessageId) -> Place {
+        let name = format!("{contact}-{id}");
         let files = profile::files(&self.dir);
-        Ok(Place { part: files.join(format!(".{name}.part")), directory: files.join(name) })
+        Place { part: files.join(format!(".{name}.part")), directory: files.join(name) }
     }
 
     async fn download(&self, download: &Download, place: &Place) -> Result<PathBuf, Trouble> {
@@ -407,6 +453,7 @@ impl Shared {
             let piece = buffer.get(..count).unwrap_or_default();
             file.write_all(piece).map_err(|e| disk(part, &e))?;
             done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            self.check_stopped(download.message)?;
             progress.tell(self, done).await;
             if pace.is_too_slow(done) && done < length {
                 return Err(ClientError::Timeout.into());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
+use undertone_session::engine::FetchLimits;
 use undertone_wire::client::{Carriers, ClientError, Connection, Options};
 use undertone_wire::frame::MailboxLimits;
 use undertone_wire::transport::Carrier;
@@ -41,12 +42,14 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     pub(crate) limits: Option<MailboxLimits>,
     pub(crate) offline: bool,
+    pub(crate) fetch: FetchLimits,
 }
 
 impl Settings {
     pub(crate) fn of(builder: &Builder) -> Self {
-        let Builder { dir: _, secret: _, clock: _, bind, timeout, limits, offline } = builder;
-        Self { bind: *bind, timeout: *timeout, limits: *limits, offline: *offline }
+        let Builder { dir: _, secret: _, clock: _, bind, timeout, limits, offline, fetch } =
+            builder;
+        Self { bind: *bind, timeout: *timeout, limits: *limits, offline: *offline, fetch: *fetch }
     }
 }
 
@@ -55,6 +58,8 @@ pub(crate) struct Network {
     options: Options,
     /// What each mailbox of ours may hold, if less than the relay allows.
     pub(crate) limits: Option<MailboxLimits>,
+    /// What is fetched without being asked for.
+    pub(crate) fetch: FetchLimits,
     offline: bool,
     connections: Mutex<HashMap<(RelayAddress, Role), Arc<Slot>>>,
     /// A copy of this profile runs somewhere: nothing is asked of any relay any more.
@@ -84,10 +89,11 @@ struct SlotState {
 
 impl Network {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { bind, timeout, limits, offline } = settings;
+        let Settings { bind, timeout, limits, offline, fetch } = settings;
         Self {
             options: Options { bind, timeout, ..Options::default() },
             limits,
+            fetch,
             offline,
             connections: Mutex::new(HashMap::new()),
             superseded: AtomicBool::new(false),

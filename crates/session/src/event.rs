@@ -198,6 +198,18 @@ pub enum EventKind {
     /// Another program subscribed to the mailboxes of this profile: a copy of it runs somewhere.
     /// This one has stopped.
     Superseded,
+    /// A file came with a message and is not fetched by itself: it is too large, or enough was fetched
+    /// today. It is fetched when it is asked for.
+    FileWaiting {
+        /// From whom.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// The message that it belongs to.
+        #[serde(with = "message_id")]
+        id: MessageId,
+        /// Its size in bytes, as its sender says.
+        size: u64,
+    },
 }
 
 impl EventKind {
@@ -211,6 +223,7 @@ impl EventKind {
             | Self::ContactRenamed { contact, .. }
             | Self::FileReceived { contact, .. }
             | Self::FileFailed { contact, .. }
+            | Self::FileWaiting { contact, .. }
             | Self::StoreRolledBack { contact }
             | Self::Reset { contact, .. }
             | Self::ContentRefused { contact, .. }

@@ -3,6 +3,7 @@
 mod add;
 mod backup;
 mod contacts;
+mod download;
 mod health;
 mod history;
 mod init;
@@ -52,6 +53,7 @@ async fn with_client(command: Command, client: &Client, output: &Output) -> Writ
         Command::Contacts => contacts::run(client, output).await,
         Command::Send(send) => send::run(send, client, output).await,
         Command::Receive(receive) => receive::run(&receive, client, output).await,
+        Command::Download(download) => download::run(&download, client, output).await,
         Command::History(history) => history::run(&history, client, output).await,
         Command::Verify(verify) => verify::run(verify, client, output).await,
         Command::Rename(rename) => rename::run(&rename, client, output).await,

@@ -114,6 +114,13 @@ async fn describe(
             let name = safe_text::line(&name_of(client, *contact).await?);
             Some(format!("* a file from {name} can't be had: {}", safe_text::line(reason)))
         }
+        EventKind::FileWaiting { contact, id, size } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(format!(
+                "* a file of {size} bytes from {name} waits to be asked for: `undertone download \
+                 {contact} {id}`"
+            ))
+        }
         EventKind::StoreRolledBack { contact } => {
             let name = safe_text::line(&name_of(client, *contact).await?);
             Some(format!(

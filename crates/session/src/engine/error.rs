@@ -39,6 +39,8 @@ pub enum EngineError {
     ContactBlocked,
     /// Nothing of the kind that is to be decided about is waiting.
     NothingToDecide,
+    /// No file of this message is to be fetched or stored.
+    NoTransfer,
     /// No message has this id.
     UnknownMessage,
     /// No link has this number, or it is not in the state that the call needs.
@@ -90,6 +92,7 @@ impl fmt::Display for EngineError {
             Self::AmbiguousContact(_) => f.write_str("several contacts fit: use the number"),
             Self::ContactBlocked => f.write_str("the contact is blocked: unblock them first"),
             Self::NothingToDecide => f.write_str("there is nothing to decide about"),
+            Self::NoTransfer => f.write_str("there is no such file on its way"),
             Self::UnknownMessage => f.write_str("there is no such message"),
             Self::UnknownLink => f.write_str("there is no such link"),
             Self::OwnLink => f.write_str("the link is your own: give it to somebody else"),

@@ -6,7 +6,7 @@ use super::first_contact::add_route;
 use super::history::{add_message, is_known, outgoing};
 use super::outbox::advance;
 use super::rows::{
-    ContactRow, MessageRow, OutRow, Secret, SentRow, TransferRow, decode, key1, key2, load,
+    ContactRow, MessageRow, OutRow, Secret, SentRow, TransferRow, Want, decode, key1, key2, load,
     next_number, save,
 };
 use super::{EngineError, clean_name, reset_links};
@@ -107,7 +107,11 @@ fn record(
     };
     add_message(tx, &message)?;
     if file {
-        let row = TransferRow::Down { contact: contact.get(), content: Secret::new(bytes) };
+        let row = TransferRow::Down {
+            contact: contact.get(),
+            content: Secret::new(bytes),
+            want: Want::Undecided,
+        };
         save(tx, Table::Transfers, &key1(seq), &row)?;
     }
     emit(tx, EventKind::MessageReceived { contact, id })?;

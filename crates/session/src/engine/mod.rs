@@ -43,7 +43,7 @@ pub use inbox::Received;
 pub use links::{LinkPlan, LinkView, RefillPlan};
 pub use mailboxes::{FloorVerdict, MailboxPlan, Subscription};
 pub use outbox::Delivery;
-pub use transfers::{Download, OutgoingFile, Upload};
+pub use transfers::{Download, FetchLimits, OutgoingFile, Upload};
 
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountSecret, Day, DeviceList, DeviceSecret, LocalDevice};

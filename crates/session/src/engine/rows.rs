@@ -330,7 +330,24 @@ pub(super) enum TransferRow {
         contact: u64,
         /// Encoded content with the attachment.
         content: Secret,
+        want: Want,
     },
+}
+
+/// Whether a file is to be fetched.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Nobody has looked yet.
+    Undecided,
+    /// It is small enough to be fetched without being asked for.
+    Unasked,
+    /// It waits to be asked for: it is too large, or too much was fetched that day. The person was
+    /// told.
+    Waiting,
+    /// The person asked for it.
+    Asked,
+    /// The person does not want it, until they ask for it.
+    Cancelled,
 }
 
 /// A use of somebody's link that has begun: `Takes[hash of the link]`.

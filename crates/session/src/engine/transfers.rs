@@ -1,5 +1,7 @@
 //! Files on their way, up and down. The bytes stay outside the store; what they mean is in it.
 
+use std::collections::HashSet;
+
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{blob_len, bounds::BUNDLE_LIFETIME_DAYS};
 use undertone_wire::limits::MAX_BLOB;
@@ -12,18 +14,31 @@ use super::events::emit;
 use super::history::{must_message, save_message};
 use super::outbox::{NewMessage, advance, enqueue_message, set_hold};
 use super::rows::{
-    OutRow, OutState, Secret, TransferRow, corrupt, decode, key1, key2, load, must, number, save,
+    OutRow, OutState, Secret, TransferRow, Want, corrupt, decode, incoming_key, key1, key2, load,
+    must, number, outgoing_key, save,
 };
 use super::{Engine, EngineError, day, random};
 use crate::content::{Attachment, BlobKeyBytes, Body, Content};
 use crate::event::EventKind;
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::message::{FileInfo, Hold, MessageKind, MessageState};
-use crate::store::{Store, StoreError, Table};
+use crate::store::{Store, StoreError, Table, Transaction};
 
 /// How long a relay is asked to keep a file, in days: as long as an envelope, or the message would
 /// arrive and its file not.
 const BLOB_DAYS: u32 = BUNDLE_LIFETIME_DAYS;
+
+/// Where it is kept how much was fetched today without being asked for.
+const UNASKED: &[u8] = b"fetched-unasked";
+
+/// How much is fetched without being asked for: what others send must not fill this machine's disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FetchLimits {
+    /// The largest file, in bytes; 0 for none.
+    pub file: u64,
+    /// All files of a day, in bytes.
+    pub day: u64,
+}
 
 /// A file that has been encrypted and lies ready.
 pub struct OutgoingFile {
@@ -227,16 +242,27 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// Files that are yet to be fetched. One whose address can't be read has failed.
+    /// Files that are to be fetched now: those that were asked for, and those within the limits. Of
+    /// the others the person is told once. One whose address can't be read has failed.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn downloads(&mut self) -> Result<Vec<Download>, EngineError> {
+    pub fn downloads(
+        &mut self,
+        limits: &FetchLimits,
+        now: UnixMillis,
+    ) -> Result<Vec<Download>, EngineError> {
+        let today = day(now).get();
+        let rows = self.transfers()?;
+        let wanted = self.store.transaction(|tx| decide(tx, &rows, limits, today))?;
         let mut downloads = Vec::new();
-        for (message, row) in self.transfers()? {
+        for (message, row) in rows {
             let TransferRow::Down { content, .. } = row else {
                 continue;
             };
+            if !wanted.contains(&message) {
+                continue;
+            }
             let content =
                 Content::decode(content.bytes()).map_err(|_| corrupt("a file's message"))?;
             let Body::Attachment(attachment) = content.body else {
@@ -253,6 +279,61 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             }
         }
         Ok(downloads)
+    }
+
+    /// Asks for a file that a contact sent and that waits to be asked for. Returns the place of its
+    /// message.
+    ///
+    /// # Errors
+    /// [`EngineError::NoTransfer`] if there is no file to be fetched with this message.
+    pub fn ask_for_file(&mut self, contact: ContactId, id: MessageId) -> Result<u64, EngineError> {
+        self.want(contact, id, Want::Asked)
+    }
+
+    /// Does not fetch a file, until it is asked for. Returns the place of its message.
+    ///
+    /// # Errors
+    /// [`EngineError::NoTransfer`] if there is no file to be fetched with this message.
+    pub fn cancel_download(
+        &mut self,
+        contact: ContactId,
+        id: MessageId,
+    ) -> Result<u64, EngineError> {
+        self.want(contact, id, Want::Cancelled)
+    }
+
+    fn want(&mut self, from: ContactId, id: MessageId, now: Want) -> Result<u64, EngineError> {
+        self.store.transaction(|tx| {
+            let place: Option<u64> = load(tx, Table::MessageIds, &incoming_key(&id, from))?;
+            let place = place.ok_or(EngineError::NoTransfer)?;
+            match load(tx, Table::Transfers, &key1(place))? {
+                Some(TransferRow::Down { contact, content, want: _ }) => {
+                    let row = TransferRow::Down { contact, content, want: now };
+                    save(tx, Table::Transfers, &key1(place), &row)?;
+                    Ok(place)
+                }
+                _ => Err(EngineError::NoTransfer),
+            }
+        })
+    }
+
+    /// Does not send a file that is yet to be stored at our relay: its message has failed, and what is
+    /// behind it goes on. Returns the place of the message, and the blob whose ciphertext the caller
+    /// removes.
+    ///
+    /// # Errors
+    /// [`EngineError::NoTransfer`] if there is none, or it is stored already.
+    pub fn cancel_upload(&mut self, id: MessageId) -> Result<(u64, [u8; 32]), EngineError> {
+        let found = self.store.transaction(|tx| -> Result<_, EngineError> {
+            let place: Option<u64> = load(tx, Table::MessageIds, &outgoing_key(&id))?;
+            let place = place.ok_or(EngineError::NoTransfer)?;
+            match load(tx, Table::Transfers, &key1(place))? {
+                Some(TransferRow::Up { blob, .. }) => Ok((place, blob)),
+                _ => Err(EngineError::NoTransfer),
+            }
+        })?;
+        self.upload_failed(found.0, "it was cancelled")?;
+        Ok(found)
     }
 
     /// A file is complete, verified and decrypted.
@@ -297,4 +378,45 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     ) -> Result<(), EngineError> {
         self.store.transaction(|tx| Ok(emit(tx, EventKind::FileProgress { id, done, total })?))
     }
+}
+
+/// Which files are to be fetched, by the places of their messages. What is decided stays so, until a
+/// file that waits comes within the limits of another day.
+fn decide(
+    tx: &mut dyn Transaction,
+    rows: &[(u64, TransferRow)],
+    limits: &FetchLimits,
+    today: u32,
+) -> Result<HashSet<u64>, StoreError> {
+    let (on, bytes): (u32, u64) = load(tx, Table::Meta, UNASKED)?.unwrap_or((today, 0));
+    let mut used = if on == today { bytes } else { 0 };
+    let mut wanted = HashSet::new();
+    for (message, row) in rows {
+        let TransferRow::Down { contact, content, want } = row else { continue };
+        if matches!(want, Want::Asked | Want::Unasked) {
+            wanted.insert(*message);
+        }
+        if !matches!(want, Want::Undecided | Want::Waiting) {
+            continue;
+        }
+        let file = must_message(tx, *message)?;
+        let MessageKind::File(info) = &file.kind else { continue };
+        let after = used.saturating_add(info.size);
+        let fits = info.size <= limits.file && limits.file > 0 && after <= limits.day;
+        let decided = if fits { Want::Unasked } else { Want::Waiting };
+        if fits {
+            used = after;
+            wanted.insert(*message);
+        } else if *want == Want::Undecided {
+            let (contact, id, size) = (file.contact, file.id, info.size);
+            emit(tx, EventKind::FileWaiting { contact, id, size })?;
+        }
+        if decided != *want {
+            let content = Secret::new(content.bytes());
+            let row = TransferRow::Down { contact: *contact, content, want: decided };
+            save(tx, Table::Transfers, &key1(*message), &row)?;
+        }
+    }
+    save(tx, Table::Meta, UNASKED, &(today, used))?;
+    Ok(wanted)
 }

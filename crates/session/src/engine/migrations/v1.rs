@@ -84,6 +84,24 @@ enum Purpose {
 }
 
 #[derive(Serialize, Deserialize)]
+enum TransferRow {
+    Up {
+        contact: u64,
+        out: u64,
+        blob: [u8; 32],
+        read: Secret,
+        delete: Secret,
+        length: u64,
+        sha256: [u8; 32],
+        expires: u32,
+    },
+    Down {
+        contact: u64,
+        content: Secret,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
 struct SessionRow {
     contact: u64,
     state: Secret,
@@ -195,6 +213,7 @@ pub(super) fn to_2(tx: &mut dyn Transaction) -> Result<(), EngineError> {
         let PrekeyRow { secret, digest, expiry } = old;
         Ok(rows::PrekeyRow { secret, digest, expiry, capability: None, reused: false })
     })?;
+    rewrite(tx, Table::Transfers, |_, old| Ok(transfer(old)))?;
     rewrite(tx, Table::Sessions, |_, old: SessionRow| {
         let SessionRow { contact, state } = old;
         let session = Session::from_bytes(state.bytes());
@@ -270,6 +289,18 @@ fn link(old: LinkRow) -> rows::LinkRow {
         filled: old.filled,
         contact: None,
         stale: false,
+    }
+}
+
+fn transfer(old: TransferRow) -> rows::TransferRow {
+    match old {
+        TransferRow::Up { contact, out, blob, read, delete, length, sha256, expires } => {
+            rows::TransferRow::Up { contact, out, blob, read, delete, length, sha256, expires }
+        }
+        // Version 1 fetched everything.
+        TransferRow::Down { contact, content } => {
+            rows::TransferRow::Down { contact, content, want: rows::Want::Asked }
+        }
     }
 }
 

@@ -184,7 +184,8 @@ fn stores_of_every_version_are_migrated_and_the_conversations_go_on() {
         assert_eq!(written, ["delivered", "accepted 1", "accepted 2", "sealed", "queued"]);
         assert_eq!(bob.cursor("cli").unwrap(), EventSeq::new(2));
         assert_eq!(bob.uploads().unwrap().len(), 1);
-        assert_eq!(bob.downloads().unwrap().len(), 1);
+        let none = FetchLimits { file: 0, day: 0 };
+        assert_eq!(bob.downloads(&none, NOW).unwrap().len(), 1);
         assert_eq!(bob.queued_messages().unwrap(), 4);
         let to_carol = bob.find_contact("Carol").unwrap().id;
         let upload = bob.uploads().unwrap().pop().unwrap();
