@@ -9,11 +9,12 @@ async fn main() -> Result<(), Error> {
         Some(join) => bot.create(NewProfile { name: "Echo".into(), join: join.parse()? }).await?,
         None => bot.open().await?,
     };
-    println!("{}", *client.invite(LinkKind::Reusable, None).await?.link.to_text());
+    if client.links().await?.is_empty() {
+        println!("{}", *client.invite(LinkKind::Reusable, None).await?.link.to_text());
+    }
     client.start()?;
     echo(client).await
 }
-
 pub(crate) async fn echo(client: Client) -> Result<(), Error> {
     let mut events = client.events("echo");
     loop {
@@ -23,7 +24,6 @@ pub(crate) async fn echo(client: Client) -> Result<(), Error> {
         {
             client.send_text(contact, &text).await?;
         }
-        // Only now: after a crash it comes again, and none is missed.
         events.acknowledge(&event).await?;
     }
 }

@@ -295,7 +295,8 @@ impl Shared {
                         silent.insert(download.relay);
                     }
                 }
-                Err(Trouble::Local(Error::TransferCancelled)) => {
+                // Also if its parts went away below it.
+                Err(Trouble::Local(_)) if self.stopped().contains(&message) => {
                     let (contact, id) = self.named(message).await?;
                     self.remove_part(contact, id)?;
                 }
