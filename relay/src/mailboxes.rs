@@ -2,13 +2,15 @@
 //!
 //! A mailbox has at most one subscriber: the last one wins and the older one is told. Each
 //! connection has a list of mailboxes that may have something for it; its pump takes envelopes
-//! from the store as credit allows, so that a slow client costs no memory.
+//! from the store as credit allows, so that a slow client costs no memory. To whoever is there and
+//! reads, an envelope goes as soon as it is durable, without the detour over the store.
 
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "a fuzzer calls it from outside"))]
 pub mod fuzz;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -21,9 +23,30 @@ use undertone_wire::{Floor, MailboxId, Seq};
 pub(crate) struct ConnectionId(pub(crate) u64);
 
 /// All subscriptions.
-#[derive(Default)]
 pub(crate) struct Hub {
-    subscribers: Mutex<HashMap<MailboxId, Arc<Subscriber>>>,
+    /// By mailbox, in parts: none of them stands still for long while it grows.
+    parts: Vec<Mutex<HashMap<MailboxId, Arc<Subscriber>>>>,
+    arrivals: Vec<AtomicU32>,
+}
+
+/// Parts of the table of subscribers.
+const PARTS: usize = 64;
+
+/// Counters of what came in. A mailbox shares its own with others, so that there are as many as make
+/// it rare that another one's envelope is taken for news: 256 KiB.
+const ARRIVALS: usize = 65_536;
+
+/// What had come in when somebody began to look at a mailbox.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mark(u32);
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+            arrivals: (0..ARRIVALS).map(|_| AtomicU32::new(0)).collect(),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -31,34 +54,67 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where a mailbox stands in a table. Ids are hashes, so that their first bytes are spread evenly;
+/// who makes them fall together makes nothing worse than a table without parts would be.
+fn slot<T>(table: &[T], mailbox: MailboxId) -> Option<&T> {
+    let first = mailbox.as_bytes().first_chunk().copied().unwrap_or_default();
+    table.get(usize::from(u16::from_be_bytes(first)) % table.len().max(1))
+}
+
 impl Hub {
-    /// Something new is in the mailbox.
-    pub(crate) fn wake(&self, mailbox: MailboxId) {
-        let subscriber = lock(&self.subscribers).get(&mailbox).cloned();
+    fn part(
+        &self,
+        mailbox: MailboxId,
+    ) -> Option<MutexGuard<'_, HashMap<MailboxId, Arc<Subscriber>>>> {
+        slot(&self.parts, mailbox).map(lock)
+    }
+
+    /// This envelope is in the mailbox now, on stable storage.
+    pub(crate) fn arrived(&self, mailbox: MailboxId, seq: Seq, envelope: Vec<u8>) {
+        // Before the subscriber is looked for: see `subscribe`.
+        if let Some(arrivals) = slot(&self.arrivals, mailbox) {
+            arrivals.fetch_add(1, Ordering::Relaxed);
+        }
+        let subscriber = self.part(mailbox).and_then(|part| part.get(&mailbox).cloned());
         if let Some(subscriber) = subscriber {
-            subscriber.wake(mailbox);
+            subscriber.arrived(mailbox, seq, envelope);
         }
     }
 
-    /// Makes the subscriber the only one; what is behind the floor is pushed (again).
+    /// To be taken before the store is asked for the state that [`Self::subscribe`] is given.
+    pub(crate) fn mark(&self, mailbox: MailboxId) -> Mark {
+        Mark(slot(&self.arrivals, mailbox).map_or(0, |arrivals| arrivals.load(Ordering::Relaxed)))
+    }
+
+    /// Makes the subscriber the only one of these mailboxes; what is behind their floors is pushed
+    /// (again). A mailbox that was empty, and into which nothing can have come since, is not looked
+    /// at: of many thousands that come back at once hardly any has something.
     pub(crate) fn subscribe(
         &self,
         subscriber: &Arc<Subscriber>,
-        mailbox: MailboxId,
-        state: &MailboxState,
+        mailboxes: &[(MailboxId, MailboxState, Mark)],
         proof: Proof,
     ) {
-        subscriber.begin(mailbox, state.acknowledged.max(state.expired), proof);
-        let previous = lock(&self.subscribers).insert(mailbox, subscriber.clone());
-        if let Some(previous) = previous.filter(|previous| previous.id != subscriber.id) {
-            previous.end(mailbox, EndReason::Replaced);
+        subscriber.begin(mailboxes, proof);
+        let mut news = Vec::new();
+        for (mailbox, state, mark) in mailboxes {
+            let previous =
+                self.part(*mailbox).and_then(|mut part| part.insert(*mailbox, subscriber.clone()));
+            if let Some(previous) = previous.filter(|previous| previous.id != subscriber.id) {
+                previous.end(*mailbox, EndReason::Replaced);
+            }
+            // Whatever arrived and did not find the subscriber was counted before, and the part's lock
+            // makes that seen here.
+            if state.head > state.acknowledged.max(state.expired) || self.mark(*mailbox) != *mark {
+                news.push(*mailbox);
+            }
         }
-        subscriber.wake(mailbox);
+        subscriber.wake_all(&news);
     }
 
     /// The mailbox was deleted.
     pub(crate) fn deleted(&self, mailbox: MailboxId) {
-        let subscriber = lock(&self.subscribers).remove(&mailbox);
+        let subscriber = self.part(mailbox).and_then(|mut part| part.remove(&mailbox));
         if let Some(subscriber) = subscriber {
             subscriber.end(mailbox, EndReason::Deleted);
         }
@@ -66,16 +122,16 @@ impl Hub {
 
     /// All mailboxes that somebody is subscribed to.
     pub(crate) fn mailboxes(&self) -> Vec<MailboxId> {
-        lock(&self.subscribers).keys().copied().collect()
+        self.parts.iter().flat_map(|part| lock(part).keys().copied().collect::<Vec<_>>()).collect()
     }
 
     /// The connection is gone.
     pub(crate) fn leave(&self, subscriber: &Subscriber) {
         let mailboxes: Vec<_> = lock(&subscriber.state).cursors.keys().copied().collect();
-        let mut subscribers = lock(&self.subscribers);
         for mailbox in mailboxes {
-            if subscribers.get(&mailbox).is_some_and(|current| current.id == subscriber.id) {
-                subscribers.remove(&mailbox);
+            let Some(mut part) = self.part(mailbox) else { continue };
+            if part.get(&mailbox).is_some_and(|current| current.id == subscriber.id) {
+                part.remove(&mailbox);
             }
         }
     }
@@ -93,8 +149,10 @@ struct State {
     cursors: HashMap<MailboxId, Cursor>,
     /// Mailboxes that may have something, each once, in the order in which they came up.
     waiting: VecDeque<MailboxId>,
-    is_waiting: HashSet<MailboxId>,
     ended: VecDeque<(MailboxId, EndReason)>,
+    /// What is pushed next, in order, without being fetched.
+    ready: VecDeque<(MailboxId, Seq, Vec<u8>)>,
+    ready_bytes: usize,
     credit: u64,
     /// Pushed and not acknowledged, over all mailboxes.
     in_flight: u64,
@@ -121,6 +179,9 @@ struct Cursor {
     pushed: u64,
     floor: u64,
     active: bool,
+    /// Whether it is among those that wait, or is being fetched from.
+    waiting: bool,
+    fetching: bool,
     proof: Proof,
     begun: Begun,
 }
@@ -130,6 +191,8 @@ struct Cursor {
 pub(crate) enum Next {
     /// Send this.
     Send(Push),
+    /// Send this envelope, which counts already.
+    Ready(MailboxId, Seq, Vec<u8>),
     /// Fetch at most `count` envelopes behind this position.
     Fetch {
         /// From which mailbox.
@@ -143,6 +206,10 @@ pub(crate) enum Next {
     },
 }
 
+/// Bytes of envelopes that wait to be pushed without being fetched, for one connection: one of the
+/// largest, or many of the smallest. More are fetched from the store when their turn comes.
+const READY: usize = 64 * 1024;
+
 /// Envelopes fetched at a time: at most 1 MiB of the largest ones.
 const FETCH: u64 = 16;
 
@@ -151,8 +218,8 @@ impl Subscriber {
         Self { id, state: Mutex::default(), changed: Notify::new() }
     }
 
-    fn wake(&self, mailbox: MailboxId) {
-        lock(&self.state).enqueue(mailbox);
+    fn arrived(&self, mailbox: MailboxId, seq: Seq, envelope: Vec<u8>) {
+        lock(&self.state).arrived(mailbox, seq, envelope);
         self.changed.notify_one();
     }
 
@@ -161,21 +228,42 @@ impl Subscriber {
         lock(&self.state).cursors.len()
     }
 
-    fn begin(&self, mailbox: MailboxId, floor: Floor, proof: Proof) {
+    fn wake_all(&self, mailboxes: &[MailboxId]) {
         let mut state = lock(&self.state);
-        // It was lost and is had again before anybody was told.
-        state.ended.retain(|(ended, _)| *ended != mailbox);
-        state.begun = state.begun.wrapping_add(1);
-        let (floor, begun) = (floor.get(), Begun(state.begun));
-        let cursor = Cursor { pushed: floor, floor, active: true, proof, begun };
-        if let Some(old) = state.cursors.insert(mailbox, cursor) {
-            state.in_flight = state.in_flight.saturating_sub(old.in_flight());
-            // What was proved once on this connection stays proved.
-            if old.proof == Proof::Key
-                && let Some(cursor) = state.cursors.get_mut(&mailbox)
-            {
-                cursor.proof = Proof::Key;
+        for mailbox in mailboxes {
+            state.enqueue(*mailbox);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn begin(&self, mailboxes: &[(MailboxId, MailboxState, Mark)], proof: Proof) {
+        let mut state = lock(&self.state);
+        state.cursors.reserve(mailboxes.len());
+        for (mailbox, at, _) in mailboxes {
+            state.begun = state.begun.wrapping_add(1);
+            let (floor, begun) = (at.acknowledged.max(at.expired).get(), Begun(state.begun));
+            let mut cursor = Cursor {
+                pushed: floor,
+                floor,
+                active: true,
+                waiting: false,
+                fetching: false,
+                proof,
+                begun,
+            };
+            if let Some(old) = state.cursors.get(mailbox).copied() {
+                // It was lost and is had again before anybody was told.
+                state.ended.retain(|(ended, _)| ended != mailbox);
+                state.forget_ready(*mailbox);
+                state.in_flight = state.in_flight.saturating_sub(old.in_flight());
+                cursor.waiting = old.waiting;
+                // What was proved once on this connection stays proved.
+                if old.proof == Proof::Key {
+                    cursor.proof = Proof::Key;
+                }
             }
+            state.cursors.insert(*mailbox, cursor);
         }
     }
 
@@ -194,6 +282,7 @@ impl Subscriber {
             let freed = cursor.in_flight();
             cursor.floor = cursor.floor.max(cursor.pushed);
             state.in_flight = state.in_flight.saturating_sub(freed);
+            state.forget_ready(mailbox);
             state.ended.push_back((mailbox, reason));
         }
         drop(state);
@@ -257,9 +346,15 @@ impl Subscriber {
         true
     }
 
-    /// There may be more than was fetched.
-    pub(crate) fn more(&self, mailbox: MailboxId) {
-        lock(&self.state).enqueue(mailbox);
+    /// What was fetched is pushed; there may be `more` than that.
+    pub(crate) fn fetched(&self, mailbox: MailboxId, more: bool) {
+        let mut state = lock(&self.state);
+        if let Some(cursor) = state.cursors.get_mut(&mailbox) {
+            cursor.fetching = false;
+        }
+        if more {
+            state.enqueue(mailbox);
+        }
     }
 }
 
@@ -271,22 +366,58 @@ impl Cursor {
 
 impl State {
     fn enqueue(&mut self, mailbox: MailboxId) {
-        if self.is_waiting.insert(mailbox) {
+        if let Some(cursor) = self.cursors.get_mut(&mailbox).filter(|cursor| !cursor.waiting) {
+            cursor.waiting = true;
             self.waiting.push_back(mailbox);
         }
+    }
+
+    /// Whether it goes out at once: if it is what comes next of its mailbox, may be pushed, and finds
+    /// room. Otherwise its mailbox is looked at when its turn comes.
+    fn arrived(&mut self, mailbox: MailboxId, seq: Seq, envelope: Vec<u8>) {
+        let bytes = self.ready_bytes.saturating_add(envelope.len());
+        let room = bytes <= READY && self.in_flight < self.credit;
+        let next = self.cursors.get_mut(&mailbox).filter(|cursor| {
+            let idle = cursor.active && !cursor.waiting && !cursor.fetching;
+            idle && cursor.pushed.saturating_add(1) == seq.get()
+        });
+        match next {
+            Some(cursor) if room => {
+                cursor.pushed = seq.get();
+                self.in_flight = self.in_flight.saturating_add(1);
+                self.ready_bytes = bytes;
+                self.ready.push_back((mailbox, seq, envelope));
+            }
+            _ => self.enqueue(mailbox),
+        }
+    }
+
+    /// Another subscription to the mailbox begins, or none is left.
+    fn forget_ready(&mut self, mailbox: MailboxId) {
+        self.ready.retain(|(of, _, _)| *of != mailbox);
+        self.ready_bytes = self.ready.iter().map(|(_, _, envelope)| envelope.len()).sum();
     }
 
     fn next(&mut self) -> Option<Next> {
         if let Some((mailbox, reason)) = self.ended.pop_front() {
             return Some(Next::Send(Push::Ended { mailbox, reason }));
         }
+        if let Some((mailbox, seq, envelope)) = self.ready.pop_front() {
+            self.ready_bytes = self.ready_bytes.saturating_sub(envelope.len());
+            if self.ready.is_empty() {
+                self.ready = VecDeque::new();
+            }
+            return Some(Next::Ready(mailbox, seq, envelope));
+        }
         let free = self.credit.saturating_sub(self.in_flight).min(FETCH);
         if free == 0 {
             return None;
         }
         while let Some(mailbox) = self.waiting.pop_front() {
-            self.is_waiting.remove(&mailbox);
-            if let Some(cursor) = self.cursors.get(&mailbox).filter(|cursor| cursor.active) {
+            let Some(cursor) = self.cursors.get_mut(&mailbox) else { continue };
+            cursor.waiting = false;
+            if cursor.active {
+                cursor.fetching = true;
                 return Some(Next::Fetch {
                     mailbox,
                     begun: cursor.begun,
@@ -295,6 +426,8 @@ impl State {
                 });
             }
         }
+        // Room for many, which nothing will need for long.
+        self.waiting = VecDeque::new();
         None
     }
 }
@@ -323,7 +456,7 @@ mod tests {
     async fn fetched_behind(subscriber: &Subscriber) -> (Begun, u64) {
         match subscriber.next().await {
             Next::Fetch { position, begun, .. } => (begun, position.get()),
-            Next::Send(push) => panic!("{push:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -331,22 +464,113 @@ mod tests {
     async fn what_was_fetched_for_an_earlier_subscription_is_not_pushed_in_the_next() {
         let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
         subscriber.set_credit(64);
-        hub.subscribe(&subscriber, MAILBOX, &acknowledged(0), Proof::Key);
+        hub.subscribe(&subscriber, &[(MAILBOX, acknowledged(0), hub.mark(MAILBOX))], Proof::Key);
         let (first, behind) = fetched_behind(&subscriber).await;
         assert_eq!(behind, 0);
         for seq in 1..=3 {
             assert!(subscriber.claim(MAILBOX, first, Seq::new(seq - 1), Seq::new(seq)));
         }
-        hub.wake(MAILBOX);
+        subscriber.fetched(MAILBOX, true);
         assert_eq!(fetched_behind(&subscriber).await, (first, 3));
         // While 4 and 5 are being fetched, the client subscribes again on the same connection:
         // everything behind the floor must come again, 1 first.
-        hub.subscribe(&subscriber, MAILBOX, &acknowledged(0), Proof::Key);
+        hub.subscribe(&subscriber, &[(MAILBOX, acknowledged(0), hub.mark(MAILBOX))], Proof::Key);
         assert!(!subscriber.claim(MAILBOX, first, Seq::new(3), Seq::new(4)));
         let (second, behind) = fetched_behind(&subscriber).await;
         assert!(behind == 0 && second != first);
         // What an older fetch found behind 0 may be of a mailbox that was deleted meanwhile.
         assert!(!subscriber.claim(MAILBOX, first, Seq::new(0), Seq::new(1)));
         assert!(subscriber.claim(MAILBOX, second, Seq::new(0), Seq::new(1)));
+    }
+
+    /// Whether there is nothing to do now.
+    async fn is_idle(subscriber: &Subscriber) -> bool {
+        tokio::select! {
+            biased;
+            _ = subscriber.next() => false,
+            () = std::future::ready(()) => true,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_mailbox_is_not_looked_at() {
+        let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
+        subscriber.set_credit(64);
+        let empty = (MAILBOX, acknowledged(9), hub.mark(MAILBOX));
+        hub.subscribe(&subscriber, &[empty], Proof::Ticket);
+        assert!(is_idle(&subscriber).await);
+        hub.arrived(MAILBOX, Seq::new(11), vec![1]);
+        assert_eq!(fetched_behind(&subscriber).await.1, 9, "what is before it is not there yet");
+    }
+
+    /// A subscriber that is there and has everything up to 9.
+    fn there(credit: u32) -> (Hub, Arc<Subscriber>) {
+        let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
+        subscriber.set_credit(credit);
+        let empty = (MAILBOX, acknowledged(9), hub.mark(MAILBOX));
+        hub.subscribe(&subscriber, &[empty], Proof::Key);
+        (hub, subscriber)
+    }
+
+    async fn ready(subscriber: &Subscriber) -> u64 {
+        match subscriber.next().await {
+            Next::Ready(_, seq, _) => seq.get(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_arrives_in_order_goes_out_without_being_fetched_as_credit_allows() {
+        let (hub, subscriber) = there(2);
+        for seq in 10..=12 {
+            hub.arrived(MAILBOX, Seq::new(seq), vec![0; 1024]);
+        }
+        assert_eq!((ready(&subscriber).await, ready(&subscriber).await), (10, 11));
+        assert!(is_idle(&subscriber).await, "two are not acknowledged");
+        subscriber.acknowledged(MAILBOX, Floor::new(11));
+        let (begun, behind) = fetched_behind(&subscriber).await;
+        assert_eq!(behind, 11);
+        // While 12 is fetched, 13 must not overtake it.
+        hub.arrived(MAILBOX, Seq::new(13), vec![0; 1024]);
+        assert!(subscriber.claim(MAILBOX, begun, Seq::new(11), Seq::new(12)));
+        subscriber.fetched(MAILBOX, false);
+        assert_eq!(fetched_behind(&subscriber).await, (begun, 12));
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_that_does_not_read_keeps_no_more_than_its_room() {
+        let (hub, subscriber) = there(MAX_CREDIT);
+        for seq in 10..500 {
+            hub.arrived(MAILBOX, Seq::new(seq), vec![0; 1024]);
+        }
+        assert_eq!(lock(&subscriber.state).ready.len(), 64);
+        for seq in 10..74 {
+            assert_eq!(ready(&subscriber).await, seq);
+        }
+        assert_eq!(fetched_behind(&subscriber).await.1, 73);
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_is_forgotten_with_its_subscription() {
+        let (hub, subscriber) = there(64);
+        hub.arrived(MAILBOX, Seq::new(10), vec![0; 1024]);
+        hub.subscribe(&subscriber, &[(MAILBOX, acknowledged(0), hub.mark(MAILBOX))], Proof::Key);
+        assert_eq!(fetched_behind(&subscriber).await.1, 0, "from the floor on, in order");
+        hub.arrived(MAILBOX, Seq::new(11), vec![0; 1024]);
+        hub.deleted(MAILBOX);
+        assert!(matches!(subscriber.next().await, Next::Send(Push::Ended { .. })));
+        assert!(is_idle(&subscriber).await);
+    }
+
+    #[tokio::test]
+    async fn what_comes_between_the_look_and_the_subscription_is_pushed() {
+        let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
+        subscriber.set_credit(64);
+        let looked = (MAILBOX, acknowledged(9), hub.mark(MAILBOX));
+        // Nobody is subscribed yet: this finds nobody.
+        hub.arrived(MAILBOX, Seq::new(10), vec![0; 1024]);
+        hub.subscribe(&subscriber, &[looked], Proof::Ticket);
+        assert_eq!(fetched_behind(&subscriber).await.1, 9);
+        assert!(is_idle(&subscriber).await);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
 use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -29,7 +29,7 @@ use crate::store::{
     Command, Outcome, ReadThread, Store, StoreFailure, StoreHandle, StoreThread, TokenClass, Told,
 };
 use crate::tickets::Tickets;
-use crate::transport::{BlobDirectory, Doors, Server, Services, Tap, listen};
+use crate::transport::{BlobDirectory, Doors, Server, Services, Socket, Tap, listen};
 
 /// How often expired things are removed. A relay that is restarted more often than this removes
 /// nothing: what it is told about time is worth little.
@@ -142,7 +142,7 @@ impl Relay {
         let erased = Arc::new(Notify::new());
         let tell = erased.clone();
         let told = Told {
-            delivered: Box::new(move |mailbox| wake.wake(mailbox)),
+            delivered: Box::new(move |mailbox, seq, envelope| wake.arrived(mailbox, seq, envelope)),
             committed: Box::new(move |commands, took| commits.commit(commands, took)),
             erased: Box::new(move || tell.notify_one()),
             shares: Box::new(move |reached| refusals.add(Counter::SharesReached, reached)),
@@ -283,7 +283,10 @@ async fn doors(config: &Config, identity: &Identity, leaf: Arc<Leaf>) -> Result<
     let keys = identity.connection_keys();
     let mut endpoint = EndpointConfig::new(Arc::new(keys.reset));
     endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(keys.ids)));
-    let quic = Endpoint::new(endpoint, Some(server), sockets.udp, Arc::new(TokioRuntime));
+    let runtime = Arc::new(TokioRuntime);
+    let socket = Socket(runtime.wrap_udp_socket(sockets.udp).map_err(failed)?);
+    let quic =
+        Endpoint::new_with_abstract_socket(endpoint, Some(server), Arc::new(socket), runtime);
     let tcp = tokio::net::TcpListener::from_std(sockets.tcp).map_err(failed)?;
     Ok(Doors {
         quic: quic.map_err(failed)?,

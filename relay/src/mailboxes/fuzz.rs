@@ -66,6 +66,8 @@ struct Fetched {
     begun: Begun,
     previous: Seq,
     found: VecDeque<Queued>,
+    /// There may be more than that.
+    more: bool,
     /// The credit when it was fetched.
     credit: u64,
 }
@@ -151,17 +153,19 @@ impl World {
         let envelope = self.envelopes.to_be_bytes().to_vec();
         let capability = WriteCapability::from_bytes([mailbox as u8; 32]).hash();
         // It may be full.
-        if self.run(Command::Deliver { capability, envelope }).is_ok() {
-            self.hub.wake(id(mailbox));
+        let delivered = self.run(Command::Deliver { capability, envelope: envelope.clone() });
+        if let Ok(Outcome::Delivered { new: Some(seq), .. }) = delivered {
+            self.hub.arrived(id(mailbox), seq, envelope);
         }
     }
 
     fn subscribe(&mut self, client: usize, mailbox: usize, credit: u32) {
+        let mark = self.hub.mark(id(mailbox));
         let state = self.state(mailbox);
         let floor = state.acknowledged.get();
         self.set_credit(client, credit);
         let subscriber = self.clients[client].subscriber.clone();
-        self.hub.subscribe(&subscriber, id(mailbox), &state, Proof::Key);
+        self.hub.subscribe(&subscriber, &[(id(mailbox), state, mark)], Proof::Key);
         for (other, one) in self.clients.iter_mut().enumerate() {
             if other != client {
                 one.lose(mailbox, EndReason::Replaced);
@@ -216,14 +220,14 @@ impl World {
         let one = &mut self.clients[client];
         if let Some(fetched) = &mut one.fetched {
             let mailbox = fetched.mailbox;
-            let Some(next) = fetched.found.pop_front() else {
+            let next = fetched.found.pop_front().filter(|next| {
+                one.subscriber.claim(id(mailbox), fetched.begun, fetched.previous, next.seq)
+            });
+            let Some(next) = next else {
+                one.subscriber.fetched(id(mailbox), fetched.more);
                 one.fetched = None;
                 return true;
             };
-            if !one.subscriber.claim(id(mailbox), fetched.begun, fetched.previous, next.seq) {
-                one.fetched = None;
-                return true;
-            }
             fetched.previous = next.seq;
             let credit = fetched.credit;
             let reading = &mut one.reading[mailbox];
@@ -251,15 +255,30 @@ impl World {
                 assert_eq!(expected, Some((mailbox, reason)));
             }
             Poll::Ready(Next::Send(other)) => panic!("{other:?}"),
+            Poll::Ready(Next::Ready(mailbox, seq, envelope)) => {
+                let mailbox = (0..MAILBOXES).find(|n| id(*n) == mailbox).unwrap();
+                let reading = &mut one.reading[mailbox];
+                assert!(reading.holds, "pushed to one who is not the last subscriber");
+                // It was pushed when it came: what was acknowledged since may be beyond it.
+                let seq = seq.get();
+                assert_eq!(seq - 1, reading.pushed.min(seq - 1), "out of order");
+                if seq > reading.pushed {
+                    reading.pushed = seq;
+                    reading.out += u64::from(seq > reading.floor);
+                }
+                let behind = Seq::new(seq - 1);
+                let stored = self.reader.after(id(mailbox), behind, 1).unwrap();
+                if let Some(stored) = stored.into_iter().find(|stored| stored.seq.get() == seq) {
+                    assert_eq!(stored.envelope, Some(envelope), "of a mailbox that was deleted");
+                }
+            }
             Poll::Ready(Next::Fetch { mailbox, begun, position, count }) => {
                 let found = self.reader.after(mailbox, position, count).unwrap();
-                if found.len() == count {
-                    one.subscriber.more(mailbox);
-                }
+                let more = found.len() == count;
                 let mailbox = (0..MAILBOXES).find(|n| id(*n) == mailbox).unwrap();
                 let (previous, credit) = (position, one.credit);
                 one.fetched =
-                    Some(Fetched { mailbox, begun, previous, found: found.into(), credit });
+                    Some(Fetched { mailbox, begun, previous, found: found.into(), more, credit });
             }
         }
         true

@@ -153,7 +153,7 @@ fn mailbox(store: &Path, id: MailboxId, dump: &mut StoreDump) -> Result<(), Stor
         let Some(opener) = Opener::new(&keys, day)? else { continue };
         let (which, tag) = (Database::Queue(day), opener.tag(id));
         let queue = open_read_only(store, which)?;
-        for table in ["envelope", "floor"] {
+        for table in ["envelope", "known", "floor"] {
             let mut rows = [inspect::select(&queue, which, table, "tag = ?1", &[&tag])?];
             inspect::unwrap_queue(&mut rows, &keys, day, &[id])?;
             dump.tables.extend(rows.into_iter().filter(|table| table.count > 0));

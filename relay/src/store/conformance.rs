@@ -171,18 +171,18 @@ fn repeats(s: &mut Subject) -> Result<(), Finding> {
     s.admit()?;
     s.run(create(1, &[1]))??;
     let remembered = u32::try_from(REMEMBERED_ENVELOPES).map_err(|_| Finding("64".into()))?;
-    let known = Ok(Outcome::Delivered { mailbox: id(1), new: false });
-    let fresh = Ok(Outcome::Delivered { mailbox: id(1), new: true });
+    let known = Ok(Outcome::Delivered { mailbox: id(1), new: None });
+    let fresh = |seq| Ok(Outcome::Delivered { mailbox: id(1), new: Some(Seq::new(seq)) });
     // Twice in one batch, too.
     let batch: Vec<_> = (0..=remembered).flat_map(|n| [deliver(1, n), deliver(1, n)]).collect();
-    for pair in s.store.commit(s.today, &batch)?.chunks(2) {
-        same!(pair, [fresh.clone(), known.clone()]);
+    for (pair, seq) in s.store.commit(s.today, &batch)?.chunks(2).zip(1..) {
+        same!(pair, [fresh(seq), known.clone()]);
     }
     same!(s.run(deliver(1, 0))?, known);
     let head = u64::from(remembered) + 1;
     s.ack(1, head)??;
     same!(s.run(deliver(1, 1))?, known);
-    same!(s.run(deliver(1, 0))?, fresh);
+    same!(s.run(deliver(1, 0))?, fresh(head + 1));
     same!(s.state(1)?.head.get(), head + 1);
     Ok(())
 }
@@ -218,7 +218,7 @@ fn full(s: &mut Subject) -> Result<(), Finding> {
     s.run(deliver(1, 0))??;
     s.run(deliver(1, 1))??;
     same!(s.run(deliver(1, 2))?, Err(ErrorCode::MailboxFull));
-    same!(s.run(deliver(1, 1))?, Ok(Outcome::Delivered { mailbox: id(1), new: false }));
+    same!(s.run(deliver(1, 1))?, Ok(Outcome::Delivered { mailbox: id(1), new: None }));
     s.ack(1, 1)??;
     s.run(deliver(1, 2))??;
     s.run(Command::SetLimits(id(1), MailboxLimits { envelopes: 9, bytes: 3071 }))??;
@@ -243,7 +243,7 @@ fn shares(s: &mut Subject) -> Result<(), Finding> {
     same!(s.store.shares_reached(), 1);
     same!(s.store.shares_reached(), 0);
     // Known is known, and others have theirs.
-    same!(s.run(deliver(1, 1))?, Ok(Outcome::Delivered { mailbox: id(1), new: false }));
+    same!(s.run(deliver(1, 1))?, Ok(Outcome::Delivered { mailbox: id(1), new: None }));
     s.run(deliver(2, 10))??;
     s.run(deliver(2, 11))??;
     same!(s.run(deliver(2, 12))?, Err(ErrorCode::MailboxFull));

@@ -164,7 +164,7 @@ impl State {
             kept && (seq > floor || seq > remembered) && bytes == envelope
         });
         if known {
-            return Ok(Outcome::Delivered { mailbox: id, new: false });
+            return Ok(Outcome::Delivered { mailbox: id, new: None });
         }
         let count = mailbox.queued().count();
         let bytes = mailbox.bytes().saturating_add(u64::try_from(envelope.len()).unwrap_or(0));
@@ -182,7 +182,7 @@ impl State {
         let day = self.hours.map_or(today, |hours| today.max(Day::new(hours / 24)));
         mailbox.all.push((envelope.to_vec(), day.plus(self.retention)));
         mailbox.by.push(Some(to));
-        Ok(Outcome::Delivered { mailbox: id, new: true })
+        Ok(Outcome::Delivered { mailbox: id, new: Some(Seq::new(mailbox.head())) })
     }
 
     fn admit(

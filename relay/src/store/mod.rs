@@ -257,12 +257,12 @@ pub type Answer = Result<Outcome, ErrorCode>;
 pub enum Outcome {
     /// Done.
     Done,
-    /// Accepted into this mailbox; `new` unless it was there already.
+    /// Accepted into this mailbox.
     Delivered {
         /// Which mailbox.
         mailbox: MailboxId,
-        /// Whether it was queued by this command.
-        new: bool,
+        /// Its position, if it was queued by this command; `None` if it was there already.
+        new: Option<Seq>,
     },
     /// A mailbox.
     Mailbox(MailboxState),

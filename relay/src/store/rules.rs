@@ -46,6 +46,8 @@ pub(super) fn hours(day: Day) -> u32 {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) seq: u64,
+    /// The day at whose end it expires, in whose file it is.
+    pub(super) day: Day,
     pub(super) bytes: u64,
     pub(super) hash: EnvelopeHash,
 }
@@ -158,11 +160,20 @@ impl Mailbox {
         Ok((floor.get() > self.acknowledged).then_some(floor.get()))
     }
 
-    /// The owner has stored everything up to here.
-    pub(super) fn acknowledge(&mut self, floor: u64) {
+    /// The owner has stored everything up to here. Names the days in whose files something goes.
+    pub(super) fn acknowledge(&mut self, floor: u64) -> Vec<Day> {
         let before = self.floor();
         self.acknowledged = self.acknowledged.max(floor);
+        let (floor, forgotten) = (self.floor(), self.forgotten());
+        let mut days = Vec::new();
+        for entry in self.entries.iter().take_while(|entry| entry.seq <= floor) {
+            let goes = entry.seq > before || entry.seq <= forgotten;
+            if goes && !days.contains(&entry.day) {
+                days.push(entry.day);
+            }
+        }
         self.uncount(before);
+        days
     }
 
     fn uncount(&mut self, before: u64) {
@@ -196,7 +207,8 @@ mod tests {
     use super::*;
 
     fn entry(seq: u64, content: u64) -> Entry {
-        Entry { seq, bytes: 1024, hash: EnvelopeHash::of(&content.to_be_bytes()) }
+        let hash = EnvelopeHash::of(&content.to_be_bytes());
+        Entry { seq, day: Day::new(1), bytes: 1024, hash }
     }
 
     #[test]
@@ -209,5 +221,26 @@ mod tests {
         mailbox.push(entry(72, 72));
         assert_eq!(mailbox.offer(entry(0, 1).hash, 1024), Ok(Offer::Known));
         assert_eq!(mailbox.offer(entry(0, 2).hash, 1024), Ok(Offer::Next(73)));
+    }
+
+    #[test]
+    fn an_acknowledgement_names_the_files_in_which_something_goes() {
+        let day = |seq: u64| {
+            if seq <= 30 {
+                1
+            } else if seq <= 90 {
+                2
+            } else {
+                3
+            }
+        };
+        let rows = (1..=100).map(|seq| Entry { day: Day::new(day(seq)), ..entry(seq, seq) });
+        let mut mailbox = Mailbox::new(effective(None), Day::new(1), (0, 0), rows.collect());
+        // What is behind the last 64 goes whole, of the others the bytes.
+        assert_eq!(mailbox.acknowledge(20), [Day::new(1)]);
+        assert_eq!(mailbox.acknowledge(36), [1, 2].map(Day::new));
+        assert_eq!(mailbox.acknowledge(40), [Day::new(2)]);
+        assert_eq!(mailbox.acknowledge(95), [2, 3].map(Day::new));
+        assert_eq!(mailbox.acknowledge(95), []);
     }
 }

@@ -19,8 +19,8 @@ const QUEUED_JOBS: usize = 1024;
 
 /// Whom the writer tells, on its thread, after each commit.
 pub(crate) struct Told {
-    /// For each mailbox that got something new.
-    pub(crate) delivered: Box<dyn Fn(MailboxId) + Send>,
+    /// Of each envelope that is new, with its mailbox and position.
+    pub(crate) delivered: Box<dyn Fn(MailboxId, Seq, Vec<u8>) + Send>,
     /// How many commands it had, and how long it took.
     pub(crate) committed: Box<dyn Fn(usize, Duration) + Send>,
     /// That an operator's command has erased something.
@@ -204,9 +204,11 @@ fn commit(
     let begun = Instant::now();
     let answers = store.commit(today, &batch)?;
     (told.committed)(batch.len(), begun.elapsed());
-    for answer in &answers {
-        if let Ok(Outcome::Delivered { mailbox, new: true }) = answer {
-            (told.delivered)(*mailbox);
+    for (command, answer) in batch.into_iter().zip(&answers) {
+        if let Ok(Outcome::Delivered { mailbox, new: Some(seq) }) = answer
+            && let Command::Deliver { envelope, .. } = command
+        {
+            (told.delivered)(*mailbox, *seq, envelope);
         }
     }
     if store.erased_elsewhere() {
@@ -360,7 +362,7 @@ mod tests {
 
     fn silent() -> Told {
         Told {
-            delivered: Box::new(|_| {}),
+            delivered: Box::new(|_, _, _| {}),
             committed: Box::new(|_, _| {}),
             erased: Box::new(|| {}),
             shares: Box::new(|_| {}),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt as _, BufReader};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use undertone_wire::codec;
 use undertone_wire::frame::{ClientFrame, Push, Request, ServerFrame, StreamKind};
 use undertone_wire::limits::{LENGTH_PREFIX, MAX_MESSAGE};
@@ -18,9 +18,10 @@ use undertone_wire::padding::server_padding;
 use undertone_wire::transport::{
     Carrier, Channel, Goodbye, MessageError, Reader, Writer, read_bounded_message, read_stream_kind,
 };
-use undertone_wire::{BoundedBytes, Exporter, Incarnation};
+use undertone_wire::{BoundedBytes, Exporter, Incarnation, MailboxId, Seq};
 
 use super::blobs::{self, BlobDirectory};
+use super::queue::{Receiver, Sender, queue};
 use super::requests::{Context, Work, handle};
 use super::tap::Tap;
 use crate::clock::Clock;
@@ -45,9 +46,9 @@ const OUTGOING: usize = 32;
 /// round trips.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
 
-/// Bytes that are read together: small requests come in one go, large ones pass it by. Every idle
-/// connection has it.
-const READ_BUFFER: usize = 1024;
+/// Bytes that are read together: the beginning of a message, from which on it is read in one go. Every
+/// idle connection has it.
+const READ_BUFFER: usize = 64;
 
 /// Bytes collected before they are written together. Only a connection that writes has them.
 const WRITE_BATCH: usize = 16 * 1024;
@@ -117,7 +118,8 @@ async fn stream_of(connection: Arc<Connection>, writer: Writer, mut reader: Read
     match kind {
         Ok(Some(StreamKind::Blob)) => {
             let services = connection.services.clone();
-            blobs::serve(services, connection.admission.clone(), writer, reader).await;
+            // Apart, so that a control stream does not take the room that a blob needs.
+            Box::pin(blobs::serve(services, connection.admission.clone(), writer, reader)).await;
         }
         // R-1105: one control stream.
         Ok(Some(StreamKind::Control)) if !connection.has_control.swap(true, Ordering::Relaxed) => {
@@ -171,9 +173,26 @@ struct Connection {
     stopped: watch::Receiver<bool>,
 }
 
+impl Connection {
+    /// The push of an envelope; `None` is one that is damaged.
+    fn envelope(&self, mailbox: MailboxId, seq: Seq, envelope: Option<Vec<u8>>) -> Push {
+        let (incarnation, metrics) = (self.services.incarnation, self.admission.metrics());
+        match envelope.and_then(BoundedBytes::new) {
+            Some(envelope) => {
+                metrics.count(Counter::Pushed);
+                Push::Envelope { mailbox, incarnation, seq, envelope }
+            }
+            None => {
+                metrics.count(Counter::Damaged);
+                Push::Damaged { mailbox, incarnation, seq }
+            }
+        }
+    }
+}
+
 async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
-    let (work, to_answer) = mpsc::channel(PIPELINE);
-    let (messages, to_write) = mpsc::channel(OUTGOING);
+    let (work, to_answer) = queue(PIPELINE);
+    let (messages, to_write) = queue(OUTGOING);
     let context = Arc::new(Context {
         store: connection.services.store.clone(),
         hub: connection.services.hub.clone(),
@@ -187,11 +206,12 @@ async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
     });
     let pump = tokio::spawn(pump(connection.clone(), messages.clone()));
     let _pump = AbortOnDrop(pump.abort_handle());
-    let respond = respond(connection.channel.clone(), context.clone(), to_answer, messages);
-    let read = async {
-        read_requests(&connection, &context, reader, work).await;
-    };
-    let write = write_messages(&connection, writer, to_write);
+    // Each apart: an idle connection keeps all of them, and what is moved into a larger future takes
+    // its room in both.
+    let respond =
+        Box::pin(respond(connection.channel.clone(), context.clone(), to_answer, messages));
+    let read = Box::pin(read_requests(&connection, &context, reader, work));
+    let write = Box::pin(write_messages(&connection, writer, to_write));
     // When the reader ends, the responder finishes what it has; the pump is stopped by then, so
     // the writer sees the end of its queue and finishes the stream.
     let answer = async {
@@ -214,7 +234,7 @@ async fn read_requests(
     connection: &Connection,
     context: &Context,
     reader: Reader,
-    work: mpsc::Sender<Box<Work>>,
+    work: Sender<Box<Work>>,
 ) {
     let mut reader = BufReader::with_capacity(READ_BUFFER, reader);
     let mut stopped = connection.stopped.clone();
@@ -240,7 +260,9 @@ async fn read_requests(
         if wait_for_turn(&connection.admission, &mut stopped).await.is_none() {
             return;
         }
-        let Some(handled) = handle(context, frame, message.len()).await else { return };
+        // Apart, so that nobody takes the room for a request who is idle.
+        let handled = Box::pin(handle(context, frame, message.len()));
+        let Some(handled) = handled.await else { return };
         if work.send(Box::new(handled)).await.is_err() {
             return;
         }
@@ -264,11 +286,13 @@ async fn wait_for_turn(admission: &Admission, stopped: &mut watch::Receiver<bool
 async fn respond(
     channel: Arc<dyn Channel>,
     context: Arc<Context>,
-    mut queue: mpsc::Receiver<Box<Work>>,
-    messages: mpsc::Sender<Vec<u8>>,
+    mut queue: Receiver<Box<Work>>,
+    messages: Sender<Vec<u8>>,
 ) {
     while let Some(work) = queue.recv().await {
-        let Ok((frame, after)) = work.finish(&context).await else {
+        // Apart, as in `read_requests`.
+        let finished = Box::pin(work.finish(&context)).await;
+        let Ok((frame, after)) = finished else {
             return channel.close(Goodbye::ShuttingDown);
         };
         let guessing = match &frame {
@@ -287,11 +311,17 @@ async fn respond(
     }
 }
 
-async fn pump(connection: Arc<Connection>, messages: mpsc::Sender<Vec<u8>>) {
+async fn pump(connection: Arc<Connection>, messages: Sender<Vec<u8>>) {
     let subscriber = &connection.subscriber;
     loop {
         match subscriber.next().await {
             Next::Send(push) => {
+                if send_push(&messages, push).await.is_none() {
+                    return;
+                }
+            }
+            Next::Ready(mailbox, seq, envelope) => {
+                let push = connection.envelope(mailbox, seq, Some(envelope));
                 if send_push(&messages, push).await.is_none() {
                     return;
                 }
@@ -301,10 +331,7 @@ async fn pump(connection: Arc<Connection>, messages: mpsc::Sender<Vec<u8>>) {
                 else {
                     return connection.channel.close(Goodbye::Busy);
                 };
-                let incarnation = connection.services.incarnation;
-                if found.len() == count {
-                    subscriber.more(mailbox);
-                }
+                let more = found.len() == count;
                 let mut previous = position;
                 for queued in found {
                     let seq = queued.seq;
@@ -312,37 +339,24 @@ async fn pump(connection: Arc<Connection>, messages: mpsc::Sender<Vec<u8>>) {
                         break;
                     }
                     previous = seq;
-                    let metrics = connection.admission.metrics();
-                    let push = match queued.envelope.and_then(BoundedBytes::new) {
-                        Some(envelope) => {
-                            metrics.count(Counter::Pushed);
-                            Push::Envelope { mailbox, incarnation, seq, envelope }
-                        }
-                        None => {
-                            metrics.count(Counter::Damaged);
-                            Push::Damaged { mailbox, incarnation, seq }
-                        }
-                    };
+                    let push = connection.envelope(mailbox, seq, queued.envelope);
                     if send_push(&messages, push).await.is_none() {
                         return;
                     }
                 }
+                subscriber.fetched(mailbox, more);
             }
         }
     }
 }
 
-async fn send_push(messages: &mpsc::Sender<Vec<u8>>, push: Push) -> Option<()> {
+async fn send_push(messages: &Sender<Vec<u8>>, push: Push) -> Option<()> {
     let message = codec::encode_message(&ServerFrame::Push(push), MAX_MESSAGE).ok()?;
     messages.send(message).await.ok()
 }
 
 /// Writes what is queued; flushes when the queue is empty, so that replies and pushes share packets.
-async fn write_messages(
-    connection: &Connection,
-    mut writer: Writer,
-    mut queue: mpsc::Receiver<Vec<u8>>,
-) {
+async fn write_messages(connection: &Connection, mut writer: Writer, mut queue: Receiver<Vec<u8>>) {
     let mut written: usize = 0;
     while let Some(message) = queue.recv().await {
         let mut batch = Vec::new();
@@ -350,7 +364,7 @@ async fn write_messages(
         while let Some(message) = next {
             connection.services.tap.sent(message.get(LENGTH_PREFIX..).unwrap_or_default());
             batch.extend_from_slice(&message);
-            next = if batch.len() < WRITE_BATCH { queue.try_recv().ok() } else { None };
+            next = if batch.len() < WRITE_BATCH { queue.try_recv() } else { None };
         }
         written = written.wrapping_add(batch.len());
         if connection.padded.load(Ordering::Relaxed) && queue.is_empty() {
@@ -366,4 +380,34 @@ async fn write_messages(
     }
     // Whether it has it is known only if it still answers.
     let _ = tokio::time::timeout(LINGER, writer.shutdown()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a future takes that this makes.
+    fn room<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    type Messages = Receiver<Vec<u8>>;
+    type Answers = Receiver<Box<Work>>;
+    type Sink = Sender<Vec<u8>>;
+
+    #[test]
+    fn what_an_idle_connection_holds_is_small() {
+        let futures = [
+            room(|(a, b, c, d, e)| serve(a, b, c, d, e)),
+            room(|(a, b, c)| stream_of(a, b, c)),
+            room(|(a, b)| pump(a, b)),
+            room(|(a, b, c): (&'static Connection, Writer, Messages)| write_messages(a, b, c)),
+            room(|(a, b, c, d): (_, _, Answers, Sink)| respond(a, b, c, d)),
+            room(|(a, b, c, d): (&'static Connection, &'static Context, _, _)| {
+                read_requests(a, b, c, d)
+            }),
+        ];
+        println!("serve, stream_of, pump, write_messages, respond, read_requests: {futures:?}");
+        assert!(futures.iter().sum::<usize>() <= 4096, "{futures:?}");
+    }
 }

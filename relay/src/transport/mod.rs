@@ -3,10 +3,12 @@
 mod blobs;
 mod connection;
 mod listen;
+mod queue;
 mod requests;
 mod server;
 #[cfg(test)]
 mod simulation;
+mod socket;
 mod tap;
 
 pub(crate) use blobs::BlobDirectory;
@@ -15,5 +17,6 @@ pub(crate) use listen::listen;
 #[cfg(undertone_test_transport)]
 pub(crate) use listen::listen_unprotected;
 pub(crate) use server::{Doors, Server};
+pub(crate) use socket::Socket;
 pub(crate) use tap::Tap;
 pub use tap::{Direction, FrameTap};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use undertone_wire::frame::{
-    Acknowledgement, ClientFrame, OwnerOperation, Request, Response, ServerFrame, SignedRequest,
-    is_bundle_size, is_credit, is_envelope_size,
+    Acknowledgement, ClientFrame, MailboxState, OwnerOperation, Request, Response, ServerFrame,
+    SignedRequest, is_bundle_size, is_credit, is_envelope_size,
 };
 use undertone_wire::limits::{MAX_RETENTION_DAYS, TICKET_SECONDS};
 use undertone_wire::owner::has_duplicates;
@@ -20,7 +20,7 @@ use super::connection::PIPELINE_WEIGHT;
 use crate::admission::OPEN_TOKEN;
 use crate::clock::Clock;
 use crate::limits::Admission;
-use crate::mailboxes::{Hub, Proof, Subscriber};
+use crate::mailboxes::{Hub, Mark, Proof, Subscriber};
 use crate::metrics::Counter;
 use crate::store::{Answer, Command, DepotFill, Outcome, StoreHandle, Unanswered};
 use crate::tickets::Tickets;
@@ -77,7 +77,7 @@ enum Shape {
     /// For each mailbox its state, or nothing if it is unknown.
     States,
     /// As `States`; then the known ones are subscribed to.
-    Subscribed(Vec<MailboxId>, u32, Proof),
+    Subscribed(Vec<(MailboxId, Mark)>, u32, Proof),
     /// A ticket, if all of them were subscribed to with their keys by then.
     Ticket(SessionKey, Vec<MailboxId>),
     Prekey,
@@ -87,16 +87,14 @@ enum Shape {
 /// What follows once the reply is on its way.
 pub(super) enum After {
     Nothing,
-    Subscribe(Vec<(MailboxId, undertone_wire::frame::MailboxState)>, u32, Proof),
+    Subscribe(Vec<(MailboxId, MailboxState, Mark)>, u32, Proof),
 }
 
 impl After {
     pub(super) fn run(self, context: &Context) {
         if let Self::Subscribe(mailboxes, credit, proof) = self {
             context.subscriber.set_credit(credit);
-            for (mailbox, state) in mailboxes {
-                context.hub.subscribe(&context.subscriber, mailbox, &state, proof);
-            }
+            context.hub.subscribe(&context.subscriber, &mailboxes, proof);
             context.admission.subscribed(context.subscriber.subscriptions());
         }
     }
@@ -195,7 +193,9 @@ fn subscribe(
     }
     context.admission.may_subscribe(context.subscriber.subscriptions(), mailboxes.len())?;
     let commands = mailboxes.iter().copied().map(Command::Visit).collect();
-    Ok((commands, Shape::Subscribed(mailboxes, credit, proof)))
+    // Before the store looks.
+    let marked = mailboxes.into_iter().map(|id| (id, context.hub.mark(id))).collect();
+    Ok((commands, Shape::Subscribed(marked, credit, proof)))
 }
 
 /// The ticket, and how long it is good.
@@ -379,11 +379,11 @@ impl Shape {
             Self::States => states(&answers),
             Self::Ticket(session, mailboxes) => ticket(context, session, &mailboxes),
             Self::Subscribed(mailboxes, credit, proof) => {
-                let known =
-                    mailboxes.into_iter().zip(&answers).filter_map(|(id, answer)| match answer {
-                        Ok(Outcome::Mailbox(state)) => Some((id, *state)),
-                        _ => None,
-                    });
+                let looked = mailboxes.into_iter().zip(&answers);
+                let known = looked.filter_map(|((id, mark), answer)| match answer {
+                    Ok(Outcome::Mailbox(state)) => Some((id, *state, mark)),
+                    _ => None,
+                });
                 let known: Vec<_> = known.collect();
                 if !known.is_empty() {
                     context.admission.vouch();

@@ -110,7 +110,9 @@ async fn accept(
         let id = ConnectionId(next_id.fetch_add(1, Ordering::Relaxed));
         let (services, tls, stopped) = (services.clone(), doors.tls.clone(), stopped.clone());
         connections.spawn(async move {
-            let channel = tokio::time::timeout(HANDSHAKE_TIME, arrived.greet(&tls)).await;
+            // Apart, so that the handshake's room goes with it.
+            let greeting = Box::pin(arrived.greet(tls));
+            let channel = tokio::time::timeout(HANDSHAKE_TIME, greeting).await;
             if let Ok(Some(channel)) = channel {
                 let admission = Arc::new(handshake.established());
                 admission.metrics().count(match channel.carrier() {
@@ -181,10 +183,10 @@ async fn unprotected(_: &Doors) -> (Arrived, SocketAddr) {
 
 impl Arrived {
     /// The handshake.
-    async fn greet(self, tls: &TcpTls) -> Option<Arc<dyn Channel>> {
+    async fn greet(self, tls: TcpTls) -> Option<Arc<dyn Channel>> {
         Some(match self {
             Self::Quic(incoming) => Arc::new(accept_quic(*incoming).await.ok()?),
-            Self::Tcp(connection, peer) => Arc::new(accept_tcp(tls, connection, peer).await.ok()?),
+            Self::Tcp(connection, peer) => Arc::new(accept_tcp(&tls, connection, peer).await.ok()?),
             #[cfg(undertone_test_transport)]
             Self::Test(connection, peer) => {
                 Arc::new(undertone_wire::transport::accept_test(connection, peer).ok()?)

@@ -11,6 +11,10 @@ use crate::limits::LENGTH_PREFIX;
 /// What of a frame tells its kind: a request id (a varint of at most 10 bytes) and an index.
 pub const HEAD: usize = 11;
 
+/// Room that is made at once for the rest of a message: the smallest envelope fits with all around it,
+/// so that most messages are read in one go. More is made only for what has come.
+const ROOM: usize = 1280;
+
 /// Why no message could be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -34,7 +38,7 @@ impl std::error::Error for MessageError {}
 
 /// Reads one message of at most `max` bytes; `None` if the stream ends before it begins.
 ///
-/// Memory grows with what arrives, not with what the prefix claims.
+/// Memory grows with what arrives, not with what the prefix claims (but for 1,280 bytes).
 ///
 /// # Errors
 /// [`MessageError`].
@@ -68,7 +72,9 @@ pub async fn read_bounded_message(
     if length > bound(&message) {
         return Err(MessageError::Length);
     }
-    let rest = u64::try_from(length.saturating_sub(HEAD)).map_err(|_| MessageError::Length)?;
+    let rest = length.saturating_sub(HEAD);
+    message.reserve_exact(rest.min(ROOM));
+    let rest = u64::try_from(rest).map_err(|_| MessageError::Length)?;
     reader.take(rest).read_to_end(&mut message).await.map_err(|_| MessageError::Broken)?;
     if message.len() != length {
         return Err(MessageError::Broken);

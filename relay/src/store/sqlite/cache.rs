@@ -23,6 +23,13 @@ impl Cache {
         self.young.remove(&mailbox).or_else(|| self.old.remove(&mailbox))
     }
 
+    pub(super) fn get_mut(&mut self, mailbox: MailboxId) -> Option<&mut Mailbox> {
+        match self.young.get_mut(&mailbox) {
+            Some(found) => Some(found),
+            None => self.old.get_mut(&mailbox),
+        }
+    }
+
     pub(super) fn put(&mut self, id: MailboxId, mailbox: Mailbox) {
         if self.young.len() >= CACHED_MAILBOXES {
             self.old = std::mem::take(&mut self.young);

@@ -116,8 +116,10 @@ fn envelopes(
     let keys = super::keys::DayKeys::new(day, key)?;
     let (mut marks, mut bytes) = (0_u64, 0_u64);
     for mailbox in mailboxes {
-        let mut statement = queue
-            .prepare_cached("SELECT seq, mark, sealed FROM envelope WHERE tag = ?1 ORDER BY seq")?;
+        let mut statement = queue.prepare_cached(
+            "SELECT seq, mark, sealed FROM envelope WHERE tag = ?1
+                             UNION ALL SELECT seq, mark, NULL FROM known WHERE tag = ?1",
+        )?;
         let mut rows = statement.query([keys.tag(*mailbox)])?;
         while let Some(row) = rows.next()? {
             let seq = natural(row.get(0)?)?;

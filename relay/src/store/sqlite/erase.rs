@@ -40,6 +40,7 @@ impl SqliteStore {
         connection.pragma_update(None, "secure_delete", true)?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
         connection.execute("DELETE FROM envelope WHERE tag = ?1", [tag])?;
+        connection.execute("DELETE FROM known WHERE tag = ?1", [tag])?;
         connection.execute("DELETE FROM floor WHERE tag = ?1", [tag])?;
         connection.execute_batch("COMMIT")?;
         // What is left in the WAL goes with the next checkpoint if a reader hinders this one.

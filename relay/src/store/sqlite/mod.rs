@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod erase;
 mod keys;
+mod look;
 #[cfg(test)]
 mod power_loss;
 mod queue;
@@ -20,7 +21,7 @@ mod sums;
 mod tests;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -28,7 +29,7 @@ use rusqlite::Connection;
 use undertone_wire::frame::Acknowledgement;
 use undertone_wire::limits::MAX_RETENTION_DAYS;
 use undertone_wire::{
-    BlobId, Day, EnvelopeHash, ErrorCode, Incarnation, MailboxId, WriteCapabilityHash,
+    BlobId, Day, EnvelopeHash, ErrorCode, Incarnation, MailboxId, Seq, WriteCapabilityHash,
 };
 
 use super::audit::{Action, AuditEntry};
@@ -308,7 +309,17 @@ impl SqliteStore {
         }
         entries.sort_unstable_by_key(|entry| entry.seq);
         let floors = (acknowledged, row.expired);
-        Ok(Ok(Some(Mailbox::new(row.limits, row.expires, floors, entries))))
+        // What outlived its deletion, which a crash can bring about in older files.
+        let floor = acknowledged.max(row.expired);
+        let is_stale = |entry: &&Entry| entry.seq <= floor && entry.bytes > 0;
+        let stale: BTreeSet<Day> = entries.iter().filter(is_stale).map(|e| e.day).collect();
+        let mailbox = Mailbox::new(row.limits, row.expires, floors, entries);
+        for day in stale {
+            if let Some(queue) = self.queues.get_mut(&day) {
+                queue.delete_behind(id, mailbox.floor(), mailbox.forgotten())?;
+            }
+        }
+        Ok(Ok(Some(mailbox)))
     }
 
     /// Runs a change on a mailbox and keeps it in the cache.
@@ -349,7 +360,7 @@ impl SqliteStore {
             let bytes = u64::try_from(envelope.len()).unwrap_or(u64::MAX);
             let seq = match mailbox.offer(hash, bytes) {
                 Ok(Offer::Next(seq)) => seq,
-                Ok(Offer::Known) => return Ok(Ok(Outcome::Delivered { mailbox: id, new: false })),
+                Ok(Offer::Known) => return Ok(Ok(Outcome::Delivered { mailbox: id, new: None })),
                 Err(code) => return Ok(Err(code)),
             };
             if store.has_its_share(id, capability, bytes, mailbox)? {
@@ -361,10 +372,12 @@ impl SqliteStore {
                 return Ok(Err(code));
             }
             store.unmeasured = store.unmeasured.saturating_add(size);
-            store.current(today)?.insert(id, seq, hash, envelope)?;
-            mailbox.push(Entry { seq, bytes, hash });
+            let queue = store.current(today)?;
+            let day = queue.day();
+            queue.insert(id, seq, hash, envelope)?;
+            mailbox.push(Entry { seq, day, bytes, hash });
             store.shares.push(id, capability, seq, bytes);
-            Ok(Ok(Outcome::Delivered { mailbox: id, new: true }))
+            Ok(Ok(Outcome::Delivered { mailbox: id, new: Some(Seq::new(seq)) }))
         })
     }
 
@@ -398,10 +411,12 @@ impl SqliteStore {
                 Err(code) => return Ok(Err(code)),
             };
             store.current(today)?.set_floor(ack.mailbox, floor)?;
-            mailbox.acknowledge(floor);
+            let days = mailbox.acknowledge(floor);
             store.shares.release(ack.mailbox, mailbox.floor());
-            for queue in store.queues.values_mut() {
-                queue.delete_behind(ack.mailbox, mailbox.floor(), mailbox.forgotten())?;
+            for day in days {
+                if let Some(queue) = store.queues.get_mut(&day) {
+                    queue.delete_behind(ack.mailbox, mailbox.floor(), mailbox.forgotten())?;
+                }
             }
             Ok(Ok(Outcome::Done))
         })
@@ -442,17 +457,7 @@ impl SqliteStore {
                 self.records.revoke_capabilities(*id, hashes)
             }
             Command::Status(id) => self.state(*id),
-            Command::Visit(id) => {
-                let renewed = super::rules::idle_expiry(today);
-                let visited = self.with_mailbox(*id, |store, mailbox| {
-                    if mailbox.expires.days_until(renewed) >= super::rules::RENEW_AFTER_DAYS {
-                        store.records.renew(*id, renewed)?;
-                        mailbox.expires = renewed;
-                    }
-                    Ok(Ok(Outcome::Done))
-                })?;
-                if visited.is_err() { Ok(visited) } else { self.state(*id) }
-            }
+            Command::Visit(id) => self.visit(today, *id),
             Command::DeleteMailbox(id) => self.delete_mailbox(*id),
             Command::FillDepot(fill) => match self.room.check(size_of_fill(fill)) {
                 Ok(()) => self.records.execute(today, command, self.incarnation),
@@ -472,12 +477,6 @@ impl SqliteStore {
             }
             other => self.records.execute(today, other, self.incarnation),
         }
-    }
-
-    fn state(&mut self, id: MailboxId) -> Result<Answer, StoreFailure> {
-        self.with_mailbox(id, |store, mailbox| {
-            Ok(Ok(Outcome::Mailbox(mailbox.state(store.incarnation))))
-        })
     }
 
     fn delete_mailbox(&mut self, id: MailboxId) -> Result<Answer, StoreFailure> {

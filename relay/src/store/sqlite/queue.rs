@@ -23,6 +23,7 @@ pub(super) fn snapshot(days: &Days) -> Vec<(Day, Arc<DayKeys>)> {
 
 /// A queue file that is open for writing.
 pub(super) struct Queue {
+    day: Day,
     connection: Connection,
     keys: Arc<DayKeys>,
     batch: schema::Batch,
@@ -53,10 +54,16 @@ impl Queue {
         };
         let connection = schema::open(directory, Database::Queue(day))?;
         Ok(Self {
+            day,
             connection,
             keys: Arc::new(DayKeys::new(day, &key)?),
             batch: schema::Batch::default(),
         })
+    }
+
+    /// At whose end its envelopes expire.
+    pub(super) const fn day(&self) -> Day {
+        self.day
     }
 
     pub(super) fn keys(&self) -> Arc<DayKeys> {
@@ -68,6 +75,8 @@ impl Queue {
     pub(super) fn retire(&self) -> Result<(), StoreFailure> {
         schema::checkpoint(&self.connection)?;
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        // There may be many such files, and none is asked often.
+        self.connection.pragma_update(None, "cache_size", schema::COLD_CACHE)?;
         Ok(())
     }
 
@@ -130,7 +139,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Drops the bytes of envelopes up to `floor`, and their hashes up to `forgotten`.
+    /// Drops envelopes up to `floor`, of which the hashes are kept, and hashes up to `forgotten`.
     pub(super) fn delete_behind(
         &mut self,
         mailbox: MailboxId,
@@ -139,24 +148,19 @@ impl Queue {
     ) -> Result<(), StoreFailure> {
         let (tag, floor, forgotten) =
             (self.keys.tag(mailbox), integer(floor)?, integer(forgotten)?);
-        let lowest: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT min(seq) FROM envelope WHERE tag = ?1")?
-            .query_row([tag], |row| row.get(0))?;
-        // Nothing of this mailbox behind the floor: do not even begin a transaction.
-        if lowest.is_none_or(|lowest| lowest > floor) {
-            return Ok(());
-        }
         self.begin()?;
         self.connection
-            .prepare_cached("DELETE FROM envelope WHERE tag = ?1 AND seq <= ?2")?
-            .execute(params![tag, forgotten])?;
-        self.connection
             .prepare_cached(
-                "UPDATE envelope SET sealed = NULL
-                 WHERE tag = ?1 AND seq > ?2 AND seq <= ?3 AND sealed IS NOT NULL",
+                "INSERT OR REPLACE INTO known (tag, seq, mark)
+                 SELECT tag, seq, mark FROM envelope WHERE tag = ?1 AND seq > ?2 AND seq <= ?3",
             )?
             .execute(params![tag, forgotten, floor])?;
+        self.connection
+            .prepare_cached("DELETE FROM envelope WHERE tag = ?1 AND seq <= ?2")?
+            .execute(params![tag, floor])?;
+        self.connection
+            .prepare_cached("DELETE FROM known WHERE tag = ?1 AND seq <= ?2")?
+            .execute(params![tag, forgotten])?;
         Ok(())
     }
 
@@ -167,19 +171,21 @@ impl Queue {
             .connection
             .prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM envelope WHERE tag = ?1)
+                     OR EXISTS (SELECT 1 FROM known WHERE tag = ?1)
                      OR EXISTS (SELECT 1 FROM floor WHERE tag = ?1)",
             )?
             .query_row([tag], |row| row.get(0))?;
         if present {
             self.begin()?;
             self.connection.execute("DELETE FROM envelope WHERE tag = ?1", [tag])?;
+            self.connection.execute("DELETE FROM known WHERE tag = ?1", [tag])?;
             self.connection.execute("DELETE FROM floor WHERE tag = ?1", [tag])?;
         }
         Ok(())
     }
 
-    /// What the file knows of a mailbox: its floor, and its envelopes in order. An envelope whose
-    /// bytes were dropped has size 0. [`ErrorCode::Damaged`] if the floor is not what was written.
+    /// What the file knows of a mailbox: its floor, and its envelopes in any order. One of which only
+    /// the hash is left has size 0. [`ErrorCode::Damaged`] if the floor is not what was written.
     pub(super) fn load(&self, mailbox: MailboxId) -> Result<Loaded, StoreFailure> {
         let floor = floor_of(&self.connection, self.keys.tag(mailbox))?;
         match floor {
@@ -188,14 +194,40 @@ impl Queue {
         }
     }
 
+    /// Its floor alone.
+    pub(super) fn floor(&self, mailbox: MailboxId) -> Result<Result<u64, ErrorCode>, StoreFailure> {
+        floor_of(&self.connection, self.keys.tag(mailbox))
+    }
+
     /// Its envelopes alone.
     pub(super) fn entries(&self, mailbox: MailboxId) -> Result<Vec<Entry>, StoreFailure> {
+        let mut entries = self.queued(mailbox, 0)?;
+        let mut statement =
+            self.connection.prepare_cached("SELECT seq, mark FROM known WHERE tag = ?1")?;
+        let mut rows = statement.query([self.keys.tag(mailbox)])?;
+        while let Some(row) = rows.next()? {
+            let (seq, mark) = (natural(row.get(0)?)?, row.get_ref(1)?.as_bytes().ok());
+            let mark = mark.and_then(|mark| mark.try_into().ok());
+            // One that is damaged recognises nothing any more.
+            if let Some(hash) = mark.and_then(|mark| self.keys.unmark(mailbox, seq, mark)) {
+                entries.push(Entry { seq, day: self.day, bytes: 0, hash });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Those that are behind a position and were not dropped.
+    pub(super) fn queued(
+        &self,
+        mailbox: MailboxId,
+        position: u64,
+    ) -> Result<Vec<Entry>, StoreFailure> {
         let tag = self.keys.tag(mailbox);
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, mark, coalesce(length(sealed), 0), arrival FROM envelope
-             WHERE tag = ?1 ORDER BY seq",
+             WHERE tag = ?1 AND seq > ?2",
         )?;
-        let rows = statement.query_map([tag], |row| {
+        let rows = statement.query_map(params![tag, integer(position)?], |row| {
             let mark: Vec<u8> = row.get(1)?;
             Ok((row.get::<_, i64>(0)?, mark, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
         })?;
@@ -212,7 +244,7 @@ impl Queue {
             };
             // Neither hash nor bytes are of this place: so the place is what is damaged.
             let Some(hash) = hash else { continue };
-            entries.push(Entry { seq, bytes, hash });
+            entries.push(Entry { seq, day: self.day, bytes, hash });
         }
         Ok(entries)
     }

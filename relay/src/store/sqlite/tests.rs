@@ -23,6 +23,14 @@ fn open(directory: &Path) -> SqliteStore {
     SqliteStore::open(directory, 30).unwrap().with_disk(Arc::new(crate::store::EndlessDisk))
 }
 
+fn acknowledge(store: &SqliteStore, floor: u64) -> Command {
+    Command::Acknowledge(Acknowledgement {
+        mailbox: key().mailbox(),
+        incarnation: store.incarnation(),
+        floor: Floor::new(floor),
+    })
+}
+
 fn run(store: &mut SqliteStore, today: Day, batch: &[Command]) {
     for answer in store.commit(today, batch).unwrap() {
         answer.unwrap();
@@ -57,12 +65,8 @@ fn what_a_floor_deletes_is_not_durable_before_the_floor() {
     let mut store = populated(directory.path());
     let tomorrow = TODAY.plus(1);
     run(&mut store, tomorrow, &[deliver(2)]);
-    let ack = Acknowledgement {
-        mailbox: key().mailbox(),
-        incarnation: store.incarnation(),
-        floor: Floor::new(1),
-    };
-    assert!(store.execute(tomorrow, &Command::Acknowledge(ack)).unwrap().is_ok());
+    let acknowledged = acknowledge(&store, 1);
+    assert!(store.execute(tomorrow, &acknowledged).unwrap().is_ok());
     // The newest file, in which the floor is, cannot commit: a constraint is checked only there.
     let newest = store.newest.unwrap();
     store.queues[&newest].break_commit();
@@ -217,4 +221,42 @@ fn restarts_do_not_hurry_a_clock_that_was_set_ahead() {
     assert_eq!((state(&mut store, ahead).expired.get(), state(&mut store, ahead).bytes), (0, 1024));
     store.expire(ahead, 36).unwrap();
     assert_eq!(state(&mut store, ahead).expired.get(), 1);
+}
+
+#[test]
+fn a_queue_file_of_the_version_before_is_brought_up_and_its_hashes_move() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    let acknowledged = acknowledge(&store, 2);
+    run(&mut store, TODAY, &[deliver(2), deliver(3), acknowledged]);
+    drop(store);
+    // As that version left it: what is acknowledged stands among the others, without its bytes.
+    for name in ["relay.db", "keys.db", &Database::Queue(TODAY.plus(30)).file_name()] {
+        let db = Connection::open(directory.path().join(name)).unwrap();
+        if name.starts_with("queue") {
+            db.execute_batch(
+                "INSERT INTO envelope (tag, seq, mark) SELECT tag, seq, mark FROM known;
+                 DROP TABLE known;",
+            )
+            .unwrap();
+        }
+        db.pragma_update(None, "user_version", 2).unwrap();
+    }
+    let mut store = open(directory.path());
+    let known = |store: &SqliteStore| -> u32 {
+        let queue = store.queues.values().next().unwrap().connection();
+        queue.query_row("SELECT count(*) FROM known", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(known(&store), 0);
+    for n in [2, 3] {
+        let again = store.commit(TODAY, &[deliver(n)]).unwrap().pop().unwrap();
+        assert!(matches!(again, Ok(Outcome::Delivered { new: None, .. })));
+    }
+    let acknowledged = acknowledge(&store, 3);
+    run(&mut store, TODAY, &[acknowledged]);
+    assert_eq!(known(&store), 3);
+    drop(store);
+    let mut store = open(directory.path());
+    let again = store.commit(TODAY, &[deliver(2)]).unwrap().pop().unwrap();
+    assert!(matches!(again, Ok(Outcome::Delivered { new: None, .. })));
 }

@@ -95,7 +95,7 @@ fn relay(seed: u64, directory: &std::path::Path, network: &Arc<Network>) -> Admi
     let hub = Arc::new(Hub::default());
     let wake = hub.clone();
     let told = Told {
-        delivered: Box::new(move |mailbox| wake.wake(mailbox)),
+        delivered: Box::new(move |mailbox, seq, envelope| wake.arrived(mailbox, seq, envelope)),
         committed: Box::new(|_, _| {}),
         erased: Box::new(|| {}),
         shares: Box::new(|_| {}),

@@ -10,6 +10,8 @@ mod mailboxes;
 mod meta;
 mod tokens;
 
+pub(super) use mailboxes::MailboxRow;
+
 use std::path::Path;
 
 use rusqlite::{Connection, params};
