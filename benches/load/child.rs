@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -9,7 +11,7 @@ use undertone_relay::{Config, Relay};
 use undertone_wire::RelayAddress;
 
 use crate::Result;
-use crate::system::resident_kib;
+use crate::system::{processor_time, resident_kib};
 
 /// What the process does: serves until its standard input ends.
 pub(crate) async fn serve(directory: PathBuf, port: u16) -> Result {
@@ -25,6 +27,22 @@ pub(crate) async fn serve(directory: PathBuf, port: u16) -> Result {
     Ok(())
 }
 
+/// What every relay is run under, as words of a command; empty if nothing.
+pub(crate) static UNDER: OnceLock<Vec<String>> = OnceLock::new();
+
+/// This program, under another one if that is wanted.
+fn command() -> Result<Command> {
+    let this = std::env::current_exe()?;
+    Ok(match UNDER.get().map(Vec::as_slice) {
+        Some([program, arguments @ ..]) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(this);
+            command
+        }
+        _ => Command::new(this),
+    })
+}
+
 /// A relay that runs; killed when dropped.
 pub(crate) struct RelayProcess {
     process: Child,
@@ -34,7 +52,7 @@ pub(crate) struct RelayProcess {
 impl RelayProcess {
     /// Starts one in a directory, on a port that is free or was its own.
     pub(crate) async fn start(directory: &Path, port: u16) -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+        let mut process = command()?
             .arg("relay")
             .arg(directory)
             .args(["--port", &port.to_string()])
@@ -44,8 +62,13 @@ impl RelayProcess {
             .spawn()?;
         let output = process.stdout.take().ok_or("no output of the relay")?;
         let mut lines = BufReader::new(output).lines();
-        let address = lines.next_line().await?.ok_or("the relay did not start")?;
-        Ok(Self { process, address: address.parse()? })
+        loop {
+            let line = lines.next_line().await?.ok_or("the relay did not start")?;
+            // What it runs under may say something before.
+            if let Ok(address) = line.parse() {
+                return Ok(Self { process, address });
+            }
+        }
     }
 
     pub(crate) fn resident_kib(&self) -> Result<u64> {
@@ -54,6 +77,10 @@ impl RelayProcess {
 
     pub(crate) fn pid(&self) -> Result<u32> {
         Ok(self.process.id().ok_or("the relay has ended")?)
+    }
+
+    pub(crate) fn processor_time(&self) -> Result<Duration> {
+        processor_time(self.process.id().ok_or("the relay has ended")?)
     }
 
     /// Kills it, as a power failure would.

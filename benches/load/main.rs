@@ -13,6 +13,7 @@ mod network;
 mod people;
 mod soak;
 mod startup;
+mod storage;
 mod storm;
 mod system;
 mod throughput;
@@ -34,6 +35,10 @@ struct Cli {
     /// is to be measured.
     #[arg(long, global = true)]
     on: Option<PathBuf>,
+    /// Runs the relay under another program, which is given with its arguments in one word: a
+    /// profiler. Figures of the relay's memory and processor time are that program's then.
+    #[arg(long, global = true)]
+    under: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -111,6 +116,16 @@ enum Command {
         #[arg(long, default_value_t = 60)]
         minutes: u64,
     },
+    /// The store alone, without connections: deliveries, and deliveries that are acknowledged.
+    Store {
+        #[arg(long, default_value_t = 100)]
+        mailboxes: u32,
+        /// Commands in a commit.
+        #[arg(long, default_value_t = 256)]
+        batch: u32,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// The disk alone: 4 KiB and fsync, one after the other.
     Fsync,
 }
@@ -119,6 +134,10 @@ fn main() -> Result {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let on = cli.on;
+    if let Some(under) = cli.under {
+        let words = under.split_whitespace().map(str::to_owned).collect();
+        child::UNDER.set(words).map_err(|_| "set once")?;
+    }
     runtime.block_on(async {
         match cli.command {
             Command::Relay { dir, port } => child::serve(dir, port).await,
@@ -154,6 +173,10 @@ fn main() -> Result {
             Command::Startup { mailboxes } => startup::run(on, mailboxes).await,
             Command::Network { seconds } => network::run(on, Duration::from_secs(seconds)).await,
             Command::Soak { minutes } => soak::run(on, Duration::from_secs(minutes * 60)).await,
+            Command::Store { mailboxes, batch, seconds } => {
+                let time = Duration::from_secs(seconds);
+                storage::run(on, mailboxes, batch, time).await
+            }
             Command::Fsync => system::fsync(on),
         }
     })

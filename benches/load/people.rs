@@ -31,6 +31,17 @@ pub(crate) fn token() -> AdmissionToken {
     AdmissionToken::from_bytes(derive("token", 0))
 }
 
+/// The key of a mailbox whose owner nobody is.
+pub(crate) fn nobody(number: u32) -> ReadKey {
+    ReadKey::from_bytes(derive("nobody", number))
+}
+
+/// A number from 0 to 1 that looks random, always the same for the same two.
+pub(crate) fn spread(number: u32, turn: u32) -> f64 {
+    let first = derive("spread", number.wrapping_mul(64).wrapping_add(turn)).first_chunk().copied();
+    f64::from(u32::from_be_bytes(first.unwrap_or_default())) / f64::from(u32::MAX)
+}
+
 /// The day.
 pub(crate) fn today() -> Day {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -47,11 +58,7 @@ pub(crate) async fn populate(directory: &Path, owned: u32, all: u32) -> Result {
     let token = token().verifier();
     let (today, mut batch) = (today(), vec![Command::AddToken(token, TokenClass::Unlimited)]);
     for number in 0..all.max(owned) {
-        let key = if number < owned {
-            owner(number).public()
-        } else {
-            ReadKey::from_bytes(derive("nobody", number))
-        };
+        let key = if number < owned { owner(number).public() } else { nobody(number) };
         batch.push(Command::CreateMailbox {
             key,
             token,

@@ -11,14 +11,15 @@ use undertone_wire::client::{Carriers, Connection, Options, Ticket};
 
 use crate::child::RelayProcess;
 use crate::latency::Latencies;
-use crate::system::{busy, directory};
+use crate::system::{busy, directory, processor_time};
 use crate::{Result, people};
 
 /// Clients that come at a time before the storm; in it, all do.
 const AT_A_TIME: usize = 64;
 
-/// What a client waits before it tries again, if the relay is busy.
-const AGAIN: Duration = Duration::from_millis(200);
+/// What a client waits at most before it tries again, if the relay is busy: as the SDK does, twice as
+/// long each time, the second half of it by chance.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// When it is told that the storm failed.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -49,10 +50,12 @@ impl Client {
         Ok(())
     }
 
-    /// Comes back, however often it has to knock.
-    async fn come_back(&self, relay: &undertone_wire::RelayAddress) -> Connection {
+    /// Comes back, however often it has to knock; says how often that was.
+    async fn come_back(&self, relay: &undertone_wire::RelayAddress) -> (Connection, u32) {
         let options = options();
+        let (mut pause, mut knocks) = (FIRST_PAUSE, 0);
         loop {
+            knocks += 1;
             if let Ok(connection) = Connection::connect(relay, &options).await {
                 let subscribed = match &self.ticket {
                     Some(ticket) => connection.resume(ticket, 64).await,
@@ -62,10 +65,12 @@ impl Client {
                     }
                 };
                 if subscribed.is_ok_and(|states| states.iter().all(|(_, state)| state.is_some())) {
-                    return connection;
+                    return (connection, knocks);
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            let chance = people::spread(self.first, knocks);
+            tokio::time::sleep(pause.mul_f64(0.5 + 0.5 * chance)).await;
+            pause *= 2;
         }
     }
 }
@@ -110,10 +115,13 @@ pub(crate) async fn run(on: Option<PathBuf>, clients: u32, mailboxes: u32, keys:
         storm.spawn(async move { (client.come_back(&address).await, begun.elapsed()) });
     }
     let (mut back, mut times, mut most) = (Vec::new(), Latencies::default(), before);
+    let (mut knocks, relay_before, own_before) =
+        (0, relay.processor_time()?, processor_time(std::process::id())?);
     let all = async {
         while let Some(one) = storm.join_next().await {
-            let (connection, took) = one?;
+            let ((connection, knocked), took) = one?;
             back.push(connection);
+            knocks += knocked;
             times.add(took);
             if back.len().is_multiple_of(50) {
                 most = most.max(relay.resident_kib()?);
@@ -124,8 +132,10 @@ pub(crate) async fn run(on: Option<PathBuf>, clients: u32, mailboxes: u32, keys:
     let finished = tokio::time::timeout(PATIENCE, all).await;
     let took = begun.elapsed();
     most = most.max(relay.resident_kib()?);
+    let relay_time = relay.processor_time()?.saturating_sub(relay_before);
+    let own_time = processor_time(std::process::id())?.saturating_sub(own_before);
     println!(
-        "{clients} clients with {mailboxes} mailboxes each, {}: {} are subscribed again after {took:?}{}; each came back: {}; memory of the relay {before} KiB before, {most} KiB at most; load of the machine {}",
+        "{clients} clients with {mailboxes} mailboxes each, {}: {} are subscribed again after {took:?}{}; each came back: {}; memory of the relay {before} KiB before, {most} KiB at most; {knocks} connections tried; processor time {relay_time:.1?} of the relay, {own_time:.1?} of its clients; load of the machine {}",
         if keys { "with keys" } else { "with tickets" },
         back.len(),
         if finished.is_ok() { "" } else { " (given up)" },

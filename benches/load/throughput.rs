@@ -190,6 +190,13 @@ async fn open_loop(
     Ok(all)
 }
 
+/// Where an envelope goes.
+pub(crate) fn target(number: u64, targets: u32) -> u32 {
+    // Any order will do, as long as it is not the one in which they were made.
+    let target = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    u32::try_from(target % u64::from(targets.max(1))).unwrap_or(0)
+}
+
 /// Delivers and says how long it took since `due`.
 pub(crate) async fn deliver(
     sender: &Connection,
@@ -198,9 +205,7 @@ pub(crate) async fn deliver(
     due: Instant,
     since: Instant,
 ) -> std::result::Result<Duration, ClientError> {
-    // Any order will do, as long as it is not the one in which they were made.
-    let target = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let target = u32::try_from(target % u64::from(targets.max(1))).unwrap_or(0);
+    let target = target(number, targets);
     loop {
         match sender.deliver(&people::writer(target), envelope(number, since)).await {
             Ok(()) => return Ok(due.elapsed()),
