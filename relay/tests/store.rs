@@ -185,7 +185,7 @@ fn what_is_stored_does_not_tell_who_wrote() {
         store.commit(TODAY, &batch).unwrap();
         for (n, sender) in (0..).zip(senders) {
             let answer = store.commit(TODAY, &[deliver(sender, n)]).unwrap().remove(0);
-            assert!(matches!(answer, Ok(Outcome::Delivered { new: true, .. })), "{answer:?}");
+            assert!(matches!(answer, Ok(Outcome::Delivered { new: Some(_), .. })), "{answer:?}");
         }
         Box::new(store).close().unwrap();
         stored(directory.path())

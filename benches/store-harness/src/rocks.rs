@@ -47,7 +47,7 @@ fn seq_of(key: &[u8]) -> u64 {
 
 impl Rocks {
     pub(crate) fn open(directory: &Path) -> Result<Self> {
-        let cache = Cache::new_lru_cache(256 << 20);
+        let cache = Cache::new_lru_cache(256 << 20)?;
         let mut base = options(&cache);
         base.create_if_missing(true);
         base.create_missing_column_families(true);
@@ -94,7 +94,7 @@ impl Engine for Rocks {
                 let record = [id.as_slice(), &[0; 48]].concat();
                 batch.put_cf(self.cf(MAILBOXES)?, id, record);
             }
-            self.db.write(&batch)?;
+            self.db.write(batch)?;
         }
         Ok(())
     }
@@ -140,7 +140,7 @@ impl Engine for Rocks {
         let batch = std::mem::take(&mut self.batch);
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(&batch, &options)?;
+        self.db.write_opt(batch, &options)?;
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Engine for Rocks {
         for family in [SEALED, MARKS, FLOORS] {
             self.db.drop_cf(family)?;
         }
-        let cache = Cache::new_lru_cache(256 << 20);
+        let cache = Cache::new_lru_cache(256 << 20)?;
         for family in [SEALED, MARKS, FLOORS] {
             self.db.create_cf(family, &options(&cache))?;
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use undertone_wire::{Day, ErrorCode, MailboxId, ReadKey, WriteCapabilityHash};
 
 use super::table::{Swept, Table, Verdict};
@@ -34,6 +35,8 @@ pub(crate) struct Gate {
     capabilities: Mutex<Swept<WriteCapabilityHash, Bucket>>,
     metrics: Arc<Metrics>,
     ticks: Ticks,
+    /// Handshakes have ended since somebody last waited for that.
+    over: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -47,6 +50,8 @@ pub(crate) enum Arrival {
     Accept(Handshake),
     /// Must confirm the address first.
     Retry,
+    /// Has confirmed the address and may begin when others have finished.
+    Wait,
     /// Is told that the relay is busy.
     Refuse,
     /// Is not answered.
@@ -72,7 +77,25 @@ impl Gate {
             capabilities: Mutex::new(Swept::new(CAPABILITIES)),
             metrics,
             ticks,
+            over: Notify::new(),
         })
+    }
+
+    /// The network of somebody who would wait, and how many of it may; `None` if it is exempt.
+    pub(crate) fn who_waits(&self, address: IpAddr) -> Option<(Neighbourhood, u32)> {
+        let limits = &self.rules().limits;
+        let counted = !exempt(limits, address);
+        counted.then(|| (Neighbourhood::of(address), limits.prefix.handshakes))
+    }
+
+    /// Waits until a handshake has ended.
+    pub(crate) async fn over(&self) {
+        self.over.notified().await;
+    }
+
+    /// Somebody else may have ended, too.
+    pub(crate) fn look_again(&self) {
+        self.over.notify_one();
     }
 
     /// Other rules, from now on. Nobody is sent away for them: they hold for what comes.
@@ -141,6 +164,7 @@ impl Gate {
                 return Arrival::Retry;
             }
             Verdict::Confirm => {}
+            Verdict::No(Counter::TurnedAwayHandshakes) => return Arrival::Wait,
             Verdict::No(reason) => {
                 self.metrics.count(reason);
                 return Arrival::Refuse;
@@ -192,6 +216,7 @@ impl Handshake {
         let rules = self.gate.rules();
         let mut table = lock(&self.gate.table);
         table.handshakes = table.handshakes.saturating_sub(1);
+        self.gate.over.notify_one();
         if !established {
             table.connections = table.connections.saturating_sub(1);
         }

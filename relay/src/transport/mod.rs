@@ -10,6 +10,7 @@ mod server;
 mod simulation;
 mod socket;
 mod tap;
+mod waiting;
 
 pub(crate) use blobs::BlobDirectory;
 pub(crate) use connection::Services;

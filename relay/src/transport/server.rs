@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use undertone_wire::transport::{Carrier, Channel, Goodbye, TcpTls, accept_quic, accept_tcp};
 
 use super::connection::{Services, serve};
+use super::waiting::WaitingRoom;
 use crate::limits::{Arrival, Gate, Handshake};
 use crate::mailboxes::ConnectionId;
 use crate::metrics::Counter;
@@ -92,15 +93,17 @@ async fn accept(
     let mut resting = Resting::default();
     let next_id = AtomicU64::new(1);
     let mut connections = JoinSet::new();
+    let mut waiting = WaitingRoom::new(gate.clone());
     loop {
         let arrival = tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => return connections,
             // Finished connections are forgotten as they finish.
             Some(_) = connections.join_next() => continue,
             incoming = doors.quic.accept() => match incoming {
-                Some(incoming) => admit(&gate, incoming),
+                Some(incoming) => waiting.admit(incoming).map(quic),
                 None => return connections,
             },
+            () = gate.over(), if !waiting.is_empty() => waiting.next().map(quic),
             (connection, peer) = resting.next(|| doors.tcp.accept()) => {
                 admit_tcp(&gate, peer, Arrived::Tcp(connection, peer))
             }
@@ -199,88 +202,14 @@ impl Arrived {
 fn admit_tcp(gate: &Arc<Gate>, peer: SocketAddr, arrived: Arrived) -> Option<(Arrived, Handshake)> {
     match gate.arrive(peer, true) {
         Arrival::Accept(handshake) => Some((arrived, handshake)),
+        Arrival::Wait => {
+            gate.metrics().count(Counter::TurnedAwayHandshakes);
+            None
+        }
         Arrival::Retry | Arrival::Refuse | Arrival::Ignore => None,
     }
 }
 
-/// Decides about a connection before anything is computed for it.
-fn admit(gate: &Arc<Gate>, incoming: Incoming) -> Option<(Arrived, Handshake)> {
-    match gate.arrive(incoming.remote_address(), incoming.remote_address_validated()) {
-        Arrival::Accept(handshake) => return Some((Arrived::Quic(Box::new(incoming)), handshake)),
-        // Fails only if a retry came before, in which case the address is confirmed.
-        Arrival::Retry => drop(incoming.retry()),
-        Arrival::Refuse => incoming.refuse(),
-        Arrival::Ignore => incoming.ignore(),
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
-    use std::cell::Cell;
-    use std::io::{Error, ErrorKind};
-    use std::net::Ipv4Addr;
-
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use undertone_wire::transport::{Lost, QuicLimits, connect_quic, server_config};
-
-    use super::*;
-    use crate::clock::{Clock as _, SystemClock};
-    use crate::operator::{Identity, Layout, Leaf};
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pause_is_kept_when_other_things_happen_meanwhile() {
-        let (mut resting, asked) = (Resting::default(), Cell::new(0));
-        let begun = Instant::now();
-        let accept = || {
-            asked.set(asked.get() + 1);
-            std::future::ready(if begun.elapsed() < Duration::from_secs(1) {
-                Err(Error::from(ErrorKind::Other))
-            } else {
-                Ok("a connection")
-            })
-        };
-        let mut others = tokio::time::interval(Duration::from_millis(7));
-        let accepted = loop {
-            tokio::select! {
-                accepted = resting.next(accept) => break accepted,
-                _ = others.tick() => {}
-            }
-        };
-        assert_eq!(accepted, "a connection");
-        assert_eq!(asked.get(), 11, "once at first, then ten times in a second");
-    }
-
-    /// Two ends of a QUIC connection on loopback.
-    async fn pair() -> (Arc<dyn Channel>, Arc<dyn Channel>) {
-        let directory = tempfile::tempdir().unwrap();
-        let identity = Identity::open(&Layout::new(directory.path())).unwrap();
-        let leaf = identity.leaf(SystemClock.unix_seconds()).unwrap();
-        let config = server_config(Arc::new(Leaf::new(leaf)), QuicLimits::default()).unwrap();
-        let endpoint = Endpoint::server(config, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let address = endpoint.local_addr().unwrap();
-        let accept = async { accept_quic(endpoint.accept().await.unwrap()).await.unwrap() };
-        let client = async { connect_quic(address, identity.fingerprint(), None).await.unwrap() };
-        let (relay, client) = tokio::join!(accept, client);
-        (Arc::new(relay), Arc::new(client))
-    }
-
-    #[tokio::test]
-    async fn what_was_shut_down_has_arrived_even_if_the_client_never_says_goodbye() {
-        let (relay, client) = pair().await;
-        // Many times what fits under way at once.
-        let bytes: Vec<u8> = (0..400_000_u32).map(|n| (n % 251) as u8).collect();
-        let (mut ask, mut answer) = client.open().await.unwrap();
-        ask.write_all(&[1]).await.unwrap();
-        let (mut writer, _reader) = relay.accept().await.unwrap();
-        writer.write_all(&bytes).await.unwrap();
-        writer.shutdown().await.unwrap();
-        relay.close(Goodbye::ShuttingDown);
-        assert_eq!(client.closed().await, Lost::ShuttingDown);
-        // It looks only now.
-        let mut found = Vec::new();
-        answer.read_to_end(&mut found).await.unwrap();
-        assert!(found == bytes, "{} bytes", found.len());
-    }
+fn quic((incoming, handshake): (Incoming, Handshake)) -> (Arrived, Handshake) {
+    (Arrived::Quic(Box::new(incoming)), handshake)
 }

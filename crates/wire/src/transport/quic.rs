@@ -27,6 +27,13 @@ const IDLE_TIMEOUT: VarInt = VarInt::from_u32(60_000);
 /// How often a client says that it is there: below the 30 s after which some NATs forget UDP.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// Bytes that are kept of whoever waits for a handshake to begin: the two packets of a first message, in
+/// some repetitions.
+const INCOMING: u64 = 16 * 1024;
+
+/// The same for all of them.
+const INCOMING_TOTAL: u64 = 32 * 1024 * 1024;
+
 /// Codes that TLS alerts have in QUIC (RFC 9001 §4.8): 0x100 and the alert.
 const CRYPTO_ERRORS: core::ops::Range<u64> = 0x100..0x200;
 
@@ -91,7 +98,11 @@ pub fn server_config(
         .stream_receive_window(VarInt::from_u32(limits.stream_window))
         .receive_window(VarInt::from_u32(limits.connection_window))
         .send_window(limits.send_window.into());
-    config.transport_config(Arc::new(transport)).migration(true);
+    config
+        .transport_config(Arc::new(transport))
+        .migration(true)
+        .incoming_buffer_size(INCOMING)
+        .incoming_buffer_size_total(INCOMING_TOTAL);
     Ok(config)
 }
 
