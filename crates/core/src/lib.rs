@@ -20,6 +20,10 @@
 //!   was.
 //! * Secrets are newtypes that wipe themselves on drop, do not print, compare
 //!   in constant time and cannot be cloned.
+//! * The stored form is the one way to a second copy of a session, and a way
+//!   that is not to be gone: [`Session::to_bytes`] says what follows.
+//! * Methods that begin with `dangerous_` hand out secrets by name, for searches
+//!   that look for leaks. Nothing else needs them.
 //!
 //! ```
 //! use undertone_core::*;

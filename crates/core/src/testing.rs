@@ -8,6 +8,10 @@ use sha2::{Digest, Sha256};
 use crate::day::Day;
 use crate::identity::{AccountSecret, DeviceList, DeviceSecret, LocalDevice};
 
+#[cfg(target_os = "linux")]
+#[path = "../tests/common/memory.rs"]
+pub(crate) mod memory;
+
 /// The day on which everything happens.
 pub(crate) const TODAY: Day = Day::new(20_000);
 

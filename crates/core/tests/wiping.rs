@@ -11,51 +11,16 @@
 )]
 
 mod common;
-
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+#[path = "common/memory.rs"]
+mod memory;
 
 use common::*;
+use memory::occurrences;
 use undertone_core::*;
-
-/// Occurrences in this process's writable memory of the bytes whose
-/// complement is given: so the needle itself is none of them.
-fn occurrences(complement: &[u8]) -> usize {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let mut memory = File::open("/proc/self/mem").unwrap();
-    let mut found = 0;
-    let mut chunk = vec![0; 1 << 16];
-    for line in maps.lines().filter(|line| line.contains(" rw")) {
-        let (range, _) = line.split_once(' ').unwrap();
-        let (start, end) = range.split_once('-').unwrap();
-        let start = u64::from_str_radix(start, 16).unwrap();
-        let end = u64::from_str_radix(end, 16).unwrap();
-        let mut at = start;
-        while at < end {
-            let len = chunk.len().min((end - at) as usize);
-            if memory.seek(SeekFrom::Start(at)).is_err()
-                || memory.read_exact(&mut chunk[..len]).is_err()
-            {
-                break;
-            }
-            // The chunk's own copy would count itself: it is wiped after use.
-            found += chunk[..len]
-                .windows(complement.len())
-                .filter(|window| window.iter().zip(complement).all(|(a, b)| *a == !*b))
-                .count();
-            chunk[..len].fill(0);
-            at += len as u64 - if at + (len as u64) < end { complement.len() as u64 } else { 0 };
-        }
-    }
-    found
-}
 
 fn complement(secret: &[u8]) -> Vec<u8> {
     secret.iter().map(|byte| !byte).collect()
 }
-
-/// Where the ratchet key stands in the stored form of a confirmed session.
-const RATCHET_KEY: usize = 2 + 1 + 32 + 1 + 44;
 
 /// Root key, ratchet key and the like: fields of the stored form, by offset
 /// (`protocol-spec/10-state.md`), of a confirmed session.
@@ -69,41 +34,6 @@ fn secrets_of(session: &Session) -> Vec<(&'static str, Vec<u8>)> {
     ]
     .map(|(name, at)| (name, complement(&state[at..at + 32])))
     .into()
-}
-
-/// The complement of the signed digits, base 16, with which a curve's point is
-/// multiplied: an X25519 key in the form in which the library works on it.
-fn digits(key: &[u8]) -> Vec<u8> {
-    let mut key = key.to_vec();
-    (key[0], key[31]) = (key[0] & 248, key[31] & 127 | 64);
-    let mut digits: Vec<i8> =
-        key.iter().flat_map(|byte| [byte & 15, byte >> 4]).map(u8::cast_signed).collect();
-    std::hint::black_box(&mut key).fill(0);
-    for at in 0..63 {
-        let carry = (digits[at] + 8) >> 4;
-        digits[at] -= carry << 4;
-        digits[at + 1] += carry;
-    }
-    let needle = digits.iter().map(|digit| !digit.cast_unsigned()).collect();
-    // So that what this function found is none of the occurrences.
-    std::hint::black_box(&mut digits).fill(0);
-    needle
-}
-
-#[test]
-fn the_digits_of_a_ratchet_key_are_not_left_behind() {
-    let rng = &mut TestRng::new(7);
-    let (mut alice, mut bob) = pair(rng);
-    for turn in 0..6 {
-        let envelope = seal(&mut alice, b"message", rng);
-        // Just drawn, and multiplied with twice.
-        let state = alice.to_bytes();
-        let needle = digits(&state[RATCHET_KEY..RATCHET_KEY + 32]);
-        assert_eq!(occurrences(&needle), 0, "at turn {turn}");
-        open(&mut bob, &envelope).unwrap();
-        assert_eq!(occurrences(&needle), 0, "at turn {turn}");
-        std::mem::swap(&mut alice, &mut bob);
-    }
 }
 
 #[test]
