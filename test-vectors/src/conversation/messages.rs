@@ -237,9 +237,10 @@ impl World {
 
     pub(super) fn copy(&mut self, args: &Args<'_>) -> Outcome<Value> {
         let held = self.held(args.str("session")?)?;
+        // Nobody's, so that what arrives for the session is never given to its copy.
         let copy = Held {
             session: read(&held.session.to_bytes())?,
-            person: held.person.clone(),
+            person: String::new(),
             accepted: None,
         };
         self.sessions.insert(args.str("as")?.to_owned(), copy);
