@@ -8,6 +8,10 @@ use std::time::Duration;
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes of packets that wait to be read: the first messages of a thousand clients who come back in the
+/// same moment. What does not fit is lost, and sent again after a second or more.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
 /// Both sockets.
 pub(crate) struct Sockets {
     pub(crate) udp: UdpSocket,
@@ -43,6 +47,8 @@ fn bind(listen: SocketAddr) -> Result<Sockets> {
 
 fn bind_both(listen: SocketAddr) -> Result<Sockets> {
     let udp = UdpSocket::bind(listen)?;
+    // As much as the system allows; less only costs retransmissions.
+    let _ = socket2::SockRef::from(&udp).set_recv_buffer_size(RECEIVE_BUFFER);
     // Of a free UDP port the TCP port of the same number may be taken: then it is tried again.
     let tcp = TcpListener::bind(udp.local_addr()?)
         .map_err(|error| Error::new(error.kind(), format!("TCP: {error}")))?;
