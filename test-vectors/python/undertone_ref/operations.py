@@ -8,6 +8,7 @@ from . import (
     handshake,
     identity,
     links,
+    operator_log,
     pq,
     prekeys,
     primitives,
@@ -677,6 +678,15 @@ def credit(i):
 def relay_certificates(i):
     certificates.check(unhex(i["root"]), [unhex(der) for der in i["chain"]], i["unix_seconds"])
     return {}
+
+
+def _operator_log(i):
+    entries = [entry | {"hash": unhex(entry["hash"])} for entry in i["entries"]]
+    anchors = [(anchor["number"], unhex(anchor["hash"])) for anchor in i["anchors"]]
+    return {"last": operator_log.verify(entries, anchors)}
+
+
+OPERATIONS["operator-log"] = _operator_log
 
 
 @_operation

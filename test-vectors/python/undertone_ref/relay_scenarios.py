@@ -142,6 +142,30 @@ def capabilities_and_limits(relay: Relay) -> None:
         refuses(4, Mailbox(relay.draw).create, control, relay.draw.take(32))
 
 
+def shares(relay: Relay) -> None:
+    """R-1127, with the part of 25 % that a relay has unless told otherwise."""
+    box = Mailbox(relay.draw)
+    with relay.control() as control:
+        state = box.create(control, relay.token, limits={"envelopes": 8, "bytes": 64 * KIB})
+        # While there is no other capability, all of it may come with one.
+        for _ in range(3):
+            control.deliver(box.capability, relay.junk(KIB))
+        second = relay.draw.take(32)
+        done(control.own([box.secret], **{"is": "add-capabilities"}, read_key=box.read_key,
+                         hashes=[wire.write_capability_hash(second)]))
+        first = relay.junk(KIB)
+        control.deliver(second, first)
+        control.deliver(second, relay.junk(KIB))
+        refuses(6, control.deliver, second, relay.junk(KIB))
+        # What is there already is no more of it.
+        control.deliver(second, first)
+        # What was acknowledged is no part of it any more.
+        box.subscribe(control)
+        control.acknowledge(box.id, state["incarnation"], 4)
+        control.deliver(second, relay.junk(KIB))
+        refuses(6, control.deliver, second, relay.junk(KIB))
+
+
 def signatures(relay: Relay) -> None:
     box, other = Mailbox(relay.draw), Mailbox(relay.draw)
     with relay.control() as control:
@@ -490,6 +514,6 @@ def first_contact(relay: Relay) -> None:
 
 
 SCENARIOS = [
-    mailboxes, credit_bounds_what_is_pushed, capabilities_and_limits, signatures, depots, tickets,
-    padding, blobs, what_is_no_frame, model, first_contact,
+    mailboxes, credit_bounds_what_is_pushed, capabilities_and_limits, shares, signatures, depots,
+    tickets, padding, blobs, what_is_no_frame, model, first_contact,
 ]

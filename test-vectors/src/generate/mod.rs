@@ -10,6 +10,7 @@ mod identities;
 mod kdfs;
 mod labels;
 mod links;
+mod operators;
 mod padding;
 mod post_quantum;
 mod primitives;
@@ -51,6 +52,7 @@ pub fn all(longest: u64) -> Vec<Vector> {
     states::make(&mut out);
     relay::make(&mut out);
     certificates::make(&mut out);
+    operators::make(&mut out);
     backups::make(&mut out);
     randoms::make(&mut out, longest);
     out.0

@@ -28,6 +28,7 @@ pub(super) fn run(op: &str, args: &Args<'_>) -> Option<Outcome<Value>> {
         "bundle-size" => judged(args, "length", is_bundle_size, "R-1111"),
         "credit" => judged(args, "credit", credit, "R-1115"),
         "relay-certificates" => certificates(args),
+        "operator-log" => operator_log(args),
         "identifier" => identifier(args),
         "address-read" => address(args),
         "owner-sign" => owner_sign(args),
@@ -82,6 +83,45 @@ fn certificates(args: &Args<'_>) -> Outcome<Value> {
     check_certificates(&root, &args.hex_list("chain")?, args.number("unix_seconds")?)
         .map(|()| json!({}))
         .map_err(|fault| Fail::refused(fault.code()))
+}
+
+/// The hash of an entry behind another (12).
+fn entry_hash(entry: &Args<'_>, previous: &[u8; 32]) -> Outcome<[u8; 32]> {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new()
+        .chain_update("undertone relay audit")
+        .chain_update(previous)
+        .chain_update(entry.number("number")?.to_be_bytes())
+        .chain_update(entry.u32("day")?.to_be_bytes());
+    for text in [entry.str("action")?, entry.str("detail")?] {
+        let length = u16::try_from(text.len()).map_err(|_| Fail::wrong("a text too long"))?;
+        hash.update(length.to_be_bytes());
+        hash.update(text);
+    }
+    Ok(hash.finalize().into())
+}
+
+/// The relay's own tests check these files with the relay's code: this crate does not know it.
+fn operator_log(args: &Args<'_>) -> Outcome<Value> {
+    let mut hashes: Vec<[u8; 32]> = Vec::new();
+    let refused = || Fail::refused("R-1210");
+    for (number, entry) in (1u64..).zip(args.list("entries")?) {
+        let entry = Args::of(entry)?;
+        let previous = hashes.last().copied().unwrap_or_default();
+        let hash = entry_hash(&entry, &previous)?;
+        if entry.number("number")? != number || entry.array("hash")? != hash {
+            return Err(refused());
+        }
+        hashes.push(hash);
+    }
+    for anchor in args.list("anchors")? {
+        let anchor = Args::of(anchor)?;
+        let at = anchor.size("number")?.checked_sub(1).and_then(|at| hashes.get(at));
+        if at != Some(&anchor.array("hash")?) {
+            return Err(refused());
+        }
+    }
+    Ok(json!({ "last": hashes.last().map(|hash| hex(hash)) }))
 }
 
 fn identifier(args: &Args<'_>) -> Outcome<Value> {
