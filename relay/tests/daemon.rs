@@ -158,5 +158,5 @@ fn a_restored_relay_can_be_looked_at_before_it_is_started() {
     let (done, text) = command(&second, &["root", "rotate", "--destroy"]);
     assert!(done && text.contains("is followed by"), "{text}");
     let (_, text) = command(&second, &["audit", "show"]);
-    assert!(text.contains("root") && text.contains("restore"), "{text}");
+    assert!(text.contains("root: replaced by another one") && text.contains("restore"), "{text}");
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use undertone_relay::clock::{Clock as _, SystemClock};
 use undertone_relay::operator::{record, root};
-use undertone_relay::store::audit::Action;
+use undertone_relay::store::audit::{Action, RootUse};
 
 use super::{Result, has_store, print};
 
@@ -119,7 +119,7 @@ fn hand_over(key: &Path, new: &Path) -> Result {
 
 pub(super) fn run(directory: &Path, command: RootCommand) -> Result {
     let now = SystemClock.unix_seconds();
-    match command {
+    let done = match command {
         RootCommand::Show { json } => return show(directory, now, json),
         RootCommand::New { file } => return new(&file),
         RootCommand::Sign { key, days } => return sign(&key, days),
@@ -129,11 +129,15 @@ pub(super) fn run(directory: &Path, command: RootCommand) -> Result {
             print(&format!(
                 "{from} is followed by {to}.\nStart the relay anew: from then on it uses the new key, and the addresses that it prints name it. Addresses\nwith the old fingerprint stay good until `undertone-relay root retire`.\n"
             ))?;
+            RootUse::Rotated
         }
         RootCommand::Retire => match root::retire(directory)? {
-            Some(oldest) => print(&format!(
-                "Addresses that name {oldest} are good no longer, from the relay's next reload (SIGHUP) on.\n"
-            ))?,
+            Some(oldest) => {
+                print(&format!(
+                    "Addresses that name {oldest} are good no longer, from the relay's next reload (SIGHUP) on.\n"
+                ))?;
+                RootUse::Retired
+            }
             None => return print("There is no root key before the present one.\n"),
         },
         RootCommand::Export { file, remove, days } => {
@@ -145,10 +149,12 @@ pub(super) fn run(directory: &Path, command: RootCommand) -> Result {
                     directory.display()
                 ))?;
             }
+            if remove { RootUse::Removed } else { RootUse::Exported }
         }
         RootCommand::Import { file } => {
             root::import(directory, &file, now)?;
             print("The relay signs its own certificates from its next start on.\n")?;
+            RootUse::Imported
         }
         RootCommand::Request => {
             let request = root::request(directory)?;
@@ -156,7 +162,8 @@ pub(super) fn run(directory: &Path, command: RootCommand) -> Result {
             eprintln!(
                 "Request {name}. Sign it where the root key is: `undertone-relay root sign --key FILE`."
             );
-            return print(&request);
+            print(&request)?;
+            RootUse::Requested
         }
         RootCommand::Install => {
             let ends = root::install(directory, &input()?, now)?;
@@ -164,11 +171,12 @@ pub(super) fn run(directory: &Path, command: RootCommand) -> Result {
                 "Installed; good for {} days. A running relay takes it up with its next reload (SIGHUP).\n",
                 days_until(ends, now)
             ))?;
+            RootUse::Installed
         }
-    }
+    };
     // Before the first run there is no log to write to.
     if has_store(directory).is_ok() {
-        record(directory, SystemClock.today(), Action::RootUsed)?;
+        record(directory, SystemClock.today(), Action::RootUsed(done))?;
     }
     Ok(())
 }

@@ -74,8 +74,42 @@ pub enum Action {
     ClockAccepted,
     /// Had the configuration read again.
     Reloaded,
-    /// Used the root key: issued certificates with it, exported or replaced it.
-    RootUsed,
+    /// Did something with the root key, or its certificates.
+    RootUsed(RootUse),
+}
+
+/// What was done with the root key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RootUse {
+    /// Copied it to a file.
+    Exported,
+    /// Moved it to a file.
+    Removed,
+    /// Put it back.
+    Imported,
+    /// Asked for a certificate.
+    Requested,
+    /// Put certificates into use.
+    Installed,
+    /// Replaced it by another one.
+    Rotated,
+    /// Ended a former one.
+    Retired,
+}
+
+impl RootUse {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::Removed => "exported and removed",
+            Self::Imported => "imported",
+            Self::Requested => "certificate requested",
+            Self::Installed => "certificates installed",
+            Self::Rotated => "replaced by another one",
+            Self::Retired => "a former one retired",
+        }
+    }
 }
 
 impl Action {
@@ -97,7 +131,7 @@ impl Action {
             Self::Restored => plain("restore"),
             Self::ClockAccepted => plain("accept clock"),
             Self::Reloaded => plain("reload"),
-            Self::RootUsed => plain("root"),
+            Self::RootUsed(what) => ("root", what.name().into()),
         }
     }
 }
