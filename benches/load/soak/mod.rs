@@ -162,7 +162,7 @@ fn report(watch: &Watch, world: &World, left: u64) -> Result {
     let counts = &world.counts;
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{} delivered, {} received in order and once, {} pushed again, {left} left; {} connections, {} requests or transfers interrupted by restarts",
+        "{} delivered, {} received in order and once, {} pushed again, {left} left; {} connections, {} requests or transfers interrupted, each blob's first upload on purpose",
         of(&counts.delivered),
         of(&counts.received),
         of(&counts.repeated),
