@@ -1,11 +1,15 @@
 //! What can be typed.
 
+mod messages;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+use messages::MESSAGE_HELP;
+pub use messages::{Cursors, Edit, Name, React, Read, Receipts, Search, Switch, Timer};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -116,8 +120,8 @@ Examples:
 
     /// Fetch what is waiting, and send what is queued.
     #[command(after_help = "\
-Prints each message once, when it is on your disk; files are saved in the profile's directory and
-the path is printed. With --follow it stays connected until Ctrl-C.
+Prints each message once, when it is on your disk, and marks it as read; files are saved in the
+profile's directory and the path is printed. With --follow it stays connected until Ctrl-C.
 
 Examples:
   undertone receive
@@ -136,9 +140,84 @@ Examples:
 
     /// Show the messages with a contact, oldest first.
     #[command(after_help = "\
+The number before each message names it in `react`, `edit` and `delete`.
+
 Example:
   undertone history Bob --limit 20")]
     History(History),
+
+    /// Look for a text in your messages.
+    #[command(after_help = "\
+Examples:
+  undertone search invoice
+  undertone search \"see you\" --contact Bob")]
+    Search(Search),
+
+    /// React to a message.
+    #[command(after_help = format!("\
+{MESSAGE_HELP}
+
+Examples:
+  undertone react Bob last 👍
+  undertone react Bob 12 --remove"))]
+    React(React),
+
+    /// Give a message of yours another text.
+    #[command(after_help = format!("\
+The contact's program shows that it was edited. What it said before is kept neither here nor there;
+whoever has read it has read it. {MESSAGE_HELP}
+
+Examples:
+  undertone edit Bob last \"see you at nine\"
+  undertone edit Bob 12 -"))]
+    Edit(Edit),
+
+    /// Mark what a contact wrote as read.
+    #[command(after_help = "\
+`receive` marks what it prints. The clocks of disappearing messages begin to run; the contact is
+told if `receipts` are on.
+
+Examples:
+  undertone read Bob
+  undertone read Bob --up-to 12")]
+    Read(Read),
+
+    /// Choose whether contacts are told what you have read; at first they are not.
+    #[command(after_help = "\
+Receipts go out after a random time, like the acknowledgements that every program sends.
+
+Examples:
+  undertone receipts
+  undertone receipts on")]
+    Receipts(Receipts),
+
+    /// Choose how long new messages with a contact stay, on both sides.
+    #[command(after_help = "\
+Each side goes by its own clock: what you send disappears so long after the relay has accepted it,
+what you receive so long after it was marked as read. Messages that are there already stay as they
+are. The contact's program erases theirs; a program that is not honest need not.
+
+Examples:
+  undertone timer Bob
+  undertone timer Bob 7d
+  undertone timer Bob off")]
+    Timer(Timer),
+
+    /// Call yourself something else; your contacts are told.
+    #[command(after_help = "\
+Example:
+  undertone name \"Alice Liddell\"")]
+    Name(Name),
+
+    /// List who reads this profile's events, or forget a reader.
+    #[command(after_help = "\
+Programs on the SDK read the log of events under names, each at its own pace; `receive` is one of
+them. Events are kept until each has read them, at most 100,000.
+
+Examples:
+  undertone cursors
+  undertone cursors --drop \"old bot\"")]
+    Cursors(Cursors),
 
     /// Compare keys with a contact, so that nobody can stand between you.
     #[command(after_help = "\
@@ -172,7 +251,15 @@ Examples:
     /// Unblock a contact: they are told where to write.
     Unblock(Who),
 
-    /// Delete a contact with all messages and files.
+    /// Delete a contact with all messages and files; or one message.
+    #[command(after_help = format!("\
+With --message one of your messages is taken back, here and at the contact, whose program shows that
+there was one; with --here-only any message is deleted here, and the contact keeps it. {MESSAGE_HELP}
+
+Examples:
+  undertone delete Bob --yes
+  undertone delete Bob --message last
+  undertone delete Bob --message 12 --here-only"))]
     Delete(Delete),
 
     /// Decide whether messages to a verified contact go out again after a new session.
@@ -279,6 +366,14 @@ pub struct Send {
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
 
+    /// A text beside the file.
+    #[arg(long, value_name = "TEXT", requires = "file", conflicts_with = "text")]
+    pub caption: Option<String>,
+
+    /// Send the text as a message of a program's own kind, such as com.example.poll.
+    #[arg(long, value_name = "KIND", conflicts_with = "file")]
+    pub custom: Option<String>,
+
     /// Wait until the message has come that far.
     #[arg(long, value_name = "STATE")]
     pub wait: Option<WaitFor>,
@@ -303,6 +398,10 @@ pub struct Receive {
     /// Stay connected until Ctrl-C.
     #[arg(long)]
     pub follow: bool,
+
+    /// Do not mark as read what is printed.
+    #[arg(long)]
+    pub keep_unread: bool,
 }
 
 /// `download`
@@ -386,8 +485,16 @@ pub struct Delete {
     pub contact: String,
 
     /// Do it: messages and files of this contact can't be had back.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "message", conflicts_with = "message")]
     pub yes: bool,
+
+    /// Take back this message of yours: its number, its id, or `last`.
+    #[arg(long, value_name = "MESSAGE")]
+    pub message: Option<String>,
+
+    /// Delete the message here, whoever wrote it, and leave it at the contact.
+    #[arg(long, requires = "message", conflicts_with = "yes")]
+    pub here_only: bool,
 }
 
 /// `resend`

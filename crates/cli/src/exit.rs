@@ -99,6 +99,10 @@ exits! {
     WrongRecoveryKey = 30, "wrong recovery key, or a typing error in it";
     /// There is a file already; nothing is overwritten.
     FileExists = 31, "there is a file of that name; nothing was overwritten";
+    /// The message is somebody else's, or can't be changed any more.
+    NotChangeable = 32, "the message is not yours, or can't be changed";
+    /// There is no message of this number or id.
+    UnknownMessage = 33, "there is no such message";
 }
 
 impl From<Exit> for ExitCode {
@@ -152,9 +156,12 @@ pub const fn of_sdk(error: &Error) -> Exit {
         Error::LinkUnknown | Error::LinkOwn | Error::LinkForged { .. } => Exit::LinkRefused,
         Error::AddressMalformed { .. } => Exit::AddressMalformed,
         Error::UnknownContact { .. } | Error::AmbiguousContact { .. } => Exit::UnknownContact,
-        Error::NameInvalid { .. } | Error::MessageEmpty | Error::MessageTooLong { .. } => {
-            Exit::Usage
-        }
+        Error::NameInvalid { .. }
+        | Error::MessageEmpty
+        | Error::MessageTooLong { .. }
+        | Error::CursorInvalid { .. } => Exit::Usage,
+        Error::UnknownMessage => Exit::UnknownMessage,
+        Error::NotYours | Error::NotChangeable { .. } => Exit::NotChangeable,
         Error::FileUnreadable { .. } | Error::FileTooLarge { .. } => Exit::FileUnreadable,
         Error::MailboxFull => Exit::MailboxFull,
         Error::AddressUnknown | Error::MessageFailed { .. } => Exit::NotSendable,
@@ -171,7 +178,7 @@ pub const fn of_sdk(error: &Error) -> Exit {
         | Error::BackupDamaged { .. }
         | Error::BackupInvalid { .. } => Exit::BackupDamaged,
         Error::Timeout => Exit::Timeout,
-        // UnknownMessage, Offline, Closed, Internal: nothing that a person typed leads there.
+        // Offline, Closed, Internal: nothing that a person typed leads there.
         _ => Exit::Unexpected,
     }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 use undertone::{
-    BackupReport, Contact, ContactState, Direction, Event, EventKind, HealthReport, Latency,
-    LinkKind, LinkView, Me, Message, MessageKind, MessageState, ResetCause,
+    BackupReport, Contact, ContactId, ContactState, CursorView, Direction, Event, EventKind,
+    HealthReport, Latency, LinkKind, LinkView, Me, Message, MessageId, MessageKind, MessageState,
+    ResetCause, Typing,
 };
 
 /// `contact` (number), `name`, `profile_name`, `account` (fingerprint), `verified`, `state`,
@@ -96,18 +97,16 @@ pub fn health(health: &HealthReport) -> Value {
 }
 
 /// `seq`, `id`, `contact` (number), `direction`, `sent_at_claimed_ms`, `state`, `reason` (of a
-/// failure), `hold` (why it is still queued), `kind` and what belongs to the kind.
+/// failure), `hold` (why it is still queued), `kind` and what belongs to the kind; where there is one:
+/// `edited_at_claimed_ms`, `reactions` (each with `by`, a direction, and `emoji`), `timer_seconds`,
+/// `disappears_at_ms`.
 #[must_use]
 pub fn message(message: &Message) -> Value {
     let mut object = Map::new();
     object.insert("seq".into(), message.seq.into());
     object.insert("id".into(), message.id.to_string().into());
     object.insert("contact".into(), message.contact.get().into());
-    let direction = match message.direction {
-        Direction::Incoming => "incoming",
-        Direction::Outgoing => "outgoing",
-    };
-    object.insert("direction".into(), direction.into());
+    object.insert("direction".into(), direction(message.direction).into());
     object.insert("sent_at_claimed_ms".into(), message.sent_at_claimed.get().into());
     object.insert("state".into(), state(&message.state).into());
     if let MessageState::Failed { reason } = &message.state {
@@ -117,7 +116,42 @@ pub fn message(message: &Message) -> Value {
         object.insert("hold".into(), hold.code().into());
     }
     insert_kind(&mut object, &message.kind);
+    if let Some(at) = message.edited_at_claimed {
+        object.insert("edited_at_claimed_ms".into(), at.get().into());
+    }
+    if !message.reactions.is_empty() {
+        let reactions = message.reactions.iter();
+        let shown = reactions.map(|one| json!({ "by": direction(one.by), "emoji": one.emoji }));
+        object.insert("reactions".into(), shown.collect());
+    }
+    if message.timer_seconds > 0 {
+        object.insert("timer_seconds".into(), message.timer_seconds.into());
+    }
+    if let Some(at) = message.disappears_at {
+        object.insert("disappears_at_ms".into(), at.get().into());
+    }
     Value::Object(object)
+}
+
+/// `incoming` or `outgoing`.
+#[must_use]
+pub const fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Incoming => "incoming",
+        Direction::Outgoing => "outgoing",
+    }
+}
+
+/// `event` (`typing`), `contact` (number), `active`. It has no place in the log, and no `seq`.
+#[must_use]
+pub fn typing(update: Typing) -> Value {
+    json!({ "event": "typing", "contact": update.contact.get(), "active": update.active })
+}
+
+/// `name`, `place` (the last event that it acknowledged), `behind` (events).
+#[must_use]
+pub fn cursor(cursor: &CursorView) -> Value {
+    json!({ "name": cursor.name, "place": cursor.place.get(), "behind": cursor.behind })
 }
 
 fn insert_kind(object: &mut Map<String, Value>, kind: &MessageKind) {
@@ -139,6 +173,9 @@ fn insert_kind(object: &mut Map<String, Value>, kind: &MessageKind) {
             object.insert("kind".into(), "custom".into());
             object.insert("custom_kind".into(), name.clone().into());
             object.insert("payload_hex".into(), hex(payload).into());
+        }
+        MessageKind::Deleted => {
+            object.insert("kind".into(), "deleted".into());
         }
         MessageKind::Unknown { kind, payload } => {
             object.insert("kind".into(), "unknown".into());
@@ -224,8 +261,28 @@ fn event_fields(kind: &EventKind) -> (&'static str, Value) {
         EventKind::ContentRefused { contact, code } => {
             ("content-refused", json!({ "contact": contact.get(), "code": code }))
         }
-        EventKind::Typing { contact, active } => {
-            ("typing", json!({ "contact": contact.get(), "active": active }))
+        EventKind::ReactionChanged { contact, id, direction: of, by, emoji } => (
+            "reaction-changed",
+            json!({
+                "contact": contact.get(), "id": id.to_string(), "direction": direction(*of),
+                "by": direction(*by), "emoji": emoji,
+            }),
+        ),
+        EventKind::MessageEdited { contact, id, direction: of } => {
+            ("message-edited", about_message(*contact, *id, *of))
+        }
+        EventKind::MessageDeleted { contact, id, direction: of } => {
+            ("message-deleted", about_message(*contact, *id, *of))
+        }
+        EventKind::MessageErased { contact, id, direction: of } => {
+            ("message-erased", about_message(*contact, *id, *of))
+        }
+        EventKind::TimerChanged { contact, by, seconds } => (
+            "timer-changed",
+            json!({ "contact": contact.get(), "by": direction(*by), "timer_seconds": seconds }),
+        ),
+        EventKind::EventsLost { first, last } => {
+            ("events-lost", json!({ "first": first.get(), "last": last.get() }))
         }
         EventKind::Other { contact, kind, content } => (
             "other",
@@ -243,6 +300,10 @@ fn event_fields(kind: &EventKind) -> (&'static str, Value) {
         EventKind::Superseded => ("superseded", json!({})),
         _ => ("unknown", json!({})),
     }
+}
+
+fn about_message(contact: ContactId, id: MessageId, of: Direction) -> Value {
+    json!({ "contact": contact.get(), "id": id.to_string(), "direction": direction(of) })
 }
 
 /// `number`, `kind`, `label`, `expires` (a date), `revoked`.

@@ -218,6 +218,92 @@ fn offline_and_killed_and_nothing_is_lost() {
 }
 
 #[test]
+fn messages_are_reacted_to_edited_read_and_taken_back() {
+    let (world, _) = World::introduced();
+    let typo = world.ok("bob", &["send", "alice", "see you at eihgt"]);
+    let id = typo[0]["id"].as_str().unwrap().to_owned();
+    let received = world.ok("alice", &["receive", "--keep-unread"]);
+    let message = received.iter().find(|event| event["event"] == "message-received").unwrap();
+    let number = message["message"]["seq"].to_string();
+    assert_eq!(world.ok("alice", &["read", "bob"])[0]["read"], 1);
+    assert_eq!(world.ok("alice", &["read", "bob", "--up-to", "last"])[0]["read"], 0);
+
+    let edited = world.ok("bob", &["edit", "alice", "last", "see you at eight"]);
+    assert_eq!(edited[0]["text"], "see you at eight");
+    assert!(edited[0]["edited_at_claimed_ms"].is_u64());
+    let reacted = world.ok("alice", &["react", "bob", &number, "\u{1f44d}"]);
+    assert_eq!(reacted[0]["reactions"][0]["emoji"], "\u{1f44d}");
+    assert_eq!(reacted[0]["reactions"][0]["by"], "outgoing");
+    let told = world.run("bob", &["receive"]);
+    assert!(told.out.contains("reacts to message"), "{}", told.out);
+    let told = world.run("alice", &["receive"]);
+    let line = format!("edited message {number}: see you at eight");
+    assert!(told.out.contains(&line), "{}", told.out);
+    let shown = world.run("alice", &["history", "bob"]).out;
+    assert!(shown.contains("see you at eight  (edited)  you: \u{1f44d}"), "{shown}");
+    assert!(shown.trim_start().starts_with(&number), "{shown}");
+    let found = world.ok("alice", &["search", "EIGHT", "--contact", "bob"]);
+    assert_eq!(texts(&found), ["see you at eight"]);
+    assert!(world.ok("alice", &["search", "eihgt"]).is_empty());
+    assert!(world.ok("alice", &["react", "bob", &number, "--remove"])[0]["reactions"].is_null());
+
+    // Only its author edits a message or takes it back.
+    fails(&world, "alice", &["edit", "bob", &number, "mine"], 32, "not-yours");
+    fails(&world, "alice", &["delete", "bob", "--message", &number], 32, "not-yours");
+    fails(&world, "alice", &["react", "bob", "4711", "x"], 33, "unknown-message");
+    fails(&world, "alice", &["react", "bob", "nonsense", "x"], 2, "usage");
+    assert_eq!(world.ok("bob", &["delete", "alice", "--message", &id])[0]["kind"], "deleted");
+    let events = world.ok("alice", &["receive"]);
+    assert!(events.iter().any(|event| event["event"] == "message-deleted"), "{events:?}");
+    fails(&world, "bob", &["edit", "alice", &id, "again"], 32, "not-changeable");
+    let history = world.ok("alice", &["history", "bob"]);
+    assert_eq!((history.len(), &history[0]["kind"]), (1, &Value::from("deleted")));
+    world.ok("alice", &["delete", "bob", "--message", &number, "--here-only"]);
+    assert!(world.ok("alice", &["history", "bob"]).is_empty());
+    assert!(world.ok("alice", &["search", "eight"]).is_empty());
+}
+
+#[test]
+fn timers_receipts_names_and_readers() {
+    let (world, _) = World::introduced();
+    assert_eq!(world.ok("alice", &["timer", "bob"])[0]["timer_seconds"], 0);
+    assert_eq!(world.ok("alice", &["timer", "bob", "8h"])[0]["timer_seconds"], 28_800);
+    let told = world.run("bob", &["receive"]);
+    assert!(told.out.contains("lets new messages disappear after 8 hours"), "{}", told.out);
+    assert_eq!(world.ok("bob", &["contacts"])[0]["timer_seconds"], 28_800);
+    assert_eq!(world.run("alice", &["timer", "bob", "soon"]).code, 2);
+
+    assert_eq!(world.ok("bob", &["receipts"])[0]["read_receipts"], false);
+    assert_eq!(world.ok("bob", &["receipts", "on"])[0]["read_receipts"], true);
+    assert_eq!(world.ok("bob", &["status"])[0]["read_receipts"], true);
+    let sent = world.ok("alice", &["send", "bob", "read this"]);
+    assert_eq!(
+        (&sent[0]["state"], &sent[0]["timer_seconds"]),
+        (&"accepted".into(), &28_800.into())
+    );
+    assert!(sent[0]["disappears_at_ms"].is_u64());
+    world.ok("bob", &["receive"]);
+    // The receipt is owed since, and goes out with the next command that connects.
+    world.ok("bob", &["receive"]);
+    world.ok("alice", &["receive"]);
+    assert_eq!(world.ok("alice", &["history", "bob"])[0]["state"], "read");
+
+    assert_eq!(world.ok("alice", &["name", "Alice L."])[0]["name"], "Alice L.");
+    world.ok("bob", &["receive"]);
+    assert_eq!(world.ok("bob", &["contacts"])[0]["name"], "Alice L.");
+    let poll = world.ok("bob", &["send", "1", "--custom", "com.example.poll", "lunch?"]);
+    assert_eq!(
+        (&poll[0]["kind"], &poll[0]["custom_kind"]),
+        (&"custom".into(), &"com.example.poll".into())
+    );
+
+    let readers = world.ok("bob", &["cursors"]);
+    assert_eq!((readers.len(), &readers[0]["name"]), (1, &"cli-receive".into()));
+    assert!(world.ok("bob", &["cursors", "--drop", "cli-receive"]).is_empty());
+    fails(&world, "bob", &["cursors", "--drop", "cli-receive"], 2, "usage");
+}
+
+#[test]
 fn each_failure_has_its_exit_code_and_does_no_damage() {
     let (mut world, link) = World::introduced();
     fails(&world, "nobody", &["contacts"], 3, "profile-absent");

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser};
 use serde_json::json;
 use undertone::{
-    AccountId, Contact, ContactId, ContactState, Direction, Error, Event, EventKind, EventSeq,
-    FileInfo, Hold, Link, Message, MessageId, MessageKind, MessageState, UnixMillis,
+    AccountId, Contact, ContactId, ContactState, CursorView, Direction, Error, Event, EventKind,
+    EventSeq, FileInfo, Hold, Link, Message, MessageId, MessageKind, MessageReaction, MessageState,
+    Typing, UnixMillis,
 };
 use undertone_cli::args::{Arguments, Command, WaitFor};
 use undertone_cli::exit::{self, Exit};
@@ -99,6 +100,8 @@ fn each_error_of_the_list_has_its_own_exit_code() {
         (Error::StoreRolledBack, 25),
         (Error::Internal { reason: reason() }, 1),
         (Error::MessageEmpty, 2),
+        (Error::NotYours, 32),
+        (Error::UnknownMessage, 33),
     ];
     let mut seen = BTreeSet::new();
     for (error, code) in errors {
@@ -161,6 +164,66 @@ fn messages_as_json() {
     let unknown = MessageKind::Unknown { kind: 99, payload: vec![1, 255] };
     let value = shape::message(&message(unknown, MessageState::Received, None));
     assert_eq!((&value["kind_number"], &value["payload_hex"]), (&json!(99), &json!("01ff")));
+}
+
+#[test]
+fn what_was_done_to_a_message_as_json() {
+    let mut edited = message(MessageKind::Deleted, MessageState::Read, None);
+    assert_eq!(shape::message(&edited)["kind"], "deleted");
+    edited.edited_at_claimed = Some(UnixMillis::new(7));
+    edited.reactions = vec![MessageReaction { by: Direction::Incoming, emoji: "+".into() }];
+    edited.timer_seconds = 60;
+    edited.disappears_at = Some(UnixMillis::new(9));
+    let value = shape::message(&edited);
+    assert_eq!(value["edited_at_claimed_ms"], 7);
+    assert_eq!(value["reactions"], json!([{ "by": "incoming", "emoji": "+" }]));
+    assert_eq!((&value["timer_seconds"], &value["disappears_at_ms"]), (&json!(60), &json!(9)));
+
+    let (contact, id, direction) = (ContactId::new(2), edited.id, Direction::Outgoing);
+    let seq = EventSeq::new(7);
+    let shape_of = |kind| shape::event(&Event { seq, kind }, None);
+    let about = json!({ "contact": 2, "id": "ab".repeat(16), "direction": "outgoing", "seq": 7 });
+    for (kind, name) in [
+        (EventKind::MessageEdited { contact, id, direction }, "message-edited"),
+        (EventKind::MessageDeleted { contact, id, direction }, "message-deleted"),
+        (EventKind::MessageErased { contact, id, direction }, "message-erased"),
+    ] {
+        let mut expected = about.clone();
+        expected["event"] = name.into();
+        assert_eq!(shape_of(kind), expected);
+    }
+    let by = Direction::Incoming;
+    let reaction = EventKind::ReactionChanged { contact, id, direction, by, emoji: None };
+    let mut expected = about;
+    expected["event"] = "reaction-changed".into();
+    expected["by"] = "incoming".into();
+    expected["emoji"] = json!(null);
+    assert_eq!(shape_of(reaction), expected);
+    let timer = EventKind::TimerChanged { contact, by, seconds: 60 };
+    assert_eq!(
+        shape_of(timer),
+        json!({ "event": "timer-changed", "seq": 7, "contact": 2, "by": "incoming", "timer_seconds": 60 })
+    );
+    let lost = EventKind::EventsLost { first: EventSeq::new(3), last: seq };
+    assert_eq!(shape_of(lost), json!({ "event": "events-lost", "seq": 7, "first": 3, "last": 7 }));
+    let cursor = CursorView { name: "bot".into(), place: seq, behind: 3 };
+    assert_eq!(shape::cursor(&cursor), json!({ "name": "bot", "place": 7, "behind": 3 }));
+    let typing = Typing { contact, active: true };
+    assert_eq!(shape::typing(typing), json!({ "event": "typing", "contact": 2, "active": true }));
+}
+
+#[test]
+fn a_message_or_a_contact_is_deleted_and_never_both_by_mistake() {
+    assert!(parse(&["delete", "Bob"]).is_err());
+    assert!(parse(&["delete", "Bob", "--yes", "--message", "1"]).is_err());
+    assert!(parse(&["delete", "Bob", "--yes", "--here-only"]).is_err());
+    let words = ["delete", "Bob", "--message", "1", "--here-only"];
+    let Command::Delete(delete) = parse(&words).unwrap().command else { panic!("delete") };
+    assert!(!delete.yes && delete.here_only);
+    assert!(parse(&["react", "Bob", "1"]).is_err());
+    assert!(parse(&["react", "Bob", "1", "+", "--remove"]).is_err());
+    assert!(parse(&["send", "Bob", "text", "--caption", "c"]).is_err());
+    assert!(parse(&["receipts", "maybe"]).is_err());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use undertone_session::ids::UnixMillis;
 
 use crate::client::{Shared, SyncReport};
 use crate::error::Error;
@@ -18,12 +18,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause: a relay that comes back is found within a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Acknowledgements wait for others, and a random time, so that their moment does not tell a relay
-/// which envelope they answer. The person waits for their tick no longer than this.
-const ACK_DELAY_MILLIS: (u64, u64) = (200, 1500);
-
 /// How often the daily work is looked at: refilling depots, expiring.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+
+/// How long to sleep at most until a message disappears: the clock may be set meanwhile.
+const NAP: Duration = Duration::from_secs(60);
 
 /// What a task of a started client does, again and again.
 #[derive(Clone, Copy)]
@@ -73,10 +72,9 @@ fn jitter(low: u64, high: u64) -> u64 {
     }
 }
 
-/// When acknowledgements go out for what came now.
-fn acknowledge_at() -> Instant {
-    let (low, high) = ACK_DELAY_MILLIS;
-    Instant::now() + Duration::from_millis(jitter(low, high))
+/// From now until then.
+fn until(now: UnixMillis, then: UnixMillis) -> Duration {
+    Duration::from_millis(then.get().saturating_sub(now.get()))
 }
 
 impl Shared {
@@ -95,7 +93,12 @@ impl Shared {
         }
         // Only now: word that something arrived may have been waiting.
         self.housekeeping().await?;
-        self.flush().await?;
+        // While connected, they wait for their time like all others; a single pass ends before it.
+        if self.background.is_running() {
+            self.flush_due().await?
+        } else {
+            self.flush().await?
+        };
         let sent = self.send_all(&mut report).await;
         // What the relay refuses for one contact does not stop the rest of the pass.
         if sent.as_ref().is_err_and(|error| !error.is_refusal()) {
@@ -130,6 +133,24 @@ impl Shared {
         }
     }
 
+    /// Queues the acknowledgements whose time has come.
+    async fn flush_due(&self) -> Result<bool, Error> {
+        let now = self.core.now();
+        self.core.change(move |e| e.flush_due(now)).await
+    }
+
+    /// How long until the next acknowledgements are due, if any are owed.
+    async fn until_due(&self) -> Result<Option<Duration>, Error> {
+        let now = self.core.now();
+        let due = self.core.ask(move |e| e.acknowledgements_due(now)).await?;
+        Ok(due.map(|due| until(now, due)))
+    }
+
+    /// Whether the client is started, and was connected when it last looked.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(*self.background.caught_up.borrow(), Some(Ok(())))
+    }
+
     /// Queues the acknowledgements that are owed.
     async fn flush(&self) -> Result<bool, Error> {
         let now = self.core.now();
@@ -138,7 +159,8 @@ impl Shared {
 
     async fn housekeeping(&self) -> Result<(), Error> {
         let now = self.core.now();
-        self.core.change(move |e| e.expire(now)).await
+        self.core.change(move |e| e.expire(now)).await?;
+        self.erase().await
     }
 
     /// Starts the tasks; see [`crate::Client::start`].
@@ -155,6 +177,7 @@ impl Shared {
             for work in [Work::Send, Work::Upload, Work::Download] {
                 tasks.push(tokio::spawn(self.clone().keep_working(work)));
             }
+            tasks.push(tokio::spawn(self.clone().keep_erasing()));
             tasks.push(tokio::spawn(self.clone().keep_house()));
         }
         Ok(())
@@ -205,15 +228,15 @@ impl Shared {
         let mut report = SyncReport::default();
         self.catch_up(&self.receiver, &mut report).await?;
         self.background.caught_up.send_replace(Some(Ok(())));
-        // What waited while we were away goes out, acknowledgements first.
-        self.flush().await?;
+        // What waited while we were away goes out.
         self.note_carriers().await?;
         self.wake_all();
-        let mut due: Option<Instant> = None;
+        let mut changes = self.core.changes();
         loop {
+            let due = self.until_due().await?;
             let flush = async {
                 match due {
-                    Some(at) => tokio::time::sleep_until(at).await,
+                    Some(wait) => tokio::time::sleep(wait).await,
                     None => std::future::pending().await,
                 }
             };
@@ -225,20 +248,20 @@ impl Shared {
                         return Ok(());
                     };
                     self.take_pushes(&self.receiver, push, &mut report).await?;
-                    due.get_or_insert_with(acknowledge_at);
                     // A new contact needs a mailbox, a file wants to be fetched.
                     self.wake_all();
                 }
                 () = flush => {
-                    due = None;
-                    if self.flush().await? {
+                    if self.flush_due().await? {
                         self.wake_all();
                     }
                 }
+                // Something may be owed since: a message was marked as read.
+                changed = changes.changed(), if due.is_none() => {
+                    changed.map_err(|_| Error::Closed)?;
+                }
                 () = self.resubscribe.notified() => {
                     self.catch_up(&self.receiver, &mut report).await?;
-                    // What came meanwhile is owed an acknowledgement, too.
-                    due.get_or_insert_with(acknowledge_at);
                     self.wake_all();
                 }
             }
@@ -287,6 +310,35 @@ impl Shared {
             Work::Download => {
                 self.download_all(&mut report).await?;
                 Ok(report.files_waiting == 0)
+            }
+        }
+    }
+
+    /// Erases disappearing messages when their time comes, and what else was erased from the store's
+    /// files.
+    async fn keep_erasing(self: Arc<Self>) {
+        let mut changes = self.core.changes();
+        loop {
+            let now = self.core.now();
+            let next = match self.core.ask(move |e| e.next_erasure(now)).await {
+                Ok(next) => next.map(|at| until(now, at)),
+                Err(Error::Closed) => return,
+                Err(_) => None,
+            };
+            let mut wait = next.unwrap_or(NAP).min(NAP);
+            if wait.is_zero() {
+                match self.erase().await {
+                    Ok(()) => continue,
+                    Err(Error::Closed) => return,
+                    Err(error) => {
+                        tracing::warn!(code = error.code(), "what is due can't be erased now");
+                        wait = NAP;
+                    }
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = changes.changed() => if changed.is_err() { return },
             }
         }
     }

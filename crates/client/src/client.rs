@@ -25,6 +25,7 @@ use crate::events::Events;
 use crate::network::{Network, Settings};
 use crate::profile::Profile;
 use crate::receive::Receiver;
+use crate::typing::TypingState;
 
 /// Hexadecimal digits by which a person tells devices apart.
 const DEVICE_DIGITS: usize = 32;
@@ -128,6 +129,8 @@ pub(crate) struct Shared {
     pub(crate) resubscribe: Notify,
     /// The network has changed: what waits before it tries again need not.
     pub(crate) hurry: Notify,
+    /// Who is writing.
+    pub(crate) typing: TypingState,
     /// The tasks of [`Client::start`].
     pub(crate) background: Background,
 }
@@ -192,6 +195,7 @@ impl Client {
         let make = move || crate::profile::open(&builder.dir, &builder.secret);
         let client = Self::over(Self::aside(make).await?, clock, settings)?;
         client.shared.tidy_blobs().await?;
+        client.shared.erase().await?;
         Ok(client)
     }
 
@@ -239,6 +243,7 @@ impl Client {
                 stopped: StdMutex::default(),
                 resubscribe: Notify::new(),
                 hurry: Notify::new(),
+                typing: TypingState::default(),
                 background: Background::default(),
             }),
         })
@@ -422,7 +427,8 @@ impl Client {
         contact: ContactId,
         path: impl AsRef<Path>,
     ) -> Result<MessageId, Error> {
-        let queued = self.shared.queue_file(contact, path.as_ref().to_path_buf()).await;
+        let path = path.as_ref().to_path_buf();
+        let queued = self.shared.queue_file(contact, path, String::new()).await;
         self.shared.wake_all();
         queued.map_err(|error| error.asked_for(&contact.to_string()))
     }
@@ -680,7 +686,11 @@ impl Client {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Message>, Error> {
-        let history = self.core().ask(move |e| e.history(contact, before, limit)).await;
+        let now = self.core().now();
+        let read = move |e: &mut crate::profile::ProfileEngine| {
+            e.erase_due(now).and_then(|_| e.history(contact, before, limit))
+        };
+        let history = self.core().ask(read).await;
         history.map_err(|error| error.asked_for(&contact.to_string()))
     }
 

@@ -185,6 +185,21 @@ pub enum Error {
     /// No message has this id.
     #[error("there is no message with this id")]
     UnknownMessage,
+    /// The message is a contact's: its author alone may edit it or take it back.
+    #[error("this message is not your own: its author alone can edit or delete it")]
+    NotYours,
+    /// The message can't be changed so.
+    #[error("the message can't be changed: {reason}")]
+    NotChangeable {
+        /// Why.
+        reason: String,
+    },
+    /// A named reader of the event log can't be opened.
+    #[error("{reason}")]
+    CursorInvalid {
+        /// Why.
+        reason: String,
+    },
     /// A name is empty, too long or has characters that can't be shown.
     #[error("{reason}")]
     NameInvalid {
@@ -359,6 +374,9 @@ impl Error {
             Self::TransferAbsent => "transfer-absent",
             Self::TransferCancelled => "transfer-cancelled",
             Self::UnknownMessage => "unknown-message",
+            Self::NotYours => "not-yours",
+            Self::NotChangeable { .. } => "not-changeable",
+            Self::CursorInvalid { .. } => "cursor-invalid",
             Self::NameInvalid { .. } => "name-invalid",
             Self::MessageEmpty => "message-empty",
             Self::MessageTooLong { .. } => "message-too-long",
@@ -434,6 +452,13 @@ impl From<EngineError> for Error {
             },
             EngineError::NoTransfer => Self::TransferAbsent,
             EngineError::UnknownMessage => Self::UnknownMessage,
+            EngineError::NotYours => Self::NotYours,
+            EngineError::NotChangeable { reason } => {
+                Self::NotChangeable { reason: reason.to_owned() }
+            }
+            EngineError::CursorInvalid { reason } => {
+                Self::CursorInvalid { reason: reason.to_owned() }
+            }
             EngineError::OwnLink => Self::LinkOwn,
             EngineError::UnknownLink => Self::LinkUnknown,
             EngineError::ContactBlocked => Self::ContactBlocked,

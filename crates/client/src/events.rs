@@ -6,15 +6,22 @@ use undertone_session::ids::EventSeq;
 use crate::client::Client;
 use crate::error::Error;
 
-/// A reader of the event log. Its place is kept in the store under its name, so that another
-/// process that asks for the same name goes on where this one acknowledged last.
+/// A reader of the event log, from [`Client::events`]. Its place is kept in the store under its name,
+/// so that another process that asks for the same name goes on where this one acknowledged last. What
+/// is not acknowledged is given again.
+///
+/// Events are kept for every name that was ever used, so that several programs read at their own
+/// pace. One that does not come any more is dropped by [`Client::drop_cursor`]; until then the log
+/// grows to 100,000 events, beyond which the oldest go, and a reader who had not come so far gets
+/// [`EventKind::EventsLost`](crate::EventKind::EventsLost) in their place: nothing goes missing in
+/// silence.
 ///
 /// ```no_run
 /// # async fn example(client: undertone::Client) -> Result<(), undertone::Error> {
-/// let mut events = client.events("my program");
+/// let mut events = client.events("my bot");
 /// loop {
 ///     let event = events.next_event().await?;
-///     println!("{:?}", event.kind);
+///     println!("{}: {:?}", event.seq, event.kind);
 ///     events.acknowledge(&event).await?;
 /// }
 /// # }
@@ -35,7 +42,8 @@ impl Events {
     /// The next event, as soon as there is one. Cancelling loses nothing.
     ///
     /// # Errors
-    /// [`Error::Closed`] once the client is closed; errors of the store.
+    /// [`Error::Closed`] once the client is closed; [`Error::CursorInvalid`] if the name is empty or
+    /// too long, or there are too many; errors of the store.
     ///
     /// ```no_run
     /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -81,9 +89,9 @@ impl Events {
         let read = move |e: &mut crate::profile::ProfileEngine| {
             let place = match place {
                 Some(place) => place,
-                None => e.cursor(&cursor)?,
+                None => e.open_cursor(&cursor)?,
             };
-            Ok((place, e.event_after(place)?))
+            Ok((place, e.next_event(place)?))
         };
         let (place, event) = self.client.core().ask(read).await?;
         self.place = Some(event.as_ref().map_or(place, |event| event.seq));

@@ -158,11 +158,12 @@ impl Shared {
         &self,
         contact: ContactId,
         source: PathBuf,
+        caption: String,
     ) -> Result<MessageId, Error> {
         let blob = self.core.ask(move |e| e.contact(contact).map(|_| e.new_file())).await?;
         let blobs = profile::blobs(&self.dir);
         let file = blocking(move || {
-            let info = inspect(&source)?;
+            let info = FileInfo { caption, ..inspect(&source)? };
             let place = blobs.join(name_of(&blob));
             let aside = place.with_extension("part");
             let made = encrypt(&source, &aside, info.size);
@@ -282,8 +283,13 @@ impl Shared {
             }
             match self.fetch(&download).await {
                 Ok(path) => {
-                    self.core.change(move |e| e.downloaded(message, &path)).await?;
-                    report.files = report.files.saturating_add(1);
+                    let place = path.clone();
+                    if self.core.change(move |e| e.downloaded(message, &place)).await? {
+                        report.files = report.files.saturating_add(1);
+                    } else {
+                        // Its message was erased or deleted meanwhile.
+                        fs::remove_file(&path).map_err(|e| disk(&path, &e))?;
+                    }
                 }
                 Err(Trouble::Lasting(reason)) => {
                     self.core.change(move |e| e.download_failed(message, &reason)).await?;

@@ -86,6 +86,7 @@ mod files;
 mod first_contact;
 mod health;
 mod keyslot;
+mod messages;
 mod network;
 mod people;
 mod profile;
@@ -94,6 +95,7 @@ mod send;
 mod store;
 mod tickets;
 mod together;
+mod typing;
 
 pub use backup::{BackupReport, RecoveryKey, check_backup};
 pub use builder::{Builder, NewProfile, Secret};
@@ -102,6 +104,7 @@ pub use clock::{Clock, SystemClock};
 pub use error::Error;
 pub use events::Events;
 pub use health::{HealthReport, Latency};
+pub use typing::TypingUpdates;
 
 // Each with an example, since what comes from other crates has its own documentation only.
 /// ```
@@ -213,6 +216,24 @@ pub use undertone_session::engine::ConversationHealth;
 /// ```
 #[doc(inline)]
 pub use undertone_session::engine::LinkView;
+/// The delay is drawn anew for each contact and batch; its bounds, in milliseconds:
+///
+/// ```
+/// let (shortest, longest) = undertone::RECEIPT_DELAY_MILLIS;
+/// assert!(shortest < longest);
+/// ```
+#[doc(inline)]
+pub use undertone_session::engine::RECEIPT_DELAY_MILLIS;
+/// ```no_run
+/// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// for reader in client.cursors().await? {
+///     println!("{} is {} events behind", reader.name, reader.behind);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use undertone_session::event::CursorView;
 /// ```no_run
 /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
 /// let event: undertone::Event = client.events("my program").next_event().await?;
@@ -253,6 +274,23 @@ pub use undertone_session::event::EventKind;
 /// ```
 #[doc(inline)]
 pub use undertone_session::event::ResetCause;
+/// ```
+/// use std::time::Duration;
+///
+/// // A screen stops to show that somebody writes when it has not heard of it for so long.
+/// assert!(Duration::from_secs(undertone::TYPING_SECONDS) > Duration::from_secs(1));
+/// ```
+#[doc(inline)]
+pub use undertone_session::event::TYPING_SECONDS;
+/// ```no_run
+/// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let undertone::Typing { contact, active } = client.typing().next().await?;
+/// println!("contact {contact} {}", if active { "writes" } else { "has stopped" });
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use undertone_session::event::Typing;
 /// ```
 /// assert_eq!(undertone::ContactId::new(3).to_string(), "3");
 /// ```
@@ -369,6 +407,16 @@ pub use undertone_session::message::Message;
 /// ```
 #[doc(inline)]
 pub use undertone_session::message::MessageKind;
+/// ```no_run
+/// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// for undertone::MessageReaction { by, emoji } in client.message_at(12).await?.reactions {
+///     println!("{by:?}: {emoji}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use undertone_session::message::MessageReaction;
 /// ```no_run
 /// # async fn example(client: undertone::Client, id: undertone::MessageId) -> Result<(), Box<dyn std::error::Error>> {
 /// use undertone::MessageState;

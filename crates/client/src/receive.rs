@@ -361,6 +361,9 @@ impl Shared {
             }
         };
         if let Some(received) = received {
+            if let Some(typing) = received.typing {
+                self.typing.hear(typing);
+            }
             count(report, &received);
             line.owe(received.acknowledgement);
             if line.owed_count >= ACK_BATCH {

@@ -106,7 +106,7 @@ impl Shared {
     }
 
     /// Before anything is sealed for a contact: is the store as new as the relay remembers?
-    async fn check_contact(&self, contact: ContactId) -> Result<(), Error> {
+    pub(crate) async fn check_contact(&self, contact: ContactId) -> Result<(), Error> {
         let Some(mailbox) = self.core.ask(move |e| e.mailbox_of(contact)).await? else {
             return Ok(());
         };

@@ -120,6 +120,22 @@ impl Store for SqliteStore {
         tx.inner.commit().map_err(|e| store_error(&e))?;
         Ok(result)
     }
+
+    /// `secure_delete` overwrites what is deleted where it stands, but not the copies that stay in
+    /// the unused space of pages which were split before: so all pages are written anew, in memory
+    /// (it takes as much as the store has). The log goes, with the pages as they were.
+    fn scrub(&mut self) -> Result<(), StoreError> {
+        self.connection.execute_batch("VACUUM").map_err(|e| store_error(&e))?;
+        let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy: i64 = self
+            .connection
+            .query_row(checkpoint, [], |row| row.get(0))
+            .map_err(|e| store_error(&e))?;
+        if busy == 0 {
+            return Ok(());
+        }
+        Err(StoreError::Failed { reason: "the store's log is in use".to_owned() })
+    }
 }
 
 struct Tx<'c> {

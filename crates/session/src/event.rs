@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{contact_id, event_seq, message_id};
 use crate::contact::AccountId;
 use crate::ids::{ContactId, EventSeq, MessageId};
-use crate::message::MessageState;
+use crate::message::{Direction, MessageState};
 
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -18,6 +18,46 @@ pub struct Event {
     /// What happened.
     pub kind: EventKind,
 }
+
+/// A reader of the log, under its name.
+///
+/// ```
+/// use undertone_session::event::CursorView;
+/// use undertone_session::ids::EventSeq;
+///
+/// let bot = CursorView { name: "bot".into(), place: EventSeq::new(40), behind: 2 };
+/// println!("{} acknowledged event {}, {} are waiting", bot.name, bot.place, bot.behind);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CursorView {
+    /// Its name.
+    pub name: String,
+    /// The last event that it acknowledged.
+    pub place: EventSeq,
+    /// How many events it is behind, at most: some may be gone with a contact.
+    pub behind: u64,
+}
+
+/// A contact is writing, or has stopped. Not an event: it is not stored, and worth nothing a moment
+/// later. Who has not said so again within [`TYPING_SECONDS`] has stopped.
+///
+/// ```
+/// use undertone_session::event::Typing;
+/// use undertone_session::ids::ContactId;
+///
+/// let heard = Typing { contact: ContactId::new(1), active: true };
+/// println!("{} {}", heard.contact, if heard.active { "writes" } else { "has stopped" });
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Typing {
+    /// Who.
+    pub contact: ContactId,
+    /// Whether they are writing.
+    pub active: bool,
+}
+
+/// How long word that somebody is writing holds, in seconds.
+pub const TYPING_SECONDS: u64 = 10;
 
 /// Why a session starts anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -149,16 +189,19 @@ pub enum EventKind {
         /// The rule that it breaks (`protocol-spec/09-content.md`).
         code: String,
     },
-    /// A contact is writing (true), or has stopped.
-    Typing {
-        /// Who.
+    /// A message is gone from the history: its timer ran out, or the person here erased it.
+    MessageErased {
+        /// With whom.
         #[serde(with = "contact_id")]
         contact: ContactId,
-        /// Whether they are.
-        active: bool,
+        /// Which.
+        #[serde(with = "message_id")]
+        id: MessageId,
+        /// Who had written it.
+        direction: Direction,
     },
-    /// A contact reacted to a message, edited or deleted one: content of a kind that this version
-    /// reads but keeps no state for. The bytes are those of `protocol-spec/09-content.md`.
+    /// Content that no state was kept for: only in logs that earlier versions wrote. The bytes are
+    /// those of `protocol-spec/09-content.md`.
     Other {
         /// From whom.
         #[serde(with = "contact_id")]
@@ -210,6 +253,64 @@ pub enum EventKind {
         /// Its size in bytes, as its sender says.
         size: u64,
     },
+    /// Somebody set, changed or took back their reaction to a message.
+    ReactionChanged {
+        /// With whom.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// The message.
+        #[serde(with = "message_id")]
+        id: MessageId,
+        /// Who wrote that message.
+        direction: Direction,
+        /// Who reacted.
+        by: Direction,
+        /// Their reaction now; absent if they took it back.
+        emoji: Option<String>,
+    },
+    /// A message has another text: its author edited it.
+    MessageEdited {
+        /// With whom.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// Which.
+        #[serde(with = "message_id")]
+        id: MessageId,
+        /// Who wrote it, and has edited it.
+        direction: Direction,
+    },
+    /// A message's author took it back: what it said is gone, here too.
+    MessageDeleted {
+        /// With whom.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// Which.
+        #[serde(with = "message_id")]
+        id: MessageId,
+        /// Who wrote it, and has deleted it.
+        direction: Direction,
+    },
+    /// New messages of a conversation disappear after another time, or stay.
+    TimerChanged {
+        /// With whom.
+        #[serde(with = "contact_id")]
+        contact: ContactId,
+        /// Who set it.
+        by: Direction,
+        /// Seconds; 0 if messages stay.
+        seconds: u32,
+    },
+    /// This cursor was so far behind that events had to go before it came: those of these places,
+    /// both included. What they told of is still in history and contacts. Acknowledged like any
+    /// other event, which lets the cursor go on behind the gap.
+    EventsLost {
+        /// The first that it did not see.
+        #[serde(with = "event_seq")]
+        first: EventSeq,
+        /// The last.
+        #[serde(with = "event_seq")]
+        last: EventSeq,
+    },
 }
 
 impl EventKind {
@@ -227,7 +328,11 @@ impl EventKind {
             | Self::StoreRolledBack { contact }
             | Self::Reset { contact, .. }
             | Self::ContentRefused { contact, .. }
-            | Self::Typing { contact, .. }
+            | Self::MessageErased { contact, .. }
+            | Self::ReactionChanged { contact, .. }
+            | Self::MessageEdited { contact, .. }
+            | Self::MessageDeleted { contact, .. }
+            | Self::TimerChanged { contact, .. }
             | Self::Other { contact, .. }
             | Self::ResetStalled { contact, .. }
             | Self::ResendNeedsConsent { contact, .. }
@@ -236,6 +341,7 @@ impl EventKind {
             Self::EnvelopeParked { contact: None }
             | Self::LinkUsedTwice { .. }
             | Self::FileProgress { .. }
+            | Self::EventsLost { .. }
             | Self::Superseded => None,
         }
     }

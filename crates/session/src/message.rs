@@ -101,6 +101,13 @@ pub enum MessageKind {
 }
 
 /// A reaction that stands beside a message.
+///
+/// ```
+/// use undertone_session::message::{Direction, MessageReaction};
+///
+/// let theirs = MessageReaction { by: Direction::Incoming, emoji: "👍".into() };
+/// assert_eq!(theirs.by, Direction::Incoming);
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MessageReaction {
     /// Whose: the contact's (incoming) or one's own (outgoing). Each has at most one.

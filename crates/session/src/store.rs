@@ -193,6 +193,15 @@ pub trait Store {
     where
         E: From<StoreError>,
         F: FnOnce(&mut dyn Transaction) -> Result<T, E>;
+
+    /// Makes sure that what earlier transactions deleted or overwrote is not in the store's files
+    /// any more: neither in free space nor in a log. A store without files has nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what could not be cleared is tried again with the next call.
+    fn scrub(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A store in memory: the model for tests, gone with the process.

@@ -9,6 +9,7 @@ mod history;
 mod init;
 mod invite;
 mod links;
+mod messages;
 mod people;
 mod receive;
 mod rename;
@@ -60,7 +61,18 @@ async fn with_client(command: Command, client: &Client, output: &Output) -> Writ
         Command::Links(links) => links::run(&links, client, output).await,
         Command::Block(who) => people::block(&who, client, output).await,
         Command::Unblock(who) => people::unblock(&who, client, output).await,
-        Command::Delete(delete) => people::delete(&delete, client, output).await,
+        Command::Delete(delete) => match &delete.message {
+            Some(message) => messages::delete(&delete, message, client, output).await,
+            None => people::delete(&delete, client, output).await,
+        },
+        Command::React(react) => messages::react(&react, client, output).await,
+        Command::Edit(edit) => messages::edit(edit, client, output).await,
+        Command::Read(read) => messages::read(&read, client, output).await,
+        Command::Receipts(receipts) => messages::receipts(&receipts, client, output).await,
+        Command::Timer(timer) => messages::timer(&timer, client, output).await,
+        Command::Name(name) => messages::name(&name, client, output).await,
+        Command::Search(search) => messages::search(&search, client, output).await,
+        Command::Cursors(cursors) => messages::cursors(&cursors, client, output).await,
         Command::Resend(resend) => people::resend(&resend, client, output).await,
         Command::Key(key) => people::key(&key, client, output).await,
         Command::Move(moving) => people::move_to(moving, client, output).await,

@@ -9,7 +9,7 @@ use crate::output::{Output, Written};
 use crate::{input, json, safe_text};
 
 /// Tells the relays, if they can be reached.
-async fn tell(client: &Client, output: &Output) {
+pub(super) async fn tell(client: &Client, output: &Output) {
     if let Err(error) = client.sync().await {
         let why = safe_text::line(&error.to_string());
         output.remark(&format!("Recorded here; the relay is told with the next command: {why}"));

@@ -1,8 +1,10 @@
 //! `receive`
 
-use undertone::{Client, ContactId, Event, EventKind, Events, Message, ResetCause};
+use undertone::{
+    Client, ContactId, Direction, Error, Event, EventKind, Events, Message, ResetCause, Typing,
+};
 
-use super::view::{human_size, message_line};
+use super::view::{human_size, message_line, message_text, spell};
 use crate::args::Receive;
 use crate::failure::Failure;
 use crate::output::{Output, Written};
@@ -15,14 +17,14 @@ const CURSOR: &str = "cli-receive";
 pub(super) async fn run(receive: &Receive, client: &Client, output: &Output) -> Written {
     let mut events = client.events(CURSOR);
     if receive.follow {
-        return follow(client, &mut events, output).await;
+        return follow(receive, client, &mut events, output).await;
     }
     let synced = tokio::select! {
         synced = client.sync() => synced,
-        () = interrupted() => return print_waiting(client, &mut events, output).await,
+        () = interrupted() => return print_waiting(receive, client, &mut events, output).await,
     };
     // What came before the relay failed is shown all the same.
-    print_waiting(client, &mut events, output).await?;
+    print_waiting(receive, client, &mut events, output).await?;
     let report = synced?;
     if report.queued > 0 {
         output.remark(&format!("{} still queued, see `history`.", messages(report.queued)));
@@ -40,23 +42,47 @@ fn messages(count: u64) -> String {
     if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 
-async fn follow(client: &Client, events: &mut Events, output: &Output) -> Written {
+async fn follow(
+    receive: &Receive,
+    client: &Client,
+    events: &mut Events,
+    output: &Output,
+) -> Written {
     client.start()?;
+    let mut typing = client.typing();
     output.remark("Connected as long as the relay can be reached; Ctrl-C ends.");
     // One listener for the whole time: Ctrl-C while something is printed counts, too.
     let interrupted = interrupted();
     tokio::pin!(interrupted);
     loop {
         tokio::select! {
-            event = events.next_event() => show(client, events, &event?, output).await?,
+            event = events.next_event() => show(receive, client, events, &event?, output).await?,
+            update = typing.next() => show_typing(client, update?, output).await?,
             () = &mut interrupted => return Ok(()),
         }
     }
 }
 
-async fn print_waiting(client: &Client, events: &mut Events, output: &Output) -> Written {
+async fn print_waiting(
+    receive: &Receive,
+    client: &Client,
+    events: &mut Events,
+    output: &Output,
+) -> Written {
     while let Some(event) = events.try_next().await? {
-        show(client, events, &event, output).await?;
+        show(receive, client, events, &event, output).await?;
+    }
+    Ok(())
+}
+
+/// Not an event: it has no place in the log, and is printed when it comes or not at all.
+async fn show_typing(client: &Client, update: Typing, output: &Output) -> Written {
+    if output.is_json() {
+        return output.json(&json::typing(update));
+    }
+    if update.active {
+        let name = safe_text::line(&name_of(client, update.contact).await?);
+        output.remark(&format!("* {name} is writing"));
     }
     Ok(())
 }
@@ -68,10 +94,20 @@ async fn interrupted() {
     }
 }
 
-async fn show(client: &Client, events: &mut Events, event: &Event, output: &Output) -> Written {
+async fn show(
+    receive: &Receive,
+    client: &Client,
+    events: &mut Events,
+    event: &Event,
+    output: &Output,
+) -> Written {
     let received = match event.kind {
         EventKind::MessageReceived { contact, id } => {
-            client.received_message(contact, id).await.map(Some)?
+            match client.received_message(contact, id).await {
+                // Erased since.
+                Err(Error::UnknownMessage) => None,
+                message => Some(message?),
+            }
         }
         _ => None,
     };
@@ -81,7 +117,52 @@ async fn show(client: &Client, events: &mut Events, event: &Event, output: &Outp
         output.text(&text)?;
     }
     events.acknowledge(event).await?;
+    if let Some(message) = received
+        && !receive.keep_unread
+    {
+        client.mark_read(message.contact, Some(message.seq)).await?;
+    }
     Ok(())
+}
+
+/// What a contact did to a message, as a line.
+async fn changed(client: &Client, kind: &EventKind) -> Result<Option<String>, Failure> {
+    let (contact, id, direction, by) = match kind {
+        EventKind::ReactionChanged { contact, id, direction, by, .. } => {
+            (*contact, *id, *direction, *by)
+        }
+        EventKind::MessageEdited { contact, id, direction }
+        | EventKind::MessageDeleted { contact, id, direction } => {
+            (*contact, *id, *direction, *direction)
+        }
+        _ => return Ok(None),
+    };
+    // What was done here, the person here knows.
+    if by == Direction::Outgoing {
+        return Ok(None);
+    }
+    let message = match direction {
+        Direction::Incoming => client.received_message(contact, id).await,
+        Direction::Outgoing => client.message(id).await,
+    };
+    let message = match message {
+        Err(Error::UnknownMessage) => return Ok(None),
+        message => message?,
+    };
+    let name = safe_text::line(&name_of(client, contact).await?);
+    let seq = message.seq;
+    Ok(Some(match kind {
+        EventKind::ReactionChanged { emoji: Some(emoji), .. } => {
+            format!("* {name} reacts to message {seq}: {}", safe_text::line(emoji))
+        }
+        EventKind::ReactionChanged { .. } => {
+            format!("* {name} took the reaction to message {seq} back")
+        }
+        EventKind::MessageEdited { .. } => {
+            format!("* {name} edited message {seq}: {}", message_text(&message.kind))
+        }
+        _ => format!("* {name} took message {seq} back"),
+    }))
 }
 
 /// The event as a line; `None` for what a person need not see.
@@ -157,6 +238,22 @@ async fn describe(
                 account.short()
             ))
         }
+        EventKind::ReactionChanged { .. }
+        | EventKind::MessageEdited { .. }
+        | EventKind::MessageDeleted { .. } => changed(client, kind).await?,
+        EventKind::TimerChanged { contact, by: Direction::Incoming, seconds } => {
+            let name = safe_text::line(&name_of(client, *contact).await?);
+            Some(match seconds {
+                0 => format!("* {name} lets new messages stay"),
+                seconds => {
+                    format!("* {name} lets new messages disappear after {}", spell(*seconds))
+                }
+            })
+        }
+        EventKind::EventsLost { first, last } => Some(format!(
+            "* this command was not run for so long that events {first} to {last} are gone; \
+             `history` has all messages"
+        )),
         EventKind::Superseded => Some(
             "* a copy of this profile runs somewhere else and has taken over: this one has stopped"
                 .into(),
@@ -166,7 +263,11 @@ async fn describe(
         }
         EventKind::ContentRefused { contact, code } => {
             let name = safe_text::line(&name_of(client, *contact).await?);
-            Some(format!("* {name}'s program sent something malformed ({})", safe_text::line(code)))
+            let what = match code.as_str() {
+                "R-908" => "tried to change a message that is not theirs",
+                _ => "sent something malformed",
+            };
+            Some(format!("* {name}'s program {what} ({})", safe_text::line(code)))
         }
         _ => None,
     })

@@ -13,10 +13,16 @@ use crate::{input, json, safe_text};
 pub(super) async fn run(send: Send, client: &Client, output: &Output) -> Written {
     let contact = client.contact(&send.contact).await?;
     let id = match (&send.file, send.text) {
-        (Some(path), _) => client.send_file(contact.id, path).await?,
+        (Some(path), _) => {
+            let caption = send.caption.unwrap_or_default();
+            client.send_file_with_caption(contact.id, path, &caption).await?
+        }
         (None, text) => {
             let text = input::argument_or_stdin(text.unwrap_or_default())?;
-            client.send_text(contact.id, &text).await?
+            match &send.custom {
+                Some(kind) => client.send_custom(contact.id, kind, text.as_bytes()).await?,
+                None => client.send_text(contact.id, &text).await?,
+            }
         }
     };
     // From here on the message is safe on this disk: nothing that fails below loses it.

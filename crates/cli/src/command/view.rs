@@ -42,10 +42,44 @@ pub(super) fn message_line(message: &Message, contact_name: &str) -> String {
         Direction::Outgoing => format!("  [{}]", state_text(message)),
     };
     format!(
-        "{}  {who}: {}{state}",
+        "{:>4}  {}  {who}: {}{}{state}",
+        message.seq,
         time::minute(message.sent_at_claimed),
-        message_text(&message.kind)
+        message_text(&message.kind),
+        marks(message),
     )
+}
+
+/// What stands behind the text: that it was edited, reactions, when it disappears.
+fn marks(message: &Message) -> String {
+    let mut marks = String::new();
+    if message.edited_at_claimed.is_some() {
+        marks.push_str("  (edited)");
+    }
+    for reaction in &message.reactions {
+        let who = match reaction.by {
+            Direction::Incoming => "they",
+            Direction::Outgoing => "you",
+        };
+        marks.push_str(&format!("  {who}: {}", safe_text::line(&reaction.emoji)));
+    }
+    match (message.disappears_at, message.timer_seconds) {
+        (Some(at), _) => marks.push_str(&format!("  (disappears {})", time::minute(at))),
+        (None, 0) => {}
+        (None, seconds) => marks.push_str(&format!("  (disappears after {})", spell(seconds))),
+    }
+    marks
+}
+
+/// `8 hours`: the largest unit that says it exactly.
+pub(super) fn spell(seconds: u32) -> String {
+    const UNITS: [(u32, &str); 5] =
+        [(604_800, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    let exact =
+        UNITS.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit) && seconds >= *unit);
+    let (unit, name) = exact.unwrap_or((1, "second"));
+    let count = seconds / unit;
+    if count == 1 { format!("1 {name}") } else { format!("{count} {name}s") }
 }
 
 /// What a message says.
@@ -57,11 +91,17 @@ pub(crate) fn message_text(kind: &MessageKind) -> String {
                 Some(path) => format!(" at {}", safe_text::line(&path.display().to_string())),
                 None => String::new(),
             };
-            format!("file \"{}\", {}{place}", safe_text::line(&file.name), human_size(file.size))
+            let caption = match file.caption.as_str() {
+                "" => String::new(),
+                caption => format!(": {}", safe_text::block(caption, INDENT)),
+            };
+            let name = safe_text::line(&file.name);
+            format!("file \"{name}\", {}{place}{caption}", human_size(file.size))
         }
         MessageKind::Custom { name, payload } => {
             format!("(custom message \"{}\", {} bytes)", safe_text::line(name), payload.len())
         }
+        MessageKind::Deleted => "(taken back by its author)".to_owned(),
         MessageKind::Unknown { kind, .. } => {
             format!("(a message of kind {kind}, which this version can't show; it is kept)")
         }
@@ -130,6 +170,12 @@ mod tests {
         assert_eq!(human_size(1536), "1.5 KiB");
         assert_eq!(human_size(5 << 20), "5.0 MiB");
         assert_eq!(human_size(3 << 30), "3.0 GiB");
+    }
+
+    #[test]
+    fn times_are_spelled() {
+        let spelled: Vec<_> = [1, 90, 60, 7_200, 86_400, 604_800].map(spell).into();
+        assert_eq!(spelled, ["1 second", "90 seconds", "1 minute", "2 hours", "1 day", "1 week"]);
     }
 
     #[test]

@@ -43,6 +43,18 @@ pub enum EngineError {
     NoTransfer,
     /// No message has this id.
     UnknownMessage,
+    /// The message is a contact's: its author alone may edit it or take it back.
+    NotYours,
+    /// The message can't be changed so.
+    NotChangeable {
+        /// Why, in a few words.
+        reason: &'static str,
+    },
+    /// A cursor into the event log can't be opened.
+    CursorInvalid {
+        /// Why, in a sentence.
+        reason: &'static str,
+    },
     /// No link has this number, or it is not in the state that the call needs.
     UnknownLink,
     /// The link is this profile's own.
@@ -94,6 +106,9 @@ impl fmt::Display for EngineError {
             Self::NothingToDecide => f.write_str("there is nothing to decide about"),
             Self::NoTransfer => f.write_str("there is no such file on its way"),
             Self::UnknownMessage => f.write_str("there is no such message"),
+            Self::NotYours => f.write_str("the message is not your own"),
+            Self::NotChangeable { reason } => write!(f, "the message can't be changed: {reason}"),
+            Self::CursorInvalid { reason } => f.write_str(reason),
             Self::UnknownLink => f.write_str("there is no such link"),
             Self::OwnLink => f.write_str("the link is your own: give it to somebody else"),
             Self::Bundle(error) => error.fmt(f),

@@ -8,15 +8,15 @@ use undertone_core::{
 };
 use undertone_wire::{FetchCapability, RelayAddress, TakeId};
 
-use super::contacts::{contact_of, load_contact, save_contact};
+use super::contacts::{all_contacts, contact_of, load_contact, save_contact};
 use super::events::emit;
 use super::mailboxes::{new_mailbox, routing};
 use super::outbox::enqueue_control;
 use super::rows::{
-    ContactRow, DeviceRow, HealingRow, MailboxRow, Purpose, Secret, SessionRef, SessionRow,
-    TakeRow, corrupt, load, must, next_number, save,
+    ContactRow, DeviceRow, HealingRow, MailboxRow, ProfileRow, Purpose, Secret, SessionRef,
+    SessionRow, TakeRow, corrupt, load, must, next_number, save,
 };
-use super::{Engine, EngineError, MailboxPlan, check_name, day, healing, random};
+use super::{Engine, EngineError, MailboxPlan, PROFILE, check_name, day, healing, random};
 use crate::content::{Body, Content};
 use crate::event::{EventKind, ResetCause};
 use crate::ids::{ContactId, MessageId, UnixMillis};
@@ -284,7 +284,7 @@ pub(super) fn add_session(
 }
 
 /// Sessions of a device that is not on the list any more end at once.
-fn close_removed(
+pub(super) fn close_removed(
     tx: &mut dyn Transaction,
     row: &mut ContactRow,
     list: &DeviceList,
@@ -331,6 +331,30 @@ pub(super) fn save_session(
         healed_at: 0,
     };
     save(tx, Table::Sessions, session.id().as_bytes(), &row)
+}
+
+impl<S: Store, R: CryptoRng> Engine<S, R> {
+    /// Calls oneself something else, and tells all contacts who are not blocked.
+    ///
+    /// # Errors
+    /// [`EngineError::NameInvalid`].
+    pub fn set_name(&mut self, name: &str, now: UnixMillis) -> Result<(), EngineError> {
+        let name = check_name(name)?;
+        let rng = &mut self.rng;
+        self.store.transaction(|tx| -> Result<(), EngineError> {
+            let mut profile: ProfileRow = must(tx, Table::Meta, PROFILE)?;
+            profile.name.clone_from(&name);
+            save(tx, Table::Meta, PROFILE, &profile)?;
+            for (contact, row) in all_contacts(tx)? {
+                if !row.blocked {
+                    greet(tx, rng, contact, &name, now, None)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.name = name;
+        Ok(())
+    }
 }
 
 /// Tells a contact how we call ourselves; with it the handshake goes out.

@@ -1,68 +1,90 @@
 //! What follows from the content of an opened envelope.
 
+use undertone_core::rand_core::CryptoRng;
+use undertone_core::{DeviceList, IdentityError};
+
 use super::contacts::{load_contact, save_contact, stands_for_another};
 use super::events::emit;
-use super::first_contact::add_route;
+use super::first_contact::{add_route, close_removed, known_record};
 use super::history::{add_message, is_known, outgoing};
-use super::outbox::advance;
+use super::outbox::come_further;
 use super::rows::{
     ContactRow, MessageRow, OutRow, Secret, SentRow, TransferRow, Want, decode, key1, key2, load,
     next_number, save,
 };
-use super::{EngineError, clean_name, reset_links};
+use super::{EngineError, changes, clean_name, day, receipts, reset_links, timers};
 use crate::content::{Body, Content};
-use crate::event::EventKind;
-use crate::ids::{ContactId, MessageId};
+use crate::event::{EventKind, Typing};
+use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::message::{Direction, FileInfo, MessageKind, MessageState};
 use crate::routing::Routing;
 use crate::store::{StoreError, Table, Transaction};
 
-/// Takes up a content. True if a message came into the history. A content that can't be read is
-/// told to the application and never stops what comes behind it.
-pub(super) fn handle(
+/// What is needed here beside the transaction.
+pub(super) struct Here<'a, R> {
+    pub(super) rng: &'a mut R,
+    pub(super) now: UnixMillis,
+    /// Our account key.
+    pub(super) account: [u8; 32],
+}
+
+/// What a content brings about beside rows.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Effect {
+    /// A message came into the history.
+    pub(super) message: bool,
+    /// Somebody writes, or has stopped. Not stored anywhere.
+    pub(super) typing: Option<Typing>,
+}
+
+/// Takes up a content. A content that can't be read is told to the application and never stops what
+/// comes behind it.
+pub(super) fn handle<R: CryptoRng>(
     tx: &mut dyn Transaction,
+    here: &mut Here<'_, R>,
     contact: ContactId,
     bytes: &[u8],
-) -> Result<bool, EngineError> {
+) -> Result<Effect, EngineError> {
     let content = match Content::decode(bytes) {
         Ok(content) => content,
         Err(error) => {
-            let code = error.code().to_owned();
-            emit(tx, EventKind::ContentRefused { contact, code })?;
-            return Ok(false);
+            refuse(tx, contact, error.code())?;
+            return Ok(Effect::default());
         }
     };
     if content.body.is_acknowledged() {
-        let key = key2(&key1(contact.get()), content.id.as_bytes());
-        save(tx, Table::Acks, &key, &0_u64)?;
+        receipts::owe(tx, here.rng, Table::Acks, (contact, &content.id), here.now)?;
     }
+    let mut effect = Effect::default();
     match &content.body {
         Body::Text(_) | Body::Attachment(_) | Body::Custom { .. } | Body::Unknown { .. } => {
-            return record(tx, contact, content, bytes);
+            effect.message = record(tx, contact, content, bytes)?;
         }
-        Body::DeliveryAck(ids) => delivered(tx, contact, ids)?,
-        Body::ReadReceipt(ids) => read(tx, contact, ids)?,
+        Body::Reaction(_) | Body::Edit { .. } | Body::Delete(_) => {
+            changes::refer(tx, contact, &content, bytes, day(here.now).get())?;
+        }
+        Body::DeliveryAck(ids) => delivered(tx, contact, ids, here.now)?,
+        Body::ReadReceipt(ids) => read(tx, contact, ids, here.now)?,
         Body::Profile { name } => profile(tx, contact, name)?,
+        Body::Disappearing { seconds } => {
+            timers::told(tx, contact, &here.account, *seconds, content.sent_at)?;
+        }
         Body::MailboxMove(route) if Routing::from_bytes(route.as_bytes()).is_some() => {
             add_route(tx, contact, route.as_bytes())?;
         }
-        Body::MailboxMove(_) => {
-            let code = "R-306".to_owned();
-            emit(tx, EventKind::ContentRefused { contact, code })?;
-        }
+        Body::MailboxMove(_) => refuse(tx, contact, "R-306")?,
+        Body::DeviceList(list) => device_list(tx, contact, list)?,
         Body::ResetLink(link) => reset_links::received(tx, contact, link.as_bytes())?,
         // Said when the session began; it has begun.
         Body::ResetNotice { .. } => {}
-        Body::Typing(active) => {
-            let active = *active;
-            emit(tx, EventKind::Typing { contact, active })?;
-        }
-        other => {
-            let (kind, content) = (other.kind(), bytes.to_vec());
-            emit(tx, EventKind::Other { contact, kind, content })?;
-        }
+        Body::Typing(active) => effect.typing = Some(Typing { contact, active: *active }),
     }
-    Ok(false)
+    Ok(effect)
+}
+
+/// Tells that a contact's content broke a rule, and was not taken up.
+fn refuse(tx: &mut dyn Transaction, contact: ContactId, code: &str) -> Result<(), StoreError> {
+    emit(tx, EventKind::ContentRefused { contact, code: code.to_owned() })
 }
 
 /// Puts an incoming message into the history, once.
@@ -115,6 +137,7 @@ fn record(
         save(tx, Table::Transfers, &key1(seq), &row)?;
     }
     emit(tx, EventKind::MessageReceived { contact, id })?;
+    changes::catch_up(tx, contact, &id)?;
     Ok(true)
 }
 
@@ -123,15 +146,16 @@ fn delivered(
     tx: &mut dyn Transaction,
     contact: ContactId,
     ids: &[MessageId],
+    now: UnixMillis,
 ) -> Result<(), StoreError> {
     for id in ids {
         let key = key2(&key1(contact.get()), id.as_bytes());
         if let Some(row) = load::<SentRow>(tx, Table::Unacknowledged, &key)? {
             tx.delete(Table::Unacknowledged, &key)?;
-            advance(tx, row.message, MessageState::Delivered)?;
-        } else if !overtaken(tx, contact, id)? {
+            come_further(tx, row.message, MessageState::Delivered, now)?;
+        } else if !overtaken(tx, contact, id, now)? {
             // It had expired here when they fetched it after all.
-            reached(tx, contact, id, MessageState::Delivered)?;
+            reached(tx, contact, id, MessageState::Delivered, now)?;
         }
     }
     Ok(())
@@ -143,6 +167,7 @@ fn overtaken(
     tx: &mut dyn Transaction,
     contact: ContactId,
     id: &MessageId,
+    now: UnixMillis,
 ) -> Result<bool, StoreError> {
     let mut found = None;
     super::contacts::for_each(tx, Table::Outbox, &key1(contact.get()), |key, value| {
@@ -156,13 +181,18 @@ fn overtaken(
         return Ok(false);
     };
     tx.delete(Table::Outbox, &key)?;
-    advance(tx, message, MessageState::Delivered)?;
+    come_further(tx, message, MessageState::Delivered, now)?;
     Ok(true)
 }
 
-fn read(tx: &mut dyn Transaction, contact: ContactId, ids: &[MessageId]) -> Result<(), StoreError> {
+fn read(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    ids: &[MessageId],
+    now: UnixMillis,
+) -> Result<(), StoreError> {
     for id in ids {
-        reached(tx, contact, id, MessageState::Read)?;
+        reached(tx, contact, id, MessageState::Read, now)?;
     }
     Ok(())
 }
@@ -173,10 +203,11 @@ fn reached(
     contact: ContactId,
     id: &MessageId,
     state: MessageState,
+    now: UnixMillis,
 ) -> Result<(), StoreError> {
     // it counts from the one to whom the message was sent only.
     match outgoing(tx, contact, id)? {
-        Some(message) => advance(tx, Some(message.seq), state),
+        Some(message) => come_further(tx, Some(message.seq), state, now),
         None => Ok(()),
     }
 }
@@ -196,4 +227,28 @@ fn profile(tx: &mut dyn Transaction, contact: ContactId, name: &str) -> Result<(
     }
     save_contact(tx, contact, &row)?;
     Ok(emit(tx, EventKind::ContactRenamed { contact, name })?)
+}
+
+/// A contact's devices have changed. The list is held against the one that is known, by the rules of
+/// `protocol-spec/02-identity.md`; sessions of devices that are not on it any more end at once.
+fn device_list(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    list: &[u8],
+) -> Result<(), EngineError> {
+    let list = match DeviceList::parse(list) {
+        Ok(list) => list,
+        Err(error) => return Ok(refuse(tx, contact, error.code())?),
+    };
+    let mut row = load_contact(tx, contact)?;
+    // Also where no list of theirs is known.
+    if *list.account().as_bytes() != row.account {
+        return Ok(refuse(tx, contact, IdentityError::OtherAccount.code())?);
+    }
+    if let Err(error) = list.follows(known_record(tx, Some(contact))?.as_ref()) {
+        return Ok(refuse(tx, contact, error.code())?);
+    }
+    row.list_record = list.record().to_bytes().to_vec();
+    close_removed(tx, &mut row, &list)?;
+    Ok(save_contact(tx, contact, &row)?)
 }

@@ -11,6 +11,14 @@ use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::message::{Direction, Message, MessageReaction};
 use crate::store::{Order, Store, StoreError, Table, Transaction};
 
+/// Something was erased, and may still be in the files of the store: `Meta["scrub"]`.
+pub(super) const SCRUB: &[u8] = b"scrub";
+
+/// Notes that the files of the store are to be cleared of what was just erased.
+pub(super) fn note_erased(tx: &mut dyn Transaction) -> Result<(), StoreError> {
+    save(tx, Table::Meta, SCRUB, &true)
+}
+
 /// The message at a place; `None` if it was erased.
 pub(super) fn load_message(
     tx: &dyn Transaction,
@@ -51,6 +59,16 @@ fn id_key(row: &MessageRow) -> Vec<u8> {
         Direction::Incoming => incoming_key(&row.id, row.contact),
         Direction::Outgoing => outgoing_key(&row.id),
     }
+}
+
+/// The message of this id that this contact sent.
+pub(super) fn incoming(
+    tx: &dyn Transaction,
+    contact: ContactId,
+    id: &MessageId,
+) -> Result<Option<MessageRow>, StoreError> {
+    let place: Option<u64> = load(tx, Table::MessageIds, &incoming_key(id, contact))?;
+    place.map(|place| must_message(tx, place)).transpose()
 }
 
 /// The message of this id that was sent to this contact.

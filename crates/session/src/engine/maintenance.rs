@@ -9,8 +9,8 @@ use super::contacts::{all_contacts, for_each, save_contact};
 use super::links::{is_held, load_link, remove_link};
 use super::outbox::advance;
 use super::rows::{
-    ChoreRow, LinkKindRow, LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, Secret, SentRow,
-    SessionRow, corrupt, decode, must, number, save,
+    ChoreRow, EarlyRow, LinkKindRow, LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, Secret,
+    SentRow, SessionRow, corrupt, decode, must, number, save,
 };
 use super::{Engine, EngineError, day};
 use crate::ids::UnixMillis;
@@ -59,6 +59,11 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 let row: ParkedRow = decode(Table::Parked, value)?;
                 Ok(past(row.day))
             })?;
+            remove(tx, Table::Early, |value| {
+                let row: EarlyRow = decode(Table::Early, value)?;
+                Ok(past(row.day))
+            })?;
+            remove(tx, Table::Gone, |value| Ok(past(decode(Table::Gone, value)?)))?;
             let mut expired = Vec::new();
             remove(tx, Table::Unacknowledged, |value| {
                 let row: SentRow = decode(Table::Unacknowledged, value)?;

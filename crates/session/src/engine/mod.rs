@@ -7,8 +7,10 @@
 
 mod audit;
 mod backup;
+mod changes;
 mod chores;
 mod contacts;
+mod early;
 mod error;
 mod events;
 mod first_contact;
@@ -24,10 +26,14 @@ mod migrations;
 mod moves;
 mod outbox;
 mod people;
+mod receipts;
 mod resend;
 mod reset_links;
 mod rows;
+mod search;
+mod timers;
 mod transfers;
+mod typing;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +42,7 @@ pub use audit::{AuditClass, AuditSecret};
 pub use backup::{Export, Restored, Restorer};
 pub use chores::{Chore, ChoreRequest};
 pub use error::EngineError;
+pub use events::{MAX_CURSOR_NAME, MAX_CURSORS, MAX_EVENTS};
 pub use first_contact::AddPlan;
 pub use healing::ResetPlan;
 pub use health::{ConversationHealth, Health};
@@ -43,7 +50,10 @@ pub use inbox::Received;
 pub use links::{LinkPlan, LinkView, RefillPlan};
 pub use mailboxes::{FloorVerdict, MailboxPlan, Subscription};
 pub use outbox::Delivery;
+pub use receipts::RECEIPT_DELAY_MILLIS;
+pub use search::Found;
 pub use transfers::{Download, FetchLimits, OutgoingFile, Upload};
+pub use typing::Passing;
 
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountSecret, Day, DeviceList, DeviceSecret, LocalDevice};

@@ -13,8 +13,8 @@ use super::rows::{
     ContactRow, DeviceRow, MailboxRow, MessageRow, OutRow, OutState, SealedRow, Secret, SentRow,
     SessionRef, SessionRow, corrupt, decode, key1, key2, load, must, next_number, number, save,
 };
-use super::{Engine, EngineError, day, random};
-use crate::content::{Body, Content, MAX_IDS, MAX_TEXT};
+use super::{Engine, EngineError, check_name, day, random, timers};
+use crate::content::{Body, Content, MAX_CUSTOM, MAX_TEXT};
 use crate::event::EventKind;
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::message::{Direction, Hold, MessageKind, MessageState};
@@ -157,6 +157,25 @@ pub(super) fn advance(
     emit(tx, EventKind::MessageStateChanged { contact, id, state })
 }
 
+/// The same, of a message that has left this machine: if it is to disappear, its clock runs.
+pub(super) fn come_further(
+    tx: &mut dyn Transaction,
+    place: Option<u64>,
+    state: MessageState,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    advance(tx, place, state)?;
+    let Some(mut message) = place.map(|place| load_message(tx, place)).transpose()?.flatten()
+    else {
+        return Ok(());
+    };
+    if message.timer > 0 && message.erase_at.is_none() {
+        timers::start(tx, &mut message, now)?;
+        save_message(tx, &message)?;
+    }
+    Ok(())
+}
+
 /// Notes why nothing goes out to a contact (or that it does again) with all that waits for them:
 /// what is behind the first waits for the same reason.
 pub(super) fn set_hold(
@@ -197,13 +216,13 @@ pub(super) fn choose(device: &DeviceRow, pinned: Option<[u8; 32]>) -> Option<&Se
 
 /// Where to write in a session: what is not confirmed goes where it is started, the rest to the
 /// newest address that the contact told.
-fn route<'a>(device: &'a DeviceRow, session: &'a SessionRef) -> Option<&'a Secret> {
+pub(super) fn route<'a>(device: &'a DeviceRow, session: &'a SessionRef) -> Option<&'a Secret> {
     let first_contact = session.first_contact.as_ref();
     let told = device.routes.first();
     if session.peer_has { told.or(first_contact) } else { first_contact.or(told) }
 }
 
-fn current_device(row: &ContactRow) -> Result<&DeviceRow, StoreError> {
+pub(super) fn current_device(row: &ContactRow) -> Result<&DeviceRow, StoreError> {
     row.devices.last().ok_or_else(|| corrupt("a contact's device"))
 }
 
@@ -228,6 +247,33 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         let new = NewMessage {
             content: Content { id, sent_at: now, body: Body::Text(text.to_owned()) },
             kind: MessageKind::Text { text: text.to_owned() },
+            uploading: false,
+        };
+        self.store.transaction(|tx| enqueue_message(tx, contact, new))?;
+        Ok(id)
+    }
+
+    /// Queues a message of a kind of one's own. `name` says which; it should begin with a domain of
+    /// its maker, reversed, such as `com.example.poll`.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`], [`EngineError::NameInvalid`], [`EngineError::TooLong`].
+    pub fn queue_custom(
+        &mut self,
+        contact: ContactId,
+        name: &str,
+        payload: &[u8],
+        now: UnixMillis,
+    ) -> Result<MessageId, EngineError> {
+        let name = check_name(name)?;
+        if payload.len() > MAX_CUSTOM {
+            return Err(EngineError::TooLong { length: payload.len(), max: MAX_CUSTOM });
+        }
+        let id = MessageId::from_bytes(random(&mut self.rng));
+        let body = Body::Custom { name: name.clone(), payload: payload.to_vec() };
+        let new = NewMessage {
+            content: Content { id, sent_at: now, body },
+            kind: MessageKind::Custom { name, payload: payload.to_vec() },
             uploading: false,
         };
         self.store.transaction(|tx| enqueue_message(tx, contact, new))?;
@@ -298,8 +344,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             if row.hold.is_some() {
                 set_hold(tx, contact, None)?;
             }
-            advance(tx, row.message, MessageState::Accepted)?;
-            if row.acknowledged_by_peer {
+            come_further(tx, row.message, MessageState::Accepted, now)?;
+            if row.acknowledged_by_peer && !row.content.bytes().is_empty() {
                 let sent = SentRow {
                     content: row.content,
                     message: row.message,
@@ -324,40 +370,6 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let again = hold == Hold::AddressUnknown && readdress(tx, contact)?;
             set_hold(tx, contact, (!again).then_some(hold))?;
             Ok(again)
-        })
-    }
-
-    /// Queues the acknowledgements that are owed, batched for each contact. True if there were any.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn flush_acknowledgements(&mut self, now: UnixMillis) -> Result<bool, EngineError> {
-        let rng = &mut self.rng;
-        self.store.transaction(|tx| {
-            let mut any = false;
-            for (contact, _) in all_contacts(tx)? {
-                loop {
-                    let prefix = key1(contact.get());
-                    let rows = tx.scan(Table::Acks, &prefix, None, Order::Ascending, MAX_IDS)?;
-                    if rows.is_empty() {
-                        break;
-                    }
-                    let mut ids = Vec::new();
-                    for row in &rows {
-                        tx.delete(Table::Acks, &row.key)?;
-                        let id = row.key.last_chunk().ok_or_else(|| corrupt("a message id"))?;
-                        ids.push(MessageId::from_bytes(*id));
-                    }
-                    let content = Content {
-                        id: MessageId::from_bytes(random(rng)),
-                        sent_at: now,
-                        body: Body::DeliveryAck(ids),
-                    };
-                    enqueue_control(tx, contact, &content, None)?;
-                    any = true;
-                }
-            }
-            Ok(any)
         })
     }
 }
@@ -428,6 +440,11 @@ fn readdress(tx: &mut dyn Transaction, contact: ContactId) -> Result<bool, Engin
     let Some(session) = choose(device, None) else { return Ok(false) };
     let newest = route(device, session).filter(|route| route.bytes() != sealed.route.bytes());
     let (Some(newest), true) = (newest, session.peer_has) else { return Ok(false) };
+    if sealed.greets && row.content.bytes().is_empty() {
+        // Erased since: nothing to be sealed anew.
+        tx.delete(Table::Outbox, &first.key)?;
+        return Ok(true);
+    }
     if sealed.greets {
         row.session = None;
         row.state = OutState::Ready;
@@ -440,7 +457,7 @@ fn readdress(tx: &mut dyn Transaction, contact: ContactId) -> Result<bool, Engin
 
 /// Seals in a stored session. The new state is in the same transaction as the envelope. True if a
 /// handshake stands in front.
-fn seal(
+pub(super) fn seal(
     tx: &mut dyn Transaction,
     rng: &mut impl CryptoRng,
     session: &[u8; 32],

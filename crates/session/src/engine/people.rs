@@ -5,17 +5,19 @@ use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountKey, SafetyNumber};
 
 use super::contacts::{all_contacts, for_each, load_contact, save_contact, view};
-use super::history::{must_message, remove_message};
+use super::history::{must_message, note_erased, remove_message};
 use super::links::{load_link, withdraw};
 use super::mailboxes::{new_mailbox, tell_mailbox};
+use super::outbox::advance;
 use super::rows::{
-    ChoreKind, ContactRow, HealingRow, LinkRow, LinkState, MailboxRow, Purpose, Secret,
+    ChoreKind, ContactRow, HealingRow, LinkRow, LinkState, MailboxRow, Purpose, Secret, SentRow,
     TransferRow, corrupt, decode, key1, key2, load, number, save,
 };
 use super::{Engine, EngineError, chores, day};
 use crate::contact::Contact;
 use crate::event::Event;
 use crate::ids::{ContactId, MessageId, UnixMillis};
+use crate::message::MessageState;
 use crate::store::{Store, StoreError, Table, Transaction};
 
 /// Contacts of a profile. Each costs two mailboxes and a depot at the relay, and a connection can
@@ -118,7 +120,11 @@ fn give_up_mailbox(
 }
 
 /// Deletes all rows of a table whose keys begin so.
-fn drop_all(tx: &mut dyn Transaction, table: Table, prefix: &[u8]) -> Result<(), StoreError> {
+pub(super) fn drop_all(
+    tx: &mut dyn Transaction,
+    table: Table,
+    prefix: &[u8],
+) -> Result<(), StoreError> {
     let mut keys = Vec::new();
     for_each(tx, table, prefix, |key, _| {
         keys.push(key.to_vec());
@@ -197,6 +203,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 tx.delete(Table::Sessions, &session.id)?;
             }
             erase_events(tx, contact)?;
+            note_erased(tx)?;
             tx.delete(Table::Accounts, &row.account)?;
             tx.delete(Table::Contacts, &prefix)?;
             Ok(ids)
@@ -230,7 +237,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             row.healing = HealingRow::Sound;
             save(tx, Table::Accounts, &account, &contact.get())?;
             save_contact(tx, contact, &row)?;
-            drop_all(tx, Table::Unacknowledged, &key1(contact.get()))?;
+            give_up_sent(tx, contact)?;
             if let Some(link) = row.reset_ours {
                 inbox.retry_greetings(tx, link)?;
             }
@@ -299,6 +306,24 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             Ok(())
         })
     }
+}
+
+/// What was sent to another account of a contact, and is not known to have arrived, is not sent to
+/// this one.
+fn give_up_sent(tx: &mut dyn Transaction, contact: ContactId) -> Result<(), StoreError> {
+    let prefix = key1(contact.get());
+    let mut given_up = Vec::new();
+    for_each(tx, Table::Unacknowledged, &prefix, |_, value| {
+        let sent: SentRow = decode(Table::Unacknowledged, value)?;
+        given_up.push(sent.message);
+        Ok(())
+    })?;
+    drop_all(tx, Table::Unacknowledged, &prefix)?;
+    for message in given_up {
+        let reason = "it was sent to an account that the contact has no more".to_owned();
+        advance(tx, message, MessageState::Failed { reason })?;
+    }
+    Ok(())
 }
 
 /// Deletes all messages with a contact. Returns their ids.

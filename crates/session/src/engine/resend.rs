@@ -27,6 +27,10 @@ enum Again {
 }
 
 fn again(content: &Secret) -> Result<Again, StoreError> {
+    if content.bytes().is_empty() {
+        // Erased since.
+        return Ok(Again::Superseded);
+    }
     let content =
         Content::decode(content.bytes()).map_err(|_| corrupt("a content that was sent"))?;
     Ok(match content.body {

@@ -281,7 +281,8 @@ pub(super) struct SealedRow {
 #[derive(Serialize, Deserialize, Debug)]
 pub(super) struct OutRow {
     pub(super) id: [u8; 16],
-    /// Encoded content.
+    /// Encoded content. Empty if the message was erased when it had been sealed: its bytes still go
+    /// out, and it is never sealed anew.
     pub(super) content: Secret,
     pub(super) acknowledged_by_peer: bool,
     /// The session to seal in, where it has to be a certain one.
@@ -390,6 +391,15 @@ pub(super) struct ReactionRow {
     pub(super) emoji: String,
     /// What it claims as its time.
     pub(super) at: u64,
+}
+
+/// Something that refers to a message that is not here: `Early[contact ‖ number]`.
+#[derive(Serialize, Deserialize, Debug)]
+pub(super) struct EarlyRow {
+    pub(super) target: [u8; 16],
+    /// Encoded content.
+    pub(super) content: Secret,
+    pub(super) day: u32,
 }
 
 /// Something that a relay is to be asked, again and again until it has answered: `Chores[number]`.

@@ -336,12 +336,20 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         Ok(found)
     }
 
-    /// A file is complete, verified and decrypted.
+    /// A file is complete, verified and decrypted. False if its message was erased or deleted
+    /// meanwhile: the caller removes the file.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn downloaded(&mut self, message: u64, path: &std::path::Path) -> Result<(), EngineError> {
+    pub fn downloaded(
+        &mut self,
+        message: u64,
+        path: &std::path::Path,
+    ) -> Result<bool, EngineError> {
         self.store.transaction(|tx| {
+            if tx.get(Table::Transfers, &key1(message))?.is_none() {
+                return Ok(false);
+            }
             tx.delete(Table::Transfers, &key1(message))?;
             let mut row = must_message(tx, message)?;
             if let MessageKind::File(info) = &mut row.kind {
@@ -349,7 +357,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             }
             save_message(tx, &row)?;
             let (contact, id, path) = (row.contact, row.id, path.to_path_buf());
-            Ok(emit(tx, EventKind::FileReceived { contact, id, path })?)
+            emit(tx, EventKind::FileReceived { contact, id, path })?;
+            Ok(true)
         })
     }
 
@@ -359,6 +368,10 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// Those of the store.
     pub fn download_failed(&mut self, message: u64, reason: &str) -> Result<(), EngineError> {
         self.store.transaction(|tx| {
+            if tx.get(Table::Transfers, &key1(message))?.is_none() {
+                // Erased or deleted meanwhile.
+                return Ok(());
+            }
             tx.delete(Table::Transfers, &key1(message))?;
             let row = must_message(tx, message)?;
             let (contact, id, reason) = (row.contact, row.id, reason.to_owned());

@@ -14,7 +14,7 @@ use super::super::events::emit;
 use super::super::first_contact::{
     Peer, add_contact, add_session, greet, known_record, save_session,
 };
-use super::super::handle::handle;
+use super::super::handle::Effect;
 use super::super::healing::{self, cause_from_byte};
 use super::super::links::{link_secret, load_link};
 use super::super::mailboxes::{new_mailbox, tell_mailbox};
@@ -123,7 +123,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         known: Option<ContactId>,
         pending: PendingAccept,
         came_by: Option<([u8; 32], [u8; 32])>,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<Effect, EngineError> {
         // A label names the one person that a single-use link was made for.
         let name = (link.kind == LinkKindRow::SingleUse).then(|| link.label.clone());
         let mut peer = Peer {
@@ -165,7 +165,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         if known.is_none() {
             greet(tx, self.rng, contact, self.name, self.now, None)?;
         }
-        handle(tx, contact, &content)
+        self.handle(tx, contact, &content)
     }
 
     /// Whether somebody whose handshake opened is let in over this link.

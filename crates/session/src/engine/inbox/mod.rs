@@ -10,9 +10,11 @@ use undertone_core::rand_core::CryptoRng;
 use undertone_wire::frame::Acknowledgement;
 use undertone_wire::{Floor, Incarnation, MailboxId, Seq};
 
+use super::handle::{Effect, Here, handle};
 use super::rows::{MailboxRow, Purpose, load, save};
 use super::{Engine, EngineError, day, health};
-use crate::ids::UnixMillis;
+use crate::event::Typing;
+use crate::ids::{ContactId, UnixMillis};
 use crate::store::{Store, Table, Transaction};
 use parked::park;
 
@@ -25,13 +27,15 @@ pub struct Received {
     pub message: bool,
     /// True if nothing opened it and it was kept.
     pub parked: bool,
+    /// Somebody is writing, or has stopped: told here and stored nowhere.
+    pub typing: Option<Typing>,
 }
 
 /// What became of an envelope.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Opened; true if a message came into the history.
-    Opened(bool),
+    /// Opened, with what that brought about beside rows.
+    Opened(Effect),
     /// Seen before, or refused for good.
     Dropped,
     /// Nothing opens it.
@@ -66,6 +70,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 acknowledgement: acknowledgement(mailbox, incarnation, row.floor.max(seq.get())),
                 message: false,
                 parked: false,
+                typing: None,
             };
             if seq.get() <= row.floor {
                 return Ok(Some(received));
@@ -75,7 +80,10 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 health::count(tx, today.get(), outcome != Outcome::Foreign)?;
             }
             match outcome {
-                Outcome::Opened(message) => received.message = message,
+                Outcome::Opened(effect) => {
+                    received.message = effect.message;
+                    received.typing = effect.typing;
+                }
                 Outcome::Dropped => {}
                 Outcome::Foreign | Outcome::Later => {
                     park(tx, mailbox, &row, envelope, today)?;
@@ -114,6 +122,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 acknowledgement: acknowledgement(mailbox, incarnation, row.floor),
                 message: false,
                 parked: false,
+                typing: None,
             }))
         })
     }
@@ -160,6 +169,18 @@ pub(super) struct Inbox<'a, R> {
 }
 
 impl<R: CryptoRng> Inbox<'_, R> {
+    /// What follows from a content that opened.
+    fn handle(
+        &mut self,
+        tx: &mut dyn Transaction,
+        contact: ContactId,
+        content: &[u8],
+    ) -> Result<Effect, EngineError> {
+        let account = *self.me.account().as_bytes();
+        let mut here = Here { rng: self.rng, now: self.now, account };
+        handle(tx, &mut here, contact, content)
+    }
+
     fn open(
         &mut self,
         tx: &mut dyn Transaction,

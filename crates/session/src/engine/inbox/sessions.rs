@@ -8,7 +8,6 @@ use zeroize::Zeroizing;
 
 use super::super::EngineError;
 use super::super::contacts::{all_contacts, load_contact, save_contact};
-use super::super::handle::handle;
 use super::super::healing::suspect;
 use super::super::links::load_link;
 use super::super::rows::{
@@ -86,7 +85,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
             save(tx, Table::Sessions, id, &row)?;
         }
         peer_has(tx, contact, id)?;
-        Ok(Outcome::Opened(handle(tx, contact, &content)?))
+        Ok(Outcome::Opened(self.handle(tx, contact, &content)?))
     }
 }
 

@@ -182,7 +182,7 @@ fn stores_of_every_version_are_migrated_and_the_conversations_go_on() {
         let to_alice = to_alice.id;
         let written = texts(&mut bob, to_alice);
         assert_eq!(written, ["delivered", "accepted 1", "accepted 2", "sealed", "queued"]);
-        assert_eq!(bob.cursor("cli").unwrap(), EventSeq::new(2));
+        assert_eq!(bob.open_cursor("cli").unwrap(), EventSeq::new(2));
         assert_eq!(bob.uploads().unwrap().len(), 1);
         let none = FetchLimits { file: 0, day: 0 };
         assert_eq!(bob.downloads(&none, NOW).unwrap().len(), 1);

@@ -62,11 +62,11 @@ fn contacts_are_found_by_name_number_and_fingerprint() {
 #[test]
 fn cursors_are_durable_and_never_go_back() {
     let (_, mut alice, _) = acquainted();
-    assert_eq!(alice.cursor("cli").unwrap(), EventSeq::START);
+    assert_eq!(alice.open_cursor("cli").unwrap(), EventSeq::START);
     alice.acknowledge_event("cli", EventSeq::new(1)).unwrap();
     alice.acknowledge_event("cli", EventSeq::START).unwrap();
     let mut again = Engine::open(alice.into_store(), TestRng(5)).unwrap();
-    assert_eq!(again.cursor("cli").unwrap(), EventSeq::new(1));
+    assert_eq!(again.open_cursor("cli").unwrap(), EventSeq::new(1));
     assert_eq!(again.event_after(EventSeq::new(1)).unwrap().unwrap().seq, EventSeq::new(2));
 }
 
@@ -137,7 +137,7 @@ fn a_message_that_reuses_an_id_of_ours_is_found_as_theirs() {
     relay.settle(&mut [&mut alice, &mut bob]);
     let content = Content { id, sent_at: NOW, body: Body::Text("theirs".to_owned()) };
     let content = content.encode().unwrap();
-    bob.store.transaction(|tx| super::handle::handle(tx, at_bob, &content)).unwrap();
+    take(&mut bob, at_bob, &content);
     assert_eq!(bob.received_message(at_bob, id).unwrap().direction, Direction::Incoming);
     assert_eq!(bob.message(id).unwrap().direction, Direction::Outgoing);
     assert_eq!(
@@ -167,7 +167,7 @@ fn word_of_arrival_overrides_expiry_and_never_the_other_way_round() {
     let body = Body::ReadReceipt(vec![seen]);
     let id = MessageId::from_bytes([8; 16]);
     let receipt = Content { id, sent_at: NOW, body }.encode().unwrap();
-    alice.store.transaction(|tx| super::handle::handle(tx, contact, &receipt)).unwrap();
+    take(&mut alice, contact, &receipt);
     alice.expire(days(40)).unwrap();
     assert_eq!(state(&mut alice, seen), MessageState::Read);
 }

@@ -8,14 +8,19 @@
 //! Two and more engines over stores in memory, with a relay of a few lines between them.
 
 mod backup;
+mod changes;
+mod disappearing;
 mod frozen;
 mod healing;
 mod health;
 mod keeping;
+mod log;
 mod meeting;
 mod people;
+mod receipts;
 mod routes;
 mod simulation;
+mod states;
 mod talking;
 
 use std::collections::BTreeMap;
@@ -350,6 +355,43 @@ impl Relay {
         let sealed = self.take(&plan).unwrap();
         person.finish_add(link, None, &sealed, NOW).unwrap()
     }
+}
+
+/// The tables in which this stands.
+fn rows_with(person: &mut Person, needle: &[u8]) -> Vec<Table> {
+    let mut found = Vec::new();
+    for table in Table::ALL {
+        let scan = |tx: &mut dyn crate::store::Transaction| {
+            tx.scan(*table, &[], None, crate::store::Order::Ascending, usize::MAX)
+        };
+        for row in person.store.transaction(scan).unwrap() {
+            if row.value.windows(needle.len()).any(|part| part == needle) {
+                found.push(*table);
+            }
+        }
+    }
+    found
+}
+
+/// As if this content of the contact had been opened.
+fn take(person: &mut Person, contact: ContactId, content: &[u8]) -> handle::Effect {
+    take_at(person, contact, content, NOW)
+}
+
+fn take_at(
+    person: &mut Person,
+    contact: ContactId,
+    content: &[u8],
+    now: UnixMillis,
+) -> handle::Effect {
+    let account = *person.me.account().as_bytes();
+    let rng = &mut person.rng;
+    person
+        .store
+        .transaction(|tx| {
+            handle::handle(tx, &mut handle::Here { rng, now, account }, contact, content)
+        })
+        .unwrap()
 }
 
 fn texts(person: &mut Person, contact: ContactId) -> Vec<String> {

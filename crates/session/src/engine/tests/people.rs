@@ -1,22 +1,6 @@
 //! What the person decides about contacts.
 
 use super::*;
-use crate::store::Order;
-
-fn rows_with(person: &mut Person, needle: &[u8]) -> Vec<Table> {
-    let mut found = Vec::new();
-    for table in Table::ALL {
-        let scan = |tx: &mut dyn crate::store::Transaction| {
-            tx.scan(*table, &[], None, Order::Ascending, usize::MAX)
-        };
-        for row in person.store.transaction(scan).unwrap() {
-            if row.value.windows(needle.len()).any(|part| part == needle) {
-                found.push(*table);
-            }
-        }
-    }
-    found
-}
 
 #[test]
 fn r_1304_a_blocked_contact_is_let_in_over_no_link() {
