@@ -1,5 +1,5 @@
 //! The vectors of what a relay keeps (chapter 12): their reader does not know the relay's code.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::Path;
 
