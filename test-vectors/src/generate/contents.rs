@@ -187,7 +187,7 @@ fn written(files: &mut Files) {
         let name = format!("write-{name}-too-long");
         let says = "A part over its bound is refused where it is made, and not cut.";
         files.refused(
-            &about(FAMILY, &name, &["09 §2", "09 §6"], says),
+            &about(FAMILY, &name, &["09 §2", "09 §8"], says),
             "R-904",
             "make",
             "content-write",
@@ -205,7 +205,7 @@ fn read(files: &mut Files) {
 fn refused(files: &mut Files) {
     let mut refuse = |name: &str, rule: &str, says: &str, content: Value| {
         let input = json!({ "content": content });
-        files.refused(&about(FAMILY, name, &["09 §6"], says), rule, "read", "content-read", input);
+        files.refused(&about(FAMILY, name, &["09 §8"], says), rule, "read", "content-read", input);
     };
     let text = bytes(&[1], b"\x02hi");
     refuse("read-empty", "R-901", "Nothing.", json!(""));

@@ -269,7 +269,7 @@ fn refused(files: &mut Files) {
 
 /// Blobs that were fetched for a message.
 fn attachments(files: &mut Files) {
-    let spec = &["09 §3", "09 §6"];
+    let spec = &["09 §3", "09 §8"];
     let seal = json!({ "file_key": hex(&KEY), "length": 1500, "content": content(1500) });
     let blob = ops::run("file-seal", &seal).unwrap();
     let blob = unhex(blob["blob"].as_str().unwrap()).unwrap();
