@@ -23,7 +23,7 @@ pub use rate::Rate;
 /// How much of the relay anybody may use.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections at a time. An idle one costs some 43 KiB.
+    /// Connections at a time. An idle one costs some 41 KiB.
     pub connections: u32,
     /// Handshakes under way at a time. From the first half on, addresses must be confirmed by a
     /// retry (RFC 9000 §8.1.2), so that forged ones cost the relay nothing, and no network gets
