@@ -63,8 +63,8 @@ fn fields(body: &Body) -> Outcome<Value> {
         Body::DeviceList(list) => json!({ "list": hex(list) }),
         Body::Custom { name, payload } => json!({ "name": name, "data": hex(payload) }),
         Body::ResetLink(link) => json!({ "link": hex(link.as_bytes()) }),
-        Body::ResetNotice { cause, retired } => {
-            json!({ "cause": cause, "sessions": retired.iter().map(|id| hex(id)).collect::<Vec<_>>() })
+        Body::ResetNotice { cause, sessions } => {
+            json!({ "cause": cause, "sessions": sessions.iter().map(|id| hex(id)).collect::<Vec<_>>() })
         }
         Body::Unknown { payload, .. } => json!({ "payload": hex(payload) }),
         _ => return Err(Fail::wrong("a kind that this program does not know")),
@@ -124,7 +124,7 @@ fn body(kind: u32, args: &Args<'_>) -> Outcome<Body> {
         15 => Body::ResetNotice {
             cause: u8::try_from(args.u32("cause")?)
                 .map_err(|_| Fail::wrong("a cause is a byte"))?,
-            retired: session_list(args)?,
+            sessions: session_list(args)?,
         },
         kind => Body::Unknown { kind, payload: args.bytes("payload")? },
     })

@@ -16,8 +16,8 @@ pub(crate) const MAX_ROUTE: usize = 320;
 /// The longest payload of a link: 72 bytes and a relay's address.
 pub(crate) const MAX_LINK_PAYLOAD: usize = 72 + 288;
 
-/// Sessions that one reset can retire: more than are ever kept with an account's devices.
-pub(crate) const MAX_RETIRED: usize = 32;
+/// Sessions that one notice can name: more than are ever kept with an account's devices.
+pub(crate) const MAX_NAMED_SESSIONS: usize = 32;
 
 /// Key numbers of the kinds on the wire.
 mod kind {
@@ -188,12 +188,13 @@ pub enum Body {
     /// Kind 14: the payload of the link over which the receiver, and nobody else, may start the
     /// session anew.
     ResetLink(Route),
-    /// Kind 15: this session takes the place of the others.
+    /// Kind 15: this session takes the place of the others, or others have taken its place.
     ResetNotice {
-        /// Why (`protocol-spec/13-session.md`); 0 where it answers a reset.
+        /// Why (`protocol-spec/13-session.md`); 0 where it answers a reset, 4 in a session that
+        /// others have replaced.
         cause: u8,
-        /// The sessions that the sender had and sends nothing in any more.
-        retired: Vec<[u8; 32]>,
+        /// Those others, in a session that they have replaced.
+        sessions: Vec<[u8; 32]>,
     },
     /// Any other kind: kept as it came.
     Unknown {
@@ -275,12 +276,12 @@ impl Body {
                 w.string(payload, MAX_CUSTOM)
             }
             Self::ResetLink(link) => w.string(&link.0, MAX_LINK_PAYLOAD),
-            Self::ResetNotice { cause, retired } => {
-                if retired.len() > MAX_RETIRED {
+            Self::ResetNotice { cause, sessions } => {
+                if sessions.len() > MAX_NAMED_SESSIONS {
                     return Err(ContentError::TooLong);
                 }
                 w.u8(*cause);
-                for session in retired {
+                for session in sessions {
                     w.bytes(session);
                 }
                 Ok(())
@@ -320,7 +321,7 @@ impl Body {
             }
             kind::RESET_LINK => Self::ResetLink(Route(r.string(MAX_LINK_PAYLOAD)?.to_vec())),
             kind::RESET_NOTICE => {
-                Self::ResetNotice { cause: r.u8()?, retired: decode_sessions(r)? }
+                Self::ResetNotice { cause: r.u8()?, sessions: decode_sessions(r)? }
             }
             kind => Self::Unknown { kind, payload: r.rest(MAX_CUSTOM)?.to_vec() },
         })
@@ -380,7 +381,7 @@ fn encode_ids(ids: &[MessageId], w: &mut Writer) -> Result<(), ContentError> {
 fn decode_sessions(r: &mut Reader<'_>) -> Result<Vec<[u8; 32]>, ContentError> {
     let mut ids = Vec::new();
     while !r.is_empty() {
-        if ids.len() == MAX_RETIRED {
+        if ids.len() == MAX_NAMED_SESSIONS {
             return Err(ContentError::TooLong);
         }
         ids.push(r.array()?);

@@ -13,7 +13,7 @@ pub(crate) mod codec;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use body::MAX_RETIRED;
+pub(crate) use body::MAX_NAMED_SESSIONS;
 pub use body::{Attachment, BlobKeyBytes, Body, Reaction, Route};
 pub use codec::ContentError;
 

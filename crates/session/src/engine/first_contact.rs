@@ -87,8 +87,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// contact that is known by its account gets another session, not another entry.
     ///
     /// # Errors
-    /// [`EngineError::Bundle`], [`EngineError::Identity`] if the bundle is not from the link's
-    /// maker or names an older device list; [`EngineError::NameInvalid`]; [`EngineError::UnknownLink`]
+    /// [`EngineError::OwnLink`]; [`EngineError::Bundle`], [`EngineError::Identity`] if the bundle is
+    /// not from the link's maker or names an older device list; [`EngineError::NameInvalid`]; [`EngineError::UnknownLink`]
     /// without [`Engine::begin_add`].
     pub fn finish_add(
         &mut self,
@@ -98,6 +98,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         now: UnixMillis,
     ) -> Result<ContactId, EngineError> {
         let name = name.map(check_name).transpose()?;
+        if self.is_own(link) {
+            return Err(EngineError::OwnLink);
+        }
         let (rng, me, profile) = (&mut self.rng, &self.me, self.name.clone());
         let secret = LinkSecret::from_bytes(link.secret());
         let account = AccountFingerprint::from_bytes(*link.account());
@@ -120,7 +123,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             if Routing::from_bytes(bundle.reply().as_bytes()).is_none() {
                 return Err(EngineError::Bundle(BundleError::Unreadable));
             }
-            let first_contact = Some(Secret::new(bundle.reply().as_bytes()));
+            let first_contact = Secret::new(bundle.reply().as_bytes());
             let checked = bundle.check(record.as_ref())?;
             let contact = match known {
                 Some(contact) => contact,
@@ -143,7 +146,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let session = initiate(me, checked, &secret, &reply, rng)?;
             let id = *session.id().as_bytes();
             save_session(tx, contact, &session)?;
-            let reference = SessionRef { id, peer_has: false, first_contact, retired: None };
+            let reference = SessionRef::new(id, Some(first_contact));
             tx.delete(Table::Takes, &key)?;
             match (known, load_contact(tx, contact)?.healing) {
                 (None, _) => add_session(tx, contact, peer, reference)?,

@@ -16,13 +16,13 @@ use super::events::emit;
 use super::first_contact::{Peer, add_session, known_record, save_session};
 use super::mailboxes::routing;
 use super::outbox::{enqueue_urgent, set_hold};
-use super::resend::{decide, requeue};
+use super::resend::{decide, drop_addresses, requeue};
 use super::rows::{
     ContactRow, HealingRow, LinkKindRow, LinkRow, LinkState, MailboxRow, Secret, SessionRef,
     TakeRow, corrupt, decode, load, must, save,
 };
 use super::{Engine, EngineError, day, random, reset_links};
-use crate::content::{Body, Content, MAX_RETIRED};
+use crate::content::{Body, Content};
 use crate::event::{EventKind, ResetCause};
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::Link;
@@ -133,24 +133,13 @@ pub(super) fn contact_is_lost(
     Ok(set_hold(tx, contact, Some(Hold::StoreRolledBack))?)
 }
 
-/// From now on nothing is sent in these sessions; what still comes in them is opened.
-/// Returns their ids, and those of what was retired before.
-fn retire(
-    row: &mut ContactRow,
-    today: u32,
-    mut which: impl FnMut(&SessionRef) -> bool,
-) -> Vec<[u8; 32]> {
-    let mut retired = Vec::new();
+/// From now on nothing is sent in the sessions that there are; what still comes in them is opened.
+fn retire_all(row: &mut ContactRow, today: u32) {
     for session in row.devices.iter_mut().flat_map(|device| &mut device.sessions) {
-        if session.retired.is_none() && which(session) {
-            session.retired = Some(today);
-        }
-        if session.retired.is_some() {
-            retired.push(session.id);
-        }
+        session.retired.get_or_insert(today);
+        // What was told of those that were retired before is not true any more.
+        session.told = false;
     }
-    retired.truncate(MAX_RETIRED);
-    retired
 }
 
 /// A new session with a contact has taken the place of others: says so in it, gives again what the
@@ -160,21 +149,35 @@ pub(super) fn take_over(
     rng: &mut impl CryptoRng,
     contact: ContactId,
     session: [u8; 32],
-    (cause, retired): (u8, Vec<[u8; 32]>),
+    cause: u8,
     now: UnixMillis,
 ) -> Result<(), EngineError> {
-    let mut content = |body| Content { id: MessageId::from_bytes(random(rng)), sent_at: now, body };
-    let notice = content(Body::ResetNotice { cause, retired });
-    let row = load_contact(tx, contact)?;
+    let body = Body::ResetNotice { cause, sessions: Vec::new() };
+    let notice = Content { id: MessageId::from_bytes(random(rng)), sent_at: now, body };
     enqueue_urgent(tx, contact, &notice, Some(session))?;
+    tell_where(tx, rng, contact, session, now)?;
+    requeue(tx, contact, day(now).get())?;
+    Ok(set_hold(tx, contact, None)?)
+}
+
+/// Tells the contact, in this session, where they reach us and how they may start anew.
+pub(super) fn tell_where(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    contact: ContactId,
+    session: [u8; 32],
+    now: UnixMillis,
+) -> Result<(), EngineError> {
+    drop_addresses(tx, contact)?;
+    let mut content = |body| Content { id: MessageId::from_bytes(random(rng)), sent_at: now, body };
+    let row = load_contact(tx, contact)?;
     let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
     let route = content(Body::MailboxMove(routing(&mailbox)?.to_route()));
     enqueue_urgent(tx, contact, &route, Some(session))?;
-    if let Some(link) = reset_links::given_to(tx, &row)? {
-        enqueue_urgent(tx, contact, &content(Body::ResetLink(link)), Some(session))?;
+    match reset_links::given_to(tx, &row)? {
+        Some(link) => enqueue_urgent(tx, contact, &content(Body::ResetLink(link)), Some(session)),
+        None => Ok(()),
     }
-    requeue(tx, contact, day(now).get())?;
-    Ok(set_hold(tx, contact, None)?)
 }
 
 /// A session that we have initiated takes the place of all others with this contact.
@@ -188,32 +191,30 @@ pub(super) fn start(
 ) -> Result<(), EngineError> {
     let today = day(now).get();
     let mut row = load_contact(tx, contact)?;
-    let retired = retire(&mut row, today, |_| true);
+    retire_all(&mut row, today);
     row.healing = HealingRow::Started { cause, day: today };
     row.reset_take = None;
     save_contact(tx, contact, &row)?;
     let id = session.id;
     add_session(tx, contact, peer, session)?;
-    take_over(tx, rng, contact, id, (cause_to_byte(cause), retired), now)?;
+    take_over(tx, rng, contact, id, cause_to_byte(cause), now)?;
     Ok(emit(tx, EventKind::Reset { contact, cause })?)
 }
 
-/// A session that the contact has initiated takes the place of all others, but for a reset of ours
-/// that they have not answered yet and do not say to have given up: it may be on its way to them, and
-/// stays beside it.
+/// A session that the contact has initiated takes the place of all others, also of one that we have
+/// initiated and that they have not answered: whether they have that one, or have lost it again, can't
+/// be known. If they write in it, [`super::replaced`] brings
+/// both sides together.
 pub(super) fn accept(
     tx: &mut dyn Transaction,
     rng: &mut impl CryptoRng,
     contact: ContactId,
     (peer, session): (Peer, SessionRef),
-    (cause, gone): (ResetCause, &[[u8; 32]]),
+    cause: ResetCause,
     now: UnixMillis,
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
-    // Both sides may have reset at once.
-    let ours = matches!(row.healing, HealingRow::Started { .. });
-    let retired =
-        retire(&mut row, day(now).get(), |one| one.peer_has || !ours || gone.contains(&one.id));
+    retire_all(&mut row, day(now).get());
     // Where our own state is lost, a newer store may have accepted this very session, and received
     // and sent in it: only a session that begins now can go on.
     let lost = row.state_is_lost();
@@ -225,7 +226,7 @@ pub(super) fn accept(
     let id = session.id;
     add_session(tx, contact, peer, session)?;
     if !lost {
-        take_over(tx, rng, contact, id, (0, retired), now)?;
+        take_over(tx, rng, contact, id, 0, now)?;
     }
     Ok(emit(tx, EventKind::Reset { contact, cause })?)
 }
@@ -335,7 +336,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 by_them: false,
                 came_by: None,
             };
-            let first_contact = Some(Secret::new(bundle.reply().as_bytes()));
+            let first_contact = Secret::new(bundle.reply().as_bytes());
             let checked = bundle.check(known_record(tx, Some(contact))?.as_ref())?;
             let mailbox: MailboxRow = must(tx, Table::Mailboxes, &row.mailbox)?;
             let reply = CoreRouting::new(&routing(&mailbox)?.to_bytes())
@@ -343,7 +344,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let session = initiate(me, checked, &secret, &reply, rng)?;
             let id = *session.id().as_bytes();
             save_session(tx, contact, &session)?;
-            let reference = SessionRef { id, peer_has: false, first_contact, retired: None };
+            let reference = SessionRef::new(id, Some(first_contact));
             start(tx, rng, contact, (peer, reference), cause, now)?;
             Ok(true)
         })

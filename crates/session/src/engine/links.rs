@@ -397,7 +397,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// Whether this secret is one of our own links'.
+    /// Whether the link is one of our own account's.
     pub(super) fn is_own(&self, link: &Link) -> bool {
         link.is_of(self.me.account().fingerprint().as_bytes())
     }

@@ -27,6 +27,7 @@ mod moves;
 mod outbox;
 mod people;
 mod receipts;
+mod replaced;
 mod resend;
 mod reset_links;
 mod rows;

@@ -40,6 +40,11 @@ pub(super) fn arrived(
     if row.mailbox == *mailbox {
         return Ok(());
     }
+    let arriving: MailboxRow = must(tx, Table::Mailboxes, mailbox)?;
+    if arriving.retired.is_some() {
+        // Another one has taken its place before the relay had made it; nobody was told of it.
+        return Ok(());
+    }
     if let Some(mut old) = load::<MailboxRow>(tx, Table::Mailboxes, &row.mailbox)? {
         old.retired = Some(day(now).get());
         save(tx, Table::Mailboxes, &row.mailbox, &old)?;

@@ -103,6 +103,24 @@ pub(super) fn enqueue_urgent(
     enqueue(tx, contact, content, None, OutState::Ready, session, URGENT).map(drop)
 }
 
+/// The same, sealed at once in this session, also if it is retired; it never goes out in another.
+pub(super) fn enqueue_in(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    contact: ContactId,
+    content: &Content,
+    session: [u8; 32],
+) -> Result<(), EngineError> {
+    let row = load_contact(tx, contact)?;
+    let device = current_device(&row)?;
+    let Some(of) = device.sessions.iter().find(|one| one.id == session) else { return Ok(()) };
+    let route = route(device, of).ok_or_else(|| corrupt("a contact's address"))?.bytes();
+    let (envelope, greets) = seal(tx, rng, &session, encode(content)?.bytes())?;
+    let sealed = SealedRow { envelope, route: Secret::new(route), greets, session: Some(session) };
+    let state = OutState::Sealed(sealed);
+    enqueue(tx, contact, content, None, state, Some(session), URGENT).map(drop)
+}
+
 fn out_key(contact: ContactId, place: u64) -> Vec<u8> {
     key2(&key1(contact.get()), &key1(place))
 }

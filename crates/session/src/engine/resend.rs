@@ -84,6 +84,29 @@ pub(super) fn requeue(
     Ok(())
 }
 
+/// Takes out of the outbox what says where to write to and how to start anew: the present is about to
+/// be said, and what waits behind it would undo that. (A store that was put back may have such words
+/// waiting about mailboxes that are gone.)
+pub(super) fn drop_addresses(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+) -> Result<(), StoreError> {
+    let mut gone = Vec::new();
+    for_each(tx, Table::Outbox, &key1(contact.get()), |key, value| {
+        let out: OutRow = decode(Table::Outbox, value)?;
+        let content =
+            Content::decode(out.content.bytes()).map_err(|_| corrupt("a content that waits"))?;
+        if matches!(content.body, Body::MailboxMove(_) | Body::ResetLink(_)) {
+            gone.push(key.to_vec());
+        }
+        Ok(())
+    })?;
+    for key in gone {
+        tx.delete(Table::Outbox, &key)?;
+    }
+    Ok(())
+}
+
 /// Sealed in a session that is retired, and not known to be accepted: it may have arrived.
 fn take_back(
     tx: &mut dyn Transaction,

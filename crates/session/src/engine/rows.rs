@@ -144,6 +144,16 @@ pub(super) struct SessionRef {
     /// The day from which nothing is sent in it any more, because another has taken its place;
     /// what still comes in it is opened.
     pub(super) retired: Option<u32>,
+    /// Since then the contact has written in it, and was told which sessions have taken its place.
+    pub(super) told: bool,
+}
+
+impl SessionRef {
+    /// One that begins now: we start it, with what goes to this first-contact mailbox, or the other
+    /// side has started it.
+    pub(super) const fn new(id: [u8; 32], first_contact: Option<Secret>) -> Self {
+        Self { id, peer_has: first_contact.is_none(), first_contact, retired: None, told: false }
+    }
 }
 
 /// A ratchet: `Sessions[session id]`.

@@ -144,18 +144,15 @@ impl<R: CryptoRng> Inbox<'_, R> {
         let session = pending.commit(|_| Ok::<(), EngineError>(()))?;
         save_session(tx, contact, &session)?;
         let id = *id.as_bytes();
-        let session = SessionRef { id, peer_has: true, first_contact: None, retired: None };
+        let session = SessionRef::new(id, None);
         let notice = match Content::decode(&content) {
-            Ok(Content { body: Body::ResetNotice { cause, retired }, .. }) => {
-                Some((cause, retired))
-            }
+            Ok(Content { body: Body::ResetNotice { cause, .. }, .. }) => Some(cause),
             _ => None,
         };
         let reset = notice.is_some() || link.kind == LinkKindRow::Reset;
         if known.is_some() && reset {
-            let (cause, gone) = notice.unwrap_or_default();
-            let why = (cause_from_byte(cause), gone.as_slice());
-            healing::accept(tx, self.rng, contact, (peer, session), why, self.now)?;
+            let cause = cause_from_byte(notice.unwrap_or_default());
+            healing::accept(tx, self.rng, contact, (peer, session), cause, self.now)?;
         } else {
             add_session(tx, contact, peer, session)?;
             // Before anything else, so that whoever has read a reply of ours writes to where no

@@ -8,8 +8,10 @@ use zeroize::Zeroizing;
 
 use super::super::EngineError;
 use super::super::contacts::{all_contacts, load_contact, save_contact};
+use super::super::handle::Effect;
 use super::super::healing::suspect;
 use super::super::links::load_link;
+use super::super::replaced;
 use super::super::rows::{
     HealingRow, MailboxRow, Purpose, Secret, SessionRow, corrupt, must, save,
 };
@@ -85,6 +87,9 @@ impl<R: CryptoRng> Inbox<'_, R> {
             save(tx, Table::Sessions, id, &row)?;
         }
         peer_has(tx, contact, id)?;
+        if !replaced::heard(tx, self.rng, contact, id, &content, self.now)? {
+            return Ok(Outcome::Opened(Effect::default()));
+        }
         Ok(Outcome::Opened(self.handle(tx, contact, &content)?))
     }
 }

@@ -262,7 +262,7 @@ fn device(old: DeviceRow) -> rows::DeviceRow {
     let DeviceRow { keys, routes, sessions } = old;
     let session = |old: SessionRef| {
         let SessionRef { id, peer_has, first_contact } = old;
-        rows::SessionRef { id, peer_has, first_contact, retired: None }
+        rows::SessionRef { id, peer_has, first_contact, retired: None, told: false }
     };
     // What version 1 sent in.
     let known = sessions.iter().filter(|session| session.peer_has);

@@ -14,8 +14,8 @@ use crate::engine::transfers::OutgoingFile;
 use crate::message::FileInfo;
 use crate::store::Order;
 
-/// Who is frozen, and what their generator goes on with when they are thawed.
-const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
+/// Who is frozen; the last two from version 2 on.
+const PEOPLE: [&str; 5] = ["alice", "bob", "carol", "dora", "erin"];
 
 fn place(version: u32, name: &str) -> PathBuf {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -132,9 +132,52 @@ fn freeze() {
     bob.acknowledge_event("cli", EventSeq::new(2)).unwrap();
     let link = relay.invite(&mut carol, LinkKind::SingleUse);
     bob.begin_add(&link, None).unwrap();
-    for (person, name) in [alice, bob, carol].into_iter().zip(PEOPLE) {
+    let (dora, erin) = starting_anew();
+    for (person, name) in [alice, bob, carol, dora, erin].into_iter().zip(PEOPLE) {
         write(person, SCHEMA_VERSION, name);
     }
+}
+
+/// A store that was put back and has begun a reset, of which nothing is sealed yet; and its contact,
+/// whose mailbox moves, and of whose reset links a bundle is used.
+fn starting_anew() -> (Person, Person) {
+    let mut relay = Relay::default();
+    let (mut dora, mut erin) = (person("Dora", 4), person("Erin", 5));
+    let link = relay.invite(&mut erin, LinkKind::SingleUse);
+    let to_erin = relay.add(&mut dora, &link);
+    relay.settle(&mut [&mut dora, &mut erin]);
+    relay.settle(&mut [&mut dora, &mut erin]);
+    let old = dora.store.snapshot();
+    let to_dora = only(&mut erin);
+    erin.queue_text(to_dora, "seen by the newer store", NOW).unwrap();
+    relay.settle(&mut [&mut dora, &mut erin]);
+    let mut dora = Engine::open(old, TestRng(6)).unwrap();
+    assert!(!relay.check(&mut dora));
+    dora.queue_text(to_erin, "written after it was put back", NOW).unwrap();
+    relay.care(&mut dora, NOW);
+    assert_eq!(dora.contact(to_erin).unwrap().state, ContactState::Resetting);
+    erin.begin_moves(UnixMillis::new(NOW.get() + 40 * 86_400_000)).unwrap();
+    for plan in erin.pending_mailboxes().unwrap() {
+        erin.mailbox_created(&plan.secret.mailbox(), NOW).unwrap();
+    }
+    erin.queue_text(to_dora, "in the old session", NOW).unwrap();
+    (dora, erin)
+}
+
+/// The capabilities that bundles name, and the mailboxes of their links.
+fn bundles(person: &mut Person) -> Vec<([u8; 32], [u8; 32])> {
+    let all = person.store.transaction(|tx| -> Result<_, EngineError> {
+        let mut found = Vec::new();
+        contacts::for_each(tx, Table::Prekeys, &[], |key, value| {
+            let row: rows::PrekeyRow = rows::decode(Table::Prekeys, value)?;
+            let number = u64::from_be_bytes(key[..8].try_into().unwrap());
+            found.extend(row.capability.map(|hash| (hash, number)));
+            Ok(())
+        })?;
+        let place = |(hash, number)| Ok((hash, links::load_link(tx, number)?.mailbox));
+        found.into_iter().map(place).collect()
+    });
+    all.unwrap()
 }
 
 /// A relay that knows the mailboxes of these people, and has nothing in them.
@@ -161,6 +204,10 @@ fn relay_of(people: &mut [&mut Person]) -> Relay {
             // Positions go on where they were; what was there is acknowledged and gone.
             mailbox.queue = vec![Vec::new(); row.floor as usize];
             mailbox.acknowledged = row.floor;
+        }
+        for (hash, mailbox) in bundles(person) {
+            let hash = WriteCapabilityHash::from_bytes(hash);
+            relay.capabilities.insert(hash, MailboxId::from_bytes(mailbox));
         }
     }
     relay
@@ -207,5 +254,31 @@ fn stores_of_every_version_are_migrated_and_the_conversations_go_on() {
         let mut again = Engine::open(bob.into_store(), TestRng(14)).unwrap();
         let schema = again.store.transaction(|tx| rows::must::<u32>(tx, Table::Meta, SCHEMA));
         assert_eq!(schema.unwrap(), SCHEMA_VERSION);
+    }
+}
+
+/// A reset that had begun, and a mailbox that moved.
+#[test]
+fn what_had_begun_in_a_store_of_an_earlier_version_is_ended_in_this_one() {
+    for version in 2..=SCHEMA_VERSION {
+        if version == SCHEMA_VERSION && !place(version, "dora").exists() {
+            continue;
+        }
+        let open = |name: &str, seed| Engine::open(thaw(version, name), TestRng(seed)).unwrap();
+        let (mut dora, mut erin) = (open("dora", 15), open("erin", 16));
+        let (to_erin, to_dora) = (only(&mut dora), only(&mut erin));
+        assert_eq!(dora.contact(to_erin).unwrap().state, ContactState::Resetting);
+        let mut relay = relay_of(&mut [&mut dora, &mut erin]);
+        for _ in 0..2 {
+            let there = dora.queue_text(to_erin, "there", NOW).unwrap();
+            let back = erin.queue_text(to_dora, "and back", NOW).unwrap();
+            relay.settle(&mut [&mut dora, &mut erin]);
+            assert_eq!(state(&mut dora, there), MessageState::Delivered);
+            assert_eq!(state(&mut erin, back), MessageState::Delivered);
+        }
+        let heard = texts(&mut erin, to_dora);
+        assert!(heard.contains(&"written after it was put back".to_owned()), "{heard:?}");
+        let heard = texts(&mut dora, to_erin);
+        assert!(heard.contains(&"in the old session".to_owned()), "{heard:?}");
     }
 }

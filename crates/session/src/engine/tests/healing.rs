@@ -6,7 +6,7 @@ use crate::message::Hold;
 use crate::store::Order;
 
 /// Both know each other, and each holds the other's reset link.
-fn ready() -> (Relay, Person, Person, ContactId, ContactId) {
+pub(super) fn ready() -> (Relay, Person, Person, ContactId, ContactId) {
     let (mut relay, mut alice, mut bob) = acquainted();
     relay.settle(&mut [&mut alice, &mut bob]);
     let (at_alice, at_bob) = (only(&mut alice), only(&mut bob));
@@ -22,12 +22,12 @@ fn row(person: &mut Person, contact: ContactId) -> rows::ContactRow {
 }
 
 /// The session that a person sends in.
-fn current(person: &mut Person, contact: ContactId) -> [u8; 32] {
+pub(super) fn current(person: &mut Person, contact: ContactId) -> [u8; 32] {
     let row = row(person, contact);
     outbox::choose(row.devices.last().unwrap(), None).unwrap().id
 }
 
-fn resets(person: &mut Person) -> Vec<ResetCause> {
+pub(super) fn resets(person: &mut Person) -> Vec<ResetCause> {
     let reset = |kind| match kind {
         EventKind::Reset { cause, .. } => Some(cause),
         _ => None,
@@ -35,12 +35,16 @@ fn resets(person: &mut Person) -> Vec<ResetCause> {
     events(person).into_iter().filter_map(reset).collect()
 }
 
-fn reopened(store: FaultyStore, seed: u64) -> Person {
+pub(super) fn reopened(store: FaultyStore, seed: u64) -> Person {
     Engine::open(store, TestRng(seed)).unwrap()
 }
 
 /// They talk both ways, in one session, without anything that is told as strange.
-fn assert_healed(relay: &mut Relay, a: (&mut Person, ContactId), b: (&mut Person, ContactId)) {
+pub(super) fn assert_healed(
+    relay: &mut Relay,
+    a: (&mut Person, ContactId),
+    b: (&mut Person, ContactId),
+) {
     let ((alice, at_alice), (bob, at_bob)) = (a, b);
     for round in 0..3 {
         let there = alice.queue_text(at_alice, &format!("healed {round}"), NOW).unwrap();

@@ -172,6 +172,23 @@ fn an_attempt_that_breaks_off_goes_on_with_the_same_take() {
     ));
 }
 
+/// Whoever makes a contact of themselves would talk to nobody; and nothing is taken from the depot.
+#[test]
+fn r_307_a_link_of_ones_own_is_refused() {
+    let (mut relay, mut bob) = (Relay::default(), person("Bob", 2));
+    for kind in [LinkKind::SingleUse, LinkKind::Reusable] {
+        let link = relay.invite(&mut bob, kind);
+        let rows = bob.store.snapshot();
+        assert_eq!(bob.begin_add(&link, None).err(), Some(EngineError::OwnLink));
+        assert_eq!(bob.finish_add(&link, None, &[], NOW).err(), Some(EngineError::OwnLink));
+        // Another device of the same account knows it by the account alone.
+        let mut again = Engine::open(rows, TestRng(9)).unwrap();
+        let other = Link::new(kind, [7; 32], *link.account(), link.relay().clone());
+        assert_eq!(again.begin_add(&other, None).err(), Some(EngineError::OwnLink));
+        assert!(again.contacts().unwrap().is_empty());
+    }
+}
+
 #[test]
 fn a_bundle_that_is_not_the_link_makers_is_refused_and_nothing_is_kept() {
     let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));

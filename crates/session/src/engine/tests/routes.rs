@@ -75,6 +75,38 @@ fn a_second_link_of_a_known_contact_loses_nothing() {
     assert_eq!(texts(&mut alice, at_alice), ["again", "and back"]);
 }
 
+/// A mailbox that moves is lost at its relay before the new one is there: of the two that take its
+/// place, the one that is there last is the contact's, or the other, and it is not given up.
+#[test]
+fn a_mailbox_that_is_lost_while_it_moves_leaves_one_that_is_used() {
+    for reversed in [false, true] {
+        let (mut relay, mut alice, mut bob) = acquainted();
+        relay.settle(&mut [&mut alice, &mut bob]);
+        let (at_alice, at_bob) = (only(&mut alice), only(&mut bob));
+        let later = UnixMillis::new(NOW.get() + 40 * 86_400_000);
+        bob.begin_moves(later).unwrap();
+        relay.delete_mailbox(bob.mailbox_of(at_bob).unwrap().unwrap().secret.mailbox());
+        assert!(!relay.check(&mut bob));
+        let mut plans = bob.pending_mailboxes().unwrap();
+        assert_eq!(plans.len(), 2);
+        if reversed {
+            plans.reverse();
+        }
+        for plan in plans {
+            relay.make(plan.secret.mailbox(), &plan.capabilities);
+            bob.mailbox_created(&plan.secret.mailbox(), NOW).unwrap();
+        }
+        for _ in 0..3 {
+            let there = alice.queue_text(at_alice, "there", NOW).unwrap();
+            let back = bob.queue_text(at_bob, "and back", NOW).unwrap();
+            relay.settle(&mut [&mut alice, &mut bob]);
+            assert_eq!(state(&mut alice, there), MessageState::Delivered);
+            assert_eq!(state(&mut bob, back), MessageState::Delivered);
+        }
+        assert!(bob.mailbox_of(at_bob).unwrap().is_some());
+    }
+}
+
 /// A stranger who names a route that is none, in a handshake over a link of Bob's.
 #[test]
 fn r_306_a_handshake_that_names_no_route_is_refused_and_stops_nobody() {

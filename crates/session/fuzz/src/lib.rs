@@ -1,0 +1,5 @@
+//! What the fuzz targets of the session layer run.
+
+mod harness;
+
+pub use harness::{backups, content, links, operations, rows};

@@ -1,0 +1,133 @@
+//! Sessions that one side has replaced and the other, whose store was put back, still uses or has
+//! never heard of.
+
+use super::healing::{assert_healed, current, ready, reopened, resets};
+use super::*;
+use crate::event::ResetCause;
+
+/// Alice's reset is accepted by a store of Bob's that is lost again, and its answer is on its way to
+/// her when the reset of the older copy comes.
+fn answered_by_a_store_that_is_lost() -> (Relay, Person, Person, ContactId, ContactId) {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let old_alice = alice.store.snapshot();
+    bob.queue_text(at_bob, "seen by the newer store", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    let mut alice = reopened(old_alice, 81);
+    assert!(!relay.check(&mut alice));
+    let old_bob = bob.store.snapshot();
+    relay.send(&mut alice);
+    relay.push(&mut bob);
+    relay.send(&mut bob);
+    assert_eq!(resets(&mut bob), [ResetCause::TheirStateLost]);
+    let mut bob = reopened(old_bob, 82);
+    assert!(!relay.check(&mut bob));
+    (relay, alice, bob, at_alice, at_bob)
+}
+
+#[test]
+fn an_answer_of_a_store_that_was_lost_leads_nobody_into_its_session() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = answered_by_a_store_that_is_lost();
+    let wrote = bob.queue_text(at_bob, "after it was put back", NOW).unwrap();
+    relay.send(&mut bob);
+    // Alice hears of the reset first, and then the answer of the store that is gone.
+    relay.push(&mut alice);
+    let answer = alice.queue_text(at_alice, "heard both", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(state(&mut bob, wrote), MessageState::Delivered);
+    assert_eq!(state(&mut alice, answer), MessageState::Delivered);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// The relay gives the older copy, once more, the handshake that the lost one had accepted: each side
+/// then has retired what the other sends in, until they tell each other.
+#[test]
+fn a_reset_that_comes_once_more_parts_nobody() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = answered_by_a_store_that_is_lost();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+    let before = current(&mut bob, at_bob);
+    for mailbox in relay.mailboxes.values_mut() {
+        let again = mailbox.queue.clone();
+        mailbox.queue.extend(again);
+    }
+    relay.push(&mut bob);
+    assert_ne!(current(&mut bob, at_bob), before, "the handshake was accepted");
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+    // Also when what they have retired is gone.
+    for person in [&mut alice, &mut bob] {
+        person.expire(UnixMillis::new(NOW.get() + 31 * 86_400_000)).unwrap();
+    }
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// A store that was put back behind a session that it had started: nothing that it received is
+/// missing, so no floor is ahead, and what it sends shows no sign in a session that is retired.
+#[test]
+fn a_store_that_forgot_what_it_started_is_told_by_its_contact() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let link = relay.invite(&mut bob, LinkKind::SingleUse);
+    let old = alice.store.snapshot();
+    assert_eq!(relay.add(&mut alice, &link), at_alice);
+    relay.send(&mut alice);
+    relay.push(&mut bob);
+    let mut alice = reopened(old, 83);
+    assert!(relay.check(&mut alice), "nothing came that it does not know of");
+    let wrote = alice.queue_text(at_alice, "in the old session", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(resets(&mut alice), [ResetCause::OwnStateLost]);
+    assert_eq!(state(&mut alice, wrote), MessageState::Delivered);
+    let heard = texts(&mut bob, at_bob);
+    assert_eq!(heard.iter().filter(|text| *text == "in the old session").count(), 1);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// The notice counts in a session that is in use only, and says nothing of sessions that are known.
+#[test]
+fn a_notice_of_what_is_known_loses_nothing() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let known = current(&mut bob, at_bob);
+    let notice = |sessions| crate::content::Content {
+        id: MessageId::from_bytes([7; 16]),
+        sent_at: NOW,
+        body: crate::content::Body::ResetNotice { cause: 4, sessions },
+    };
+    let mut say = |bob: &mut Person, sessions| {
+        let content = notice(sessions);
+        bob.store.transaction(|tx| outbox::enqueue_control(tx, at_bob, &content, None)).unwrap();
+        relay.settle(&mut [&mut alice, bob]);
+        resets(&mut alice)
+    };
+    assert_eq!(say(&mut bob, vec![known]), []);
+    assert_eq!(say(&mut bob, vec![]), []);
+    assert_eq!(say(&mut bob, vec![[9; 32]]), [ResetCause::OwnStateLost]);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// What waits in a store that is put back may name a mailbox that is gone since: it must not be told
+/// behind the present one.
+#[test]
+fn a_move_that_waits_in_a_store_that_is_put_back_is_not_told() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let days = |n: u64| UnixMillis::new(NOW.get() + n * 86_400_000);
+    bob.begin_moves(days(40)).unwrap();
+    for plan in bob.pending_mailboxes().unwrap() {
+        relay.make(plan.secret.mailbox(), &plan.capabilities);
+        bob.mailbox_created(&plan.secret.mailbox(), NOW).unwrap();
+    }
+    let old = bob.store.snapshot();
+    let first = bob.mailbox_of(at_bob).unwrap().unwrap().secret.mailbox();
+    // The newer store moves once more, and gives up the first.
+    for later in [days(40), days(100)] {
+        bob.begin_moves(later).unwrap();
+        for text in ["one", "two"] {
+            alice.queue_text(at_alice, text, NOW).unwrap();
+            relay.settle(&mut [&mut alice, &mut bob]);
+        }
+    }
+    assert!(!relay.mailboxes.contains_key(&first));
+    let mut bob = reopened(old, 84);
+    assert!(!relay.check(&mut bob));
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
