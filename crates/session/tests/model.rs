@@ -2,7 +2,8 @@
 //! whom. Processes are killed at any write, answers and acknowledgements get lost, mailboxes move,
 //! envelopes come again, stores are put back.
 //!
-//! `UNDERTONE_CASES=1000` tries more sequences, `UNDERTONE_STEPS=200` longer ones.
+//! `UNDERTONE_CASES=1000` tries more sequences, `UNDERTONE_STEPS=200` longer ones, `UNDERTONE_SEED=2`
+//! others.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
 
 #[path = "../fuzz/src/harness/mod.rs"]
@@ -12,6 +13,7 @@ use harness::people::{Kill, Rng};
 use harness::world::{Op, PEOPLE, World};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use undertone_core::rand_core::TryRng;
 
 fn from_environment(name: &str, otherwise: u32) -> u32 {
@@ -34,6 +36,7 @@ proptest! {
     #![proptest_config(ProptestConfig {
         cases: from_environment("UNDERTONE_CASES", 24),
         failure_persistence: None,
+        rng_seed: RngSeed::Fixed(u64::from(from_environment("UNDERTONE_SEED", 1))),
         ..ProptestConfig::default()
     })]
 
