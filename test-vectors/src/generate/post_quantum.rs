@@ -8,7 +8,7 @@ use super::{Files, about};
 use crate::forge;
 use crate::form::Phase;
 use crate::prim::{Kem, first};
-use crate::trace::h_ek;
+use crate::trace::{EpochSecret, h_ct, h_ek};
 use crate::value::hex;
 
 const FAMILY: &str = "post-quantum";
@@ -17,6 +17,7 @@ pub(super) fn make(files: &mut Files) {
     epochs(files);
     rooms(files);
     restarted(files);
+    offering(files);
     runs(files);
     keys(files);
     last_epoch(files);
@@ -353,6 +354,68 @@ fn restarted(files: &mut Files) {
     talk.valid(files, &about(FAMILY, "peer-lost-the-key", &["06 §5"], says));
 }
 
+/// What an offering side makes of other runs than those of a ciphertext for the next epoch.
+fn offering(files: &mut Files) {
+    let key = Kem::Kem768.generate(&[1; 64]);
+    let mut talk = Talk::new("offering-and-other-runs", Detail::Usual);
+    talk.begin();
+    talk.hello();
+    talk.say("bob", "alice");
+    talk.say("alice", "bob");
+    talk.copy("alice", "alice-other");
+    let mut forger = talk.forger("bob");
+    let ratchet = talk.stream.array();
+    forger.begin(ratchet, None).unwrap();
+    let Phase::Offering { peer_has_key: 1, assembly: Some(parts), .. } = talk.form("alice").phase
+    else {
+        panic!()
+    };
+    assert_eq!(parts.bitmap & 7, 7);
+    let ciphertext = [0x55; 1088];
+    let behind = [
+        ("alice-other", run(2, 2, &ciphertext, parts.tag, 0, 3)),
+        ("alice", run(1, 1, &key, first(&h_ek(&key)), 0, 3)),
+        ("alice", run(2, 1, &ciphertext, parts.tag, 0, 3)),
+        ("alice", run(2, 1, &[0x66; 1088], parts.tag, 0, 3)),
+    ];
+    for (number, (session, run)) in behind.into_iter().enumerate() {
+        let mut header = forger.header();
+        let before = (forger.form.sending.chain, forger.form.sending.next);
+        let body = forge::body(b"forged", &run, 0, 1024);
+        header.number = before.1;
+        let bytes = forger.message(&talk.stream.array(), &header, &body).unwrap();
+        if session == "alice-other" {
+            (forger.form.sending.chain, forger.form.sending.next) = before;
+        }
+        talk.open_forged(session, &bytes, None);
+        talk.state(session);
+        let Phase::Offering { peer_has_key, assembly: Some(now), .. } = talk.form(session).phase
+        else {
+            panic!()
+        };
+        assert_eq!(peer_has_key, u8::from(number > 1));
+        assert_eq!(now.blocks.starts_with(&[0x55; 96]), number > 1);
+    }
+    let says = "In a new chain a run for another epoch, and one of a key, say as little as none: the peer has lost the key. The next ciphertext's run overwrites, even where every block is here; one behind it is not added.";
+    talk.valid(files, &about(FAMILY, "offering-and-other-runs", &["06 §5"], says));
+
+    // Answering, and two keys under one tag.
+    let (one, other) = (&key, Kem::Kem768.generate(&[2; 64]));
+    let (tag, other_tag) = (first(&h_ek(one)), first(&h_ek(&other)));
+    let (mut talk, mut forger) = waiting("answering-mixed");
+    give(&mut talk, &mut forger, &run(1, 1, one, tag, 0, 37), None);
+    talk.seal("bob", b"with a ciphertext");
+    give(&mut talk, &mut forger, &run(1, 1, &other, other_tag, 0, 19), None);
+    assert!(matches!(talk.form("bob").phase, Phase::Answering { assembly: Some(_), .. }));
+    give(&mut talk, &mut forger, &run(1, 1, one, other_tag, 19, 18), None);
+    assert!(matches!(talk.form("bob").phase, Phase::Answering { assembly: None, .. }));
+    talk.state("bob");
+    talk.seal("bob", b"still the first ciphertext");
+    talk.state("bob");
+    let says = "Blocks of two keys under one tag while another key was answered: the assembly is dropped, and the answer stays.";
+    talk.valid(files, &about(FAMILY, "answering-and-a-mixture", &["06 §5"], says));
+}
+
 fn runs(files: &mut Files) {
     let key = Kem::Kem768.generate(&[1; 64]);
     let tag = first(&h_ek(&key));
@@ -542,4 +605,46 @@ fn last_epoch(files: &mut Files) {
     let says =
         "In the last epoch no run is written and none is raised; the double ratchet goes on.";
     talk.valid(files, &about(FAMILY, "last-epoch", &["06 §6"], says));
+
+    let mut talk = Talk::new("behind-the-last-epoch", Detail::Usual);
+    talk.begin_confirmed();
+    for session in ["alice", "bob"] {
+        let mut form = talk.form(session);
+        (form.epoch, form.tag) = (u32::MAX, [0xaa; 8]);
+        if form.receiving.serial != 0 {
+            (form.receiving.epoch, form.receiving.tag) = (u32::MAX, [0xaa; 8]);
+        }
+        let name = format!("{session}-late");
+        talk.step(json!({ "do": "load", "session": name, "stored": hex(&form.write()) }));
+    }
+    let Phase::Answering { ss, h_ek: old_key, ct, .. } = talk.form("bob-late").phase else {
+        panic!()
+    };
+    let key = Kem::Kem768.generate(&[1; 64]);
+    let mut raising = talk.forger("alice-late");
+    let raised = EpochSecret { epoch: 0, ss, h_ek: old_key, h_ct: h_ct(&old_key, &ct) };
+    let ratchet = talk.stream.array();
+    raising.begin(ratchet, Some(&raised)).unwrap();
+    let header = raising.header();
+    let body = forge::body(b"forged", &[], 0, 1024);
+    let bytes = raising.message(&talk.stream.array(), &header, &body).unwrap();
+    talk.open_forged("bob-late", &bytes, Some("R-509"));
+    let mut forger = talk.forger("alice-late");
+    let ratchet = talk.stream.array();
+    forger.begin(ratchet, None).unwrap();
+    for epoch in [0, u32::MAX] {
+        let header = forger.header();
+        let run = run(1, epoch, &key, first(&h_ek(&key)), 0, 19);
+        let body = forge::body(b"forged", &run, 0, 1024);
+        let bytes = forger.message(&talk.stream.array(), &header, &body).unwrap();
+        talk.open_forged("bob-late", &bytes, None);
+        talk.state("bob-late");
+    }
+    let says = "Behind the last epoch nothing follows: a run for epoch 0 is passed over, and a header that raises to it is refused.";
+    talk.refused(
+        files,
+        &about(FAMILY, "behind-the-last-epoch", &["05 §6.2", "06 §6"], says),
+        "R-509",
+        "header",
+    );
 }

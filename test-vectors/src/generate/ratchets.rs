@@ -15,11 +15,15 @@ pub(super) fn make(files: &mut Files) {
     lost(files);
     bounds(files);
     expiry(files);
+    clocks(files);
     rolled_back(files);
     headers(files);
     chains(files);
+    two_rules(files);
     gaps(files);
+    last_numbers(files);
     bodies(files);
+    largest(files);
     senders(files);
 }
 
@@ -319,6 +323,59 @@ fn expiry(files: &mut Files) {
     talk.say("alice", "bob");
     let says = "The daily look drops what has expired, for good: a clock that goes back brings nothing again.";
     talk.refused(files, &about(FAMILY, "daily-look", &["05 §7"], says), "R-512", "header");
+}
+
+/// Days that do not follow each other, and the last ones.
+fn clocks(files: &mut Files) {
+    let mut talk = Talk::new("days-out-of-order", Detail::Usual);
+    talk.begin_confirmed();
+    let round = |talk: &mut Talk, day: u32| {
+        talk.day(day);
+        let envelopes = names(talk, "alice", 2);
+        talk.open("bob", &envelopes[1]);
+        talk.say("bob", "alice");
+        envelopes[0].clone()
+    };
+    let first = round(&mut talk, TODAY + 10);
+    let second = round(&mut talk, TODAY + 10);
+    let third = round(&mut talk, TODAY);
+    round(&mut talk, TODAY + 31);
+    talk.state("bob");
+    talk.open("bob", &first);
+    talk.open_refused("bob", &second, "R-501");
+    talk.open_refused("bob", &third, "R-512");
+    let form = talk.form("bob");
+    let lone = |serial: u32| form.old.iter().all(|old| old.serial != serial);
+    assert!(form.skipped.iter().any(|key| key.0 != form.receiving.serial && lone(key.0)));
+    let says = "The clock went back in between: what has expired is dropped wherever it stands, and the chain that expires takes no key of another day with it.";
+    talk.refused(files, &about(FAMILY, "days-out-of-order", &["05 §6"], says), "R-512", "header");
+
+    let mut talk = Talk::new("expired-before-the-bound", Detail::Usual);
+    talk.begin_confirmed();
+    let days = [TODAY + 10; 8].into_iter().chain([TODAY, TODAY + 31]);
+    let late: Vec<String> = days.map(|day| round(&mut talk, day)).collect();
+    talk.state("bob");
+    assert_eq!(talk.form("bob").old.len(), 8);
+    talk.open("bob", &late[0]);
+    let says =
+        "A ninth old chain while one of the eight has expired: that one goes, and not the first.";
+    talk.valid(files, &about(FAMILY, "old-chain-expired-before-the-bound", &["05 §6"], says));
+
+    let mut talk = Talk::new("last-days", Detail::Usual);
+    talk.begin_confirmed();
+    talk.day(u32::MAX - 10);
+    let envelopes = names(&mut talk, "alice", 3);
+    talk.open("bob", &envelopes[2]);
+    talk.day(u32::MAX);
+    talk.step(json!({ "do": "expire", "session": "bob", "today": u32::MAX }));
+    talk.state("bob");
+    talk.open("bob", &envelopes[1]);
+    talk.say("bob", "alice");
+    talk.say("alice", "bob");
+    talk.open("bob", &envelopes[0]);
+    talk.state("bob");
+    let says = "Within thirty days of the last day the sum stays there: nothing expires.";
+    talk.valid(files, &about(FAMILY, "last-days", &["01 §5", "05 §7"], says));
 }
 
 fn rolled_back(files: &mut Files) {
@@ -777,6 +834,158 @@ fn chains(files: &mut Files) {
     talk.refused(files, &about(FAMILY, "serial-exhausted", &["05 §8"], says), "R-514", "header");
 }
 
+/// Headers that break two rules at once: the order of the steps decides.
+fn two_rules(files: &mut Files) {
+    type Edit = fn(&mut Header);
+    let chain = |name: &str| {
+        let (mut talk, mut forger) = turned(name);
+        let ratchet = talk.stream.array();
+        forger.begin(ratchet, None).unwrap();
+        (talk, forger)
+    };
+    let cases: [(&str, &str, &str, Edit); 9] = [
+        (
+            "order-flags-before-the-key",
+            "R-502",
+            "An unknown flag and a key that is not canonical.",
+            |h| (h.flags, h.key) = (1, [0xff; 32]),
+        ),
+        (
+            "order-key-before-previous",
+            "R-503",
+            "A key that is not canonical and a previous chain that was shorter than what was received.",
+            |h| (h.previous, h.key) = (h.previous - 1, [0xff; 32]),
+        ),
+        (
+            "order-previous-too-short-before-number",
+            "R-506",
+            "A previous chain that was shorter than what was received, and a number that no message has.",
+            |h| (h.previous, h.number) = (h.previous - 1, u32::MAX),
+        ),
+        (
+            "order-previous-largest-before-number",
+            "R-514",
+            "A length that no chain has, and 2,001 messages missing.",
+            |h| (h.previous, h.number) = (u32::MAX, 2001),
+        ),
+        (
+            "order-gap-of-previous-before-number",
+            "R-510",
+            "2,001 messages missing of the previous chain, and a number that no message has.",
+            |h| (h.previous, h.number) = (h.previous + 2001, u32::MAX),
+        ),
+        (
+            "order-number-before-epoch",
+            "R-514",
+            "A number that no message has, and an epoch that can't follow.",
+            |h| (h.number, h.epoch) = (u32::MAX, h.epoch + 2),
+        ),
+        (
+            "order-gap-before-epoch",
+            "R-510",
+            "2,001 messages missing, and an epoch that can't follow.",
+            |h| (h.number, h.epoch) = (2001, h.epoch + 2),
+        ),
+        (
+            "order-epoch-before-exchange",
+            "R-509",
+            "An epoch tag that is not the current one, and a key of low order.",
+            |h| (h.tag[0], h.key) = (h.tag[0] ^ 1, [0; 32]),
+        ),
+        (
+            "order-previous-too-short-before-epoch",
+            "R-506",
+            "A previous chain that was shorter than what was received, and an epoch that can't follow.",
+            |h| (h.previous, h.epoch) = (0, h.epoch + 2),
+        ),
+    ];
+    for (name, rule, says, edit) in cases {
+        refuse(files, (name, rule, "header"), ("05 §6.2", says), chain(name), edit);
+    }
+    refuse(
+        files,
+        ("order-constants-before-number", "R-504", "header"),
+        ("05 §6.1", "Another ratchet key in the same chain, and a number that no message has."),
+        scene("order-constants"),
+        |h| (h.key[0], h.number) = (h.key[0] ^ 1, u32::MAX),
+    );
+
+    let name = "order-same-key-before-previous";
+    let (talk, mut forger) = turned(name);
+    let same = forger.form.own;
+    forger.begin(same, None).unwrap();
+    refuse(
+        files,
+        (name, "R-508", "header"),
+        ("05 §6.2", "The ratchet key of the chain before, and a length that no chain has."),
+        (talk, forger),
+        |h| h.previous = u32::MAX,
+    );
+
+    let (mut talk, mut forger) = chain("order-serial");
+    let mut form = talk.form("bob");
+    form.receiving.serial = u32::MAX;
+    form.old.clear();
+    form.positions.clear();
+    form.skipped.clear();
+    talk.step(json!({ "do": "load", "session": "bob-late", "stored": hex(&form.write()) }));
+    let mut header = forger.header();
+    header.previous -= 1;
+    let bytes = forger.message(&talk.stream.array(), &header, &plain()).unwrap();
+    talk.open_forged("bob", &bytes, Some("R-506"));
+    talk.open_forged("bob-late", &bytes, Some("R-514"));
+    talk.say("alice", "bob");
+    let says =
+        "The last serial number, and a previous chain that was shorter than what was received.";
+    talk.refused(
+        files,
+        &about(FAMILY, "order-serial-before-previous", &["05 §6.2"], says),
+        "R-514",
+        "header",
+    );
+}
+
+/// The end of a chain's numbers, as a receiver sees it.
+fn last_numbers(files: &mut Files) {
+    let (mut talk, mut forger) = scene("last-number");
+    let mut form = talk.form("bob");
+    form.receiving.next = u32::MAX - 1;
+    talk.step(json!({ "do": "load", "session": "bob-late", "stored": hex(&form.write()) }));
+    for (number, rule) in [(u32::MAX - 1, None), (u32::MAX, Some("R-514"))] {
+        let mut header = forger.header();
+        header.number = number;
+        let bytes = forger.message(&talk.stream.array(), &header, &plain()).unwrap();
+        talk.open_forged("bob-late", &bytes, rule);
+        talk.state("bob-late");
+    }
+    let says = "The number 2^32 - 2, which nobody sends, is a position like any other; behind it the chain can't go on.";
+    talk.refused(
+        files,
+        &about(FAMILY, "number-behind-the-last", &["05 §4", "05 §6.1"], says),
+        "R-514",
+        "header",
+    );
+}
+
+/// Contents that no sender seals, in the largest bucket.
+fn largest(files: &mut Files) {
+    let (mut talk, mut forger) = scene("no-bucket");
+    for (length, rule) in [(65_309, None), (65_310, Some("R-703"))] {
+        let body = forge::body(&vec![7; length], &[], 0, 65_536);
+        let header = forger.header();
+        let bytes = forger.message(&talk.stream.array(), &header, &body).unwrap();
+        talk.open_forged("bob", &bytes, rule);
+    }
+    talk.state("bob");
+    let says = "A receiver accepts what a bucket holds beside 128 bytes, and nothing for which no bucket is large enough.";
+    talk.refused(
+        files,
+        &about(FAMILY, "content-without-a-bucket", &["07 §3", "07 §4"], says),
+        "R-703",
+        "body",
+    );
+}
+
 fn gaps(files: &mut Files) {
     let chain = |name: &str| {
         let (mut talk, mut forger) = turned(name);
@@ -932,11 +1141,16 @@ fn senders(files: &mut Files) {
     (form.next_sending, form.next_receiving, form.own) = (part("hk_b"), part("hk_a"), [8; 32]);
     talk.step(json!({ "do": "load", "session": "bob-before", "stored": hex(&form.write()) }));
     let step = json!({
+        "do": "seal", "session": "bob-before", "envelope": "none", "draws": [],
+        "content": { "repeat": "00", "count": 61_250 },
+    });
+    talk.refuse("R-705", step);
+    let step = json!({
         "do": "seal", "session": "bob-before", "envelope": "none", "content": "00", "draws": [],
     });
     talk.refuse("R-515", step);
     talk.say("bob", "alice");
-    let says = "A responder that has received nothing has no chain to send on: a state that no conversation leaves behind.";
+    let says = "A responder that has received nothing has no chain to send on: a state that no conversation leaves behind. Content that is too long is refused before that.";
     talk.refused(files, &about(FAMILY, "nothing-received", &["05 §5"], says), "R-515", "make");
 
     let mut talk = Talk::new("chain-exhausted", Detail::Usual);
