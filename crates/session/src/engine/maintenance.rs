@@ -33,11 +33,14 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// Removes what no relay can still deliver to, or from.
+    /// Tries once more what was parked, with every session that it may be for, and removes what no
+    /// relay can still deliver to, or from. Once a day.
     ///
     /// # Errors
     /// Those of the store.
     pub fn expire(&mut self, now: UnixMillis) -> Result<(), EngineError> {
+        let (store, mut inbox) = self.inbox(now);
+        store.transaction(|tx| inbox.retry_all(tx))?;
         let today = day(now).get();
         let past = |day: u32| day.saturating_add(RETENTION_DAYS) < today;
         self.store.transaction(|tx| {

@@ -1,16 +1,24 @@
 //! Envelopes that nothing opened: kept, within bounds, and tried again when something has changed.
 
-use undertone_core::Day;
+use std::collections::BTreeSet;
+
 use undertone_core::bounds::MAX_HEADER_TRIALS;
 use undertone_core::rand_core::CryptoRng;
+use undertone_core::{Day, OpenError, Session};
 use undertone_wire::MailboxId;
 
 use super::super::EngineError;
+use super::super::contacts::for_each;
 use super::super::events::emit;
 use super::super::links::load_link;
-use super::super::rows::{MailboxRow, ParkedRow, Purpose, decode, key1, key2, next_number, save};
+use super::super::rows::{
+    MailboxRow, ParkedRow, Purpose, SessionRow, corrupt, decode, key1, key2, load, next_number,
+    save,
+};
+use super::sessions::{candidates, has_moved};
 use super::{Inbox, Outcome};
 use crate::event::EventKind;
+use crate::ids::ContactId;
 use crate::store::{Order, StoreError, Table, Transaction};
 
 /// Envelopes of one mailbox that are kept although nothing opens them; the oldest goes first.
@@ -57,6 +65,77 @@ impl<R: CryptoRng> Inbox<'_, R> {
                 Outcome::Foreign | Outcome::Later => {}
                 Outcome::Opened(_) | Outcome::Dropped => tx.delete(Table::Parked, &row.key)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Tries all that is parked with every session that writes into its mailbox, those that the
+    /// bound on trials leaves out when an envelope arrives included: nobody's envelope is lost for
+    /// standing behind the others' keys. Once a day.
+    pub(in super::super) fn retry_all(
+        &mut self,
+        tx: &mut dyn Transaction,
+    ) -> Result<(), EngineError> {
+        let mut mailboxes = BTreeSet::new();
+        for_each(tx, Table::Parked, &[], |key, _| {
+            mailboxes.extend(key.first_chunk::<32>().copied());
+            Ok(())
+        })?;
+        for mailbox in mailboxes {
+            let Some(row) = load::<MailboxRow>(tx, Table::Mailboxes, &mailbox)? else { continue };
+            let mut parked = Vec::new();
+            for one in tx.scan(Table::Parked, &mailbox, None, Order::Ascending, MAX_PARKED)? {
+                let row: ParkedRow = decode(Table::Parked, &one.value)?;
+                parked.push((one.key, row.envelope));
+            }
+            for session in candidates(tx, &row)? {
+                if parked.is_empty() {
+                    break;
+                }
+                self.retry_session(
+                    tx,
+                    &MailboxId::from_bytes(mailbox),
+                    &row,
+                    &session,
+                    &mut parked,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries what is parked in one session, which is read once for all that is not for it. Takes
+    /// out what it opens.
+    fn retry_session(
+        &mut self,
+        tx: &mut dyn Transaction,
+        mailbox: &MailboxId,
+        row: &MailboxRow,
+        session: &[u8; 32],
+        parked: &mut Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<(), EngineError> {
+        // Again from the first after each that opened: what stood before it may open now.
+        'again: while let Some(state) = load::<SessionRow>(tx, Table::Sessions, session)? {
+            let state = Session::from_bytes(state.state.bytes());
+            let mut state = state.map_err(|_| corrupt("a session's state"))?;
+            for at in 0..parked.len() {
+                let Some((key, envelope)) = parked.get(at) else { break };
+                if matches!(state.open(envelope, self.today), Err(OpenError::NotForThisSession)) {
+                    continue;
+                }
+                let mut trials = MAX_HEADER_TRIALS;
+                let outcome = self.open_in(tx, session, envelope, &mut trials)?;
+                if matches!(outcome, Outcome::Foreign | Outcome::Later) {
+                    continue;
+                }
+                tx.delete(Table::Parked, key)?;
+                parked.remove(at);
+                if let (Outcome::Opened(_), Purpose::Contact(contact)) = (outcome, row.purpose) {
+                    has_moved(tx, ContactId::new(contact), mailbox)?;
+                }
+                continue 'again;
+            }
+            break;
         }
         Ok(())
     }

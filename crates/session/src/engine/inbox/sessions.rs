@@ -20,7 +20,8 @@ use crate::event::ResetCause;
 use crate::ids::ContactId;
 use crate::store::{Table, Transaction};
 
-/// Sessions that are loaded for one envelope. A session has at most ten header keys and at least
+/// Sessions that are loaded for an envelope as it arrives; what is behind them is tried once a day
+/// (`Engine::expire`), so that nothing is lost for it. A session has at most ten header keys and at least
 /// one; the bound on the trials themselves is [`MAX_HEADER_TRIALS`].
 const MAX_SESSIONS_TRIED: usize = 32;
 
@@ -34,7 +35,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         envelope: &[u8],
     ) -> Result<Outcome, EngineError> {
         let mut trials = MAX_HEADER_TRIALS;
-        for session in candidates(tx, row)? {
+        for session in candidates(tx, row)?.into_iter().take(MAX_SESSIONS_TRIED) {
             match self.open_in(tx, &session, envelope, &mut trials)? {
                 Outcome::Foreign | Outcome::Later => {}
                 Outcome::Opened(message) => {
@@ -94,11 +95,14 @@ impl<R: CryptoRng> Inbox<'_, R> {
     }
 }
 
-/// Sessions that may write into this mailbox: a contact's into its own and into that of the reset
+/// All sessions that may write into this mailbox: a contact's into its own and into that of the reset
 /// link that they hold; any into another link's, where contacts write until they have heard of their
 /// own: those that have not used their own yet come first, the newest of them at the head. Nothing
 /// is tried for a blocked contact.
-fn candidates(tx: &dyn Transaction, row: &MailboxRow) -> Result<Vec<[u8; 32]>, EngineError> {
+pub(super) fn candidates(
+    tx: &dyn Transaction,
+    row: &MailboxRow,
+) -> Result<Vec<[u8; 32]>, EngineError> {
     let holder = match row.purpose {
         Purpose::Contact(contact) => Some(contact),
         Purpose::Link(number) => load_link(tx, number)?.contact,
@@ -120,11 +124,11 @@ fn candidates(tx: &dyn Transaction, row: &MailboxRow) -> Result<Vec<[u8; 32]>, E
     contacts.retain(|contact| !contact.blocked);
     let devices = contacts.iter().flat_map(|contact| &contact.devices);
     let sessions = devices.flat_map(|device| device.sessions.iter().rev());
-    Ok(sessions.map(|session| session.id).take(MAX_SESSIONS_TRIED).collect())
+    Ok(sessions.map(|session| session.id).collect())
 }
 
 /// Notes that a contact writes into their own mailbox.
-fn has_moved(
+pub(super) fn has_moved(
     tx: &mut dyn Transaction,
     contact: ContactId,
     mailbox: &MailboxId,

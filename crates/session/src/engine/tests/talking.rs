@@ -73,6 +73,44 @@ fn junk_is_parked_within_bounds_and_disturbs_nothing() {
     assert_eq!(parked.len(), 3 * 256);
 }
 
+/// When it arrives, only the newest contacts' header keys are tried.
+#[test]
+fn an_envelope_behind_the_64th_key_is_opened_on_the_next_day_at_the_latest() {
+    let (mut relay, mut alice, mut bob) = acquainted();
+    let (at_alice, at_bob) = (only(&mut alice), only(&mut bob));
+    let before: Vec<MailboxId> = relay.mailboxes.keys().copied().collect();
+    let link = relay.invite(&mut bob, LinkKind::Reusable);
+    let new = relay.mailboxes.keys().find(|mailbox| !before.contains(mailbox));
+    let mailbox = *new.unwrap();
+    for number in 0..33 {
+        let mut stranger = person("Somebody", 100 + number);
+        relay.add(&mut stranger, &link);
+        relay.send(&mut stranger);
+    }
+    relay.push(&mut bob);
+    assert_eq!(bob.contacts().unwrap().len(), 34);
+    for text in ["first", "second"] {
+        alice.queue_text(at_alice, text, NOW).unwrap();
+        let delivery = alice.next_delivery(at_alice).unwrap().unwrap();
+        let seq = relay.mailboxes[&mailbox].queue.len() as u64 + 1;
+        relay.mailboxes.get_mut(&mailbox).unwrap().queue.push(delivery.envelope.clone());
+        let seq = Seq::new(seq);
+        let received = bob.receive(&mailbox, INCARNATION, seq, &delivery.envelope, NOW).unwrap();
+        assert!(received.unwrap().parked);
+        alice.accepted(at_alice, delivery.place, NOW).unwrap();
+    }
+    assert!(texts(&mut bob, at_bob).is_empty());
+    bob.expire(NOW).unwrap();
+    assert_eq!(texts(&mut bob, at_bob), ["first", "second"]);
+    let parked = bob
+        .store
+        .transaction(|tx| tx.scan(Table::Parked, &[], None, crate::store::Order::Ascending, 9))
+        .unwrap();
+    assert!(parked.is_empty());
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(texts(&mut bob, at_bob), ["first", "second"]);
+}
+
 /// Its header is the contact's, and no later state opens a body that somebody altered.
 #[test]
 fn r_513_an_altered_body_is_dropped_and_neither_parked_nor_a_reason_to_reset() {
