@@ -21,8 +21,8 @@ use crate::ids::ContactId;
 use crate::store::{Table, Transaction};
 
 /// Sessions that are loaded for an envelope as it arrives; what is behind them is tried once a day
-/// (`Engine::expire`), so that nothing is lost for it. A session has at most ten header keys and at least
-/// one; the bound on the trials themselves is [`MAX_HEADER_TRIALS`].
+/// (`Engine::expire`), so that nothing is lost for it. A session has at most ten header keys and at
+/// least one; the bound on the trials themselves is [`MAX_HEADER_TRIALS`].
 const MAX_SESSIONS_TRIED: usize = 32;
 
 impl<R: CryptoRng> Inbox<'_, R> {
