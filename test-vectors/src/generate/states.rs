@@ -62,6 +62,12 @@ pub(super) fn make(files: &mut Files) {
     let input = json!({ "stored": hex(&low.write()) });
     let says = "A remote key of low order is read; a step on it is refused (R-503).";
     files.valid(&about(FAMILY, "remote-key-low-order", spec, says), "state-read", input);
+    let mut far = get("idle");
+    far.cursor = 255;
+    let input = json!({ "stored": hex(&far.write()) });
+    let says = "A cursor above any object is read, and counts as one that has gone out in order.";
+    let about = about(FAMILY, "cursor-above-the-object", &["10 §1.6", "06 §4"], says);
+    files.valid(&about, "state-read", input);
     refused(files, &get);
 }
 
