@@ -39,6 +39,12 @@ async fn freeze() {
     bob.invite(LinkKind::SingleUse, Some("for Carol".into())).await.unwrap();
     bob.send_text(to_ada, "accepted").await.unwrap();
     bob.sync().await.unwrap();
+    // Read, and nobody told; a reaction and a timer that have not gone out.
+    bob.set_read_receipts(true).await.unwrap();
+    bob.mark_read(to_ada, None).await.unwrap();
+    let first = bob.history(to_ada, None, 10).await.unwrap()[0].seq;
+    bob.react(first, "👍").await.unwrap();
+    bob.set_timer(to_ada, 3600).await.unwrap();
     bob.send_text(to_ada, "queued").await.unwrap();
     let mut events = bob.events("bot");
     let event = events.next_event().await.unwrap();
@@ -82,6 +88,16 @@ async fn profiles_of_every_version_open_and_have_all_that_they_had() {
             assert_eq!((file.name.as_str(), file.size), ("plan.txt", 8));
             assert_eq!(history[2].state, MessageState::Accepted);
             assert_eq!(history[3].state, MessageState::Queued);
+            if version != "v1" {
+                // Version 1 had none of these.
+                assert!(bob.read_receipts().await.unwrap());
+                let first = &history[0];
+                assert_eq!(first.state, MessageState::Read);
+                let emoji: Vec<_> = first.reactions.iter().map(|one| one.emoji.as_str()).collect();
+                assert_eq!(emoji, ["👍"]);
+                assert_eq!(ada.timer_seconds, 3600);
+                assert_eq!((history[2].timer_seconds, history[3].timer_seconds), (0, 3600));
+            }
             assert!(all_events(&bob).await.len() >= 4);
             let rest = bob.events("bot").try_next().await.unwrap().unwrap();
             assert!(rest.seq.get() > 1, "the cursor is where it was");

@@ -14,6 +14,7 @@ mod frozen;
 mod healing;
 mod health;
 mod keeping;
+mod layout;
 mod log;
 mod meeting;
 mod moves;
@@ -21,6 +22,7 @@ mod people;
 mod receipts;
 mod replaced;
 mod routes;
+mod said;
 mod simulation;
 mod states;
 mod talking;
@@ -290,8 +292,15 @@ impl Relay {
         sent
     }
 
-    /// Pushes all that waits, acknowledged or not.
+    /// Pushes all that waits, acknowledged or not, and lets the person say at once what came.
     fn push(&mut self, to: &mut Person) -> Vec<Received> {
+        let all = self.hand_over(to);
+        again(|| to.flush_acknowledgements(NOW));
+        all
+    }
+
+    /// Pushes all that waits; what is owed for it is still owed.
+    fn hand_over(&mut self, to: &mut Person) -> Vec<Received> {
         let mut all = Vec::new();
         let mut subscriptions = again(|| to.subscriptions());
         subscriptions.sort_by_key(|one| one.phase);
@@ -311,7 +320,6 @@ impl Relay {
                 all.push(received);
             }
         }
-        again(|| to.flush_acknowledgements(NOW));
         all
     }
 
