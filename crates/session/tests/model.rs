@@ -69,7 +69,8 @@ fn killed_at_every_single_write_they_converge() {
     let mut world = World::new(1);
     let (mut ops, mut kills) = (0, 0_u64);
     while ops < steps {
-        let op = Op::of([rng.try_next_u32().unwrap() as u8, rng.try_next_u32().unwrap() as u8]);
+        let mut byte = || rng.try_next_u32().unwrap().to_le_bytes()[0];
+        let op = Op::of([byte(), byte()]);
         // They kill and put back by themselves.
         if is_put_back(&op) || matches!(op, Op::Kill { .. } | Op::Restart { .. }) {
             continue;
