@@ -10,6 +10,7 @@
 mod harness;
 
 use harness::people::{Kill, Rng};
+use harness::relay::Loss;
 use harness::world::{Op, PEOPLE, World};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -95,4 +96,52 @@ fn killed_at_every_single_write_they_converge() {
     }
     world.finish();
     assert!(kills > u64::from(steps), "{kills}");
+}
+
+/// What is left of failures that random seeds have found.
+fn found(ops: &[Op]) {
+    run(0, ops.iter().copied());
+}
+
+/// Seed 9: what was sent before the store was put back is answered in a chain that the store does not
+/// know, and its owner says nothing.
+#[test]
+fn a_store_that_was_put_back_and_says_nothing_heals() {
+    found(&[
+        Op::PutBack { who: 2 },
+        Op::Say { from: 2, to: 0 },
+        Op::Send { from: 2, to: 0, limit: 4, loss: Loss(2) },
+        Op::PutBack { who: 2 },
+        Op::Push { to: 0, which: 1, limit: 1, loss: Loss(0) },
+        Op::Say { from: 0, to: 2 },
+    ]);
+}
+
+/// Seed 4: the same, and the contact sends again with their person's consent only.
+#[test]
+fn a_store_that_was_put_back_heals_with_who_has_verified_it() {
+    found(&[
+        Op::PutBack { who: 0 },
+        Op::PutBack { who: 0 },
+        Op::PutBack { who: 0 },
+        Op::Say { from: 0, to: 2 },
+        Op::Verify { who: 2, of: 0 },
+        Op::Send { from: 0, to: 2, limit: 2, loss: Loss(4) },
+        Op::PutBack { who: 0 },
+    ]);
+}
+
+/// Seed 39: behind a move, so that the contact writes where the store does not listen. For an older copy,
+/// too, the mailbox has served its time, and what it tells of the next one shows that it is old.
+#[test]
+fn a_store_that_was_put_back_behind_a_move_heals_when_it_moves() {
+    found(&[
+        Op::PutBack { who: 2 },
+        Op::Move { who: 2 },
+        Op::Care { who: 2 },
+        Op::Say { from: 1, to: 2 },
+        Op::Send { from: 2, to: 1, limit: 2, loss: Loss(0) },
+        Op::PutBack { who: 2 },
+        Op::Push { to: 1, which: 47, limit: 4, loss: Loss(2) },
+    ]);
 }

@@ -12,7 +12,7 @@ use super::rows::{
     ChoreRow, EarlyRow, LinkKindRow, LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, Secret,
     SentRow, SessionRow, corrupt, decode, must, number, save,
 };
-use super::{Engine, EngineError, day};
+use super::{Engine, EngineError, day, unopened};
 use crate::ids::UnixMillis;
 use crate::message::MessageState;
 use crate::store::{Store, StoreError, Table, Transaction};
@@ -33,14 +33,17 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// Tries once more what was parked, with every session that it may be for, and removes what no
-    /// relay can still deliver to, or from. Once a day.
+    /// Tries once more what was parked, with every session that it may be for; tells contacts of whom
+    /// something did not open once more where they reach us, by which they see whether this store was
+    /// put back; and removes what no relay can still deliver to, or from. Once a day.
     ///
     /// # Errors
     /// Those of the store.
     pub fn expire(&mut self, now: UnixMillis) -> Result<(), EngineError> {
         let (store, mut inbox) = self.inbox(now);
         store.transaction(|tx| inbox.retry_all(tx))?;
+        let (store, rng) = (&mut self.store, &mut self.rng);
+        store.transaction(|tx| unopened::answer(tx, rng, now))?;
         let today = day(now).get();
         let past = |day: u32| day.saturating_add(RETENTION_DAYS) < today;
         self.store.transaction(|tx| {

@@ -35,6 +35,7 @@ mod search;
 mod timers;
 mod transfers;
 mod typing;
+mod unopened;
 
 #[cfg(test)]
 mod tests;

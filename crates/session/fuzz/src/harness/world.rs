@@ -20,6 +20,9 @@ const NAMES: [&str; PEOPLE] = ["Ada", "Bob", "Cyd"];
 /// Rounds after which people who have nothing more to say must have come to rest.
 const ROUNDS: usize = 40;
 
+/// When every mailbox has served its time.
+const MOVE_TIME: UnixMillis = UnixMillis::new(NOW.get() + 40 * DAY);
+
 /// One step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
@@ -106,6 +109,8 @@ pub struct World {
     /// Copies of stores, and how much had been said then.
     kept: Vec<Option<(MemoryStore, usize)>>,
     put_back: [u32; PEOPLE],
+    /// Whose mailboxes had served their time, as they have for an older copy of the store.
+    moved: [bool; PEOPLE],
 }
 
 /// People who have met and have each other's reset links.
@@ -182,6 +187,7 @@ impl World {
             words: 0,
             kept: (0..PEOPLE).map(|_| None).collect(),
             put_back: [0; PEOPLE],
+            moved: [false; PEOPLE],
         };
         world.people = (0..PEOPLE).map(|who| world.open(who)).collect();
         world
@@ -201,6 +207,7 @@ impl World {
             words: self.words,
             kept: kept.map(|k| k.as_ref().map(|(rows, said)| (rows.snapshot(), *said))).collect(),
             put_back: self.put_back,
+            moved: self.moved,
         };
         world.people = (0..PEOPLE).map(|who| world.open(who)).collect();
         world
@@ -275,8 +282,8 @@ impl World {
                 self.check();
             }
             Op::Move { who } => {
-                let later = UnixMillis::new(NOW.get() + 40 * DAY);
-                self.attempt(who, |_, person| person.begin_moves(later));
+                self.moved[who] = true;
+                self.attempt(who, |_, person| person.begin_moves(MOVE_TIME));
             }
             Op::PutBack { who } => self.keep_or_put_back(who),
             Op::Junk { to, which, byte } => {
@@ -393,13 +400,17 @@ impl World {
         for who in 0..PEOPLE {
             self.restart(who);
         }
-        settle(&mut self.relay, &mut self.people);
+        self.settle_and_consent();
+        // Who was put back behind what they had sent, and says nothing, is noticed a day later; behind
+        // a move, when the older copy moves as well.
         for who in 0..PEOPLE {
-            for other in (0..PEOPLE).filter(|other| *other != who) {
-                self.people[who].consent_to_resend(self.contacts[who][other], true).unwrap();
+            let person = &mut self.people[who];
+            if self.moved[who] && self.put_back[who] > 0 {
+                person.begin_moves(MOVE_TIME).unwrap();
             }
+            person.expire(UnixMillis::new(NOW.get() + DAY)).unwrap();
         }
-        settle(&mut self.relay, &mut self.people);
+        self.settle_and_consent();
         self.check();
         for at in 0..self.said.len() {
             let Said { from, to, text, id, listener } = self.said[at].clone();
@@ -420,6 +431,17 @@ impl World {
         self.check_talking();
     }
 
+    /// Until all have come to rest; what waits for their consent is sent again.
+    fn settle_and_consent(&mut self) {
+        settle(&mut self.relay, &mut self.people);
+        for who in 0..PEOPLE {
+            for other in (0..PEOPLE).filter(|other| *other != who) {
+                self.people[who].consent_to_resend(self.contacts[who][other], true).unwrap();
+            }
+        }
+        settle(&mut self.relay, &mut self.people);
+    }
+
     fn check_talking(&mut self) {
         let mut last = Vec::new();
         for from in 0..PEOPLE {
@@ -429,7 +451,7 @@ impl World {
                 last.push((from, contact, id));
             }
         }
-        settle(&mut self.relay, &mut self.people);
+        self.settle_and_consent();
         for (from, contact, id) in last {
             let state = self.people[from].message(id).unwrap().state;
             assert_eq!(state, MessageState::Delivered, "in the end");

@@ -12,7 +12,7 @@ use undertone_wire::{Floor, Incarnation, MailboxId, Seq};
 
 use super::handle::{Effect, Here, handle};
 use super::rows::{MailboxRow, Purpose, load, save};
-use super::{Engine, EngineError, day, health};
+use super::{Engine, EngineError, day, health, unopened};
 use crate::event::Typing;
 use crate::ids::{ContactId, UnixMillis};
 use crate::store::{Store, Table, Transaction};
@@ -87,6 +87,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 Outcome::Dropped => {}
                 Outcome::Foreign | Outcome::Later => {
                     park(tx, mailbox, &row, envelope, today)?;
+                    if let Purpose::Contact(contact) = row.purpose {
+                        unopened::note(tx, ContactId::new(contact), today.get())?;
+                    }
                     received.parked = true;
                 }
             }

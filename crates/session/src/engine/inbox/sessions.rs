@@ -2,7 +2,7 @@
 
 use undertone_core::bounds::MAX_HEADER_TRIALS;
 use undertone_core::rand_core::CryptoRng;
-use undertone_core::{OpenError, Session};
+use undertone_core::{Day, OpenError, Session};
 use undertone_wire::MailboxId;
 use zeroize::Zeroizing;
 
@@ -15,6 +15,7 @@ use super::super::replaced;
 use super::super::rows::{
     HealingRow, MailboxRow, Purpose, Secret, SessionRow, corrupt, must, save,
 };
+use super::super::unopened;
 use super::{Inbox, Outcome};
 use crate::event::ResetCause;
 use crate::ids::ContactId;
@@ -75,7 +76,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         }
         let pending = match session.open(envelope, self.today) {
             Ok(pending) => pending,
-            Err(error) => return refused(tx, contact, id, error),
+            Err(error) => return refused(tx, contact, id, error, self.today),
         };
         let content = Zeroizing::new(pending.content().to_vec());
         pending.commit(|state| {
@@ -147,13 +148,18 @@ fn refused(
     contact: ContactId,
     session: &[u8; 32],
     error: OpenError,
+    today: Day,
 ) -> Result<Outcome, EngineError> {
     let cause = match error {
         OpenError::NotForThisSession => return Ok(Outcome::Foreign),
         OpenError::PeerRolledBack(_) => ResetCause::PeerRolledBack,
         OpenError::GapTooLarge => ResetCause::GapTooLarge,
-        // A repeat, nonsense that the peer itself has sealed, or a body that somebody altered: it
-        // never becomes more.
+        // Somebody altered it; or this store is an old copy, and has begun a chain again.
+        OpenError::BodyAltered => {
+            unopened::note(tx, contact, today.get())?;
+            return Ok(Outcome::Dropped);
+        }
+        // A repeat, or nonsense that the peer itself has sealed: it never becomes more.
         _ => return Ok(Outcome::Dropped),
     };
     suspect(tx, contact, session, cause)?;

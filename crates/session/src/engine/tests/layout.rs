@@ -29,6 +29,7 @@ fn meta(name: &str, bytes: &[u8]) -> bool {
         "former-relays" => same::<Vec<FormerRelay>>(bytes),
         "over-tcp" => same::<Vec<Vec<u8>>>(bytes),
         _ if name.starts_with("next-") => same::<u64>(bytes),
+        _ if name.starts_with("unopened") => same::<u32>(bytes),
         _ => panic!("a value that this version does not know: {name}"),
     }
 }

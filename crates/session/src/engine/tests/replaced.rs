@@ -104,12 +104,66 @@ fn a_notice_of_what_is_known_loses_nothing() {
     assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
 }
 
+/// Nothing that it received is missing, the contact's answer does not open, and its owner says
+/// nothing: no sign is on either side until it tells the contact something by itself.
+#[test]
+fn a_store_that_was_put_back_and_says_nothing_is_noticed_a_day_later() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    // What Alice acknowledges makes Bob's next chain a new one, and he owes her nothing.
+    bob.queue_text(at_bob, "acknowledged", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    let old = bob.store.snapshot();
+    bob.queue_text(at_bob, "lost here", NOW).unwrap();
+    relay.send(&mut bob);
+    relay.push(&mut alice);
+    let mut bob = reopened(old, 85);
+    assert!(relay.check(&mut bob), "nothing came that it does not know of");
+    let answer = alice.queue_text(at_alice, "an answer", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(state(&mut alice, answer), MessageState::Accepted);
+    assert_eq!(resets(&mut alice), []);
+    bob.expire(days(1)).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(resets(&mut alice), [ResetCause::PeerRolledBack]);
+    assert_eq!(state(&mut alice, answer), MessageState::Delivered);
+    assert!(texts(&mut bob, at_bob).contains(&"an answer".to_owned()));
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// However much junk comes, a contact is told one thing a day, and one who is blocked nothing.
+#[test]
+fn junk_in_a_mailbox_costs_one_envelope_a_day() {
+    let (mut relay, mut alice, mut bob, _, at_bob) = ready();
+    let junk = |relay: &mut Relay, bob: &mut Person| {
+        let mailbox = bob.mailbox_of(at_bob).unwrap().unwrap().secret.mailbox();
+        let queue = &mut relay.mailboxes.get_mut(&mailbox).unwrap().queue;
+        queue.extend((0..5).map(|byte| vec![byte; 1024]));
+        assert!(relay.push(bob).iter().all(|received| received.parked));
+    };
+    junk(&mut relay, &mut bob);
+    for later in [0, 1, 1, 2, 9] {
+        bob.expire(days(later)).unwrap();
+    }
+    assert_eq!(relay.send(&mut bob), 1);
+    bob.expire(days(10)).unwrap();
+    assert_eq!(relay.send(&mut bob), 0, "it was for all of it");
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!((resets(&mut alice), resets(&mut bob)), (vec![], vec![]));
+    junk(&mut relay, &mut bob);
+    bob.block(at_bob, NOW).unwrap();
+    bob.expire(days(1)).unwrap();
+    assert_eq!(relay.send(&mut bob), 0);
+}
+
+fn days(n: u64) -> UnixMillis {
+    UnixMillis::new(NOW.get() + n * 86_400_000)
+}
+
 /// What waits in a store that is put back may name a mailbox that is gone since: it must not be told
 /// behind the present one.
 #[test]
 fn a_move_that_waits_in_a_store_that_is_put_back_is_not_told() {
     let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
-    let days = |n: u64| UnixMillis::new(NOW.get() + n * 86_400_000);
     bob.begin_moves(days(40)).unwrap();
     for plan in bob.pending_mailboxes().unwrap() {
         relay.make(plan.secret.mailbox(), &plan.capabilities);

@@ -9,6 +9,9 @@ use crate::message::Direction;
 
 const PEOPLE: usize = 3;
 
+/// When every mailbox has served its time.
+const MOVE_TIME: UnixMillis = UnixMillis::new(NOW.get() + 40 * 86_400_000);
+
 /// What may happen beside talking.
 #[derive(Clone, Copy)]
 struct Chaos {
@@ -43,6 +46,8 @@ struct World {
     /// Earlier states of each store, and what had been said then.
     kept: Vec<Option<(FaultyStore, usize)>>,
     put_back: [u32; PEOPLE],
+    /// Whose mailboxes had served their time, as they have for an older copy of the store.
+    moved: [bool; PEOPLE],
     seed: u64,
 }
 
@@ -72,6 +77,7 @@ impl World {
             words: 0,
             kept,
             put_back: [0; 3],
+            moved: [false; 3],
             seed,
         }
     }
@@ -162,8 +168,8 @@ impl World {
             }
             1 if chaos.kills => self.restart(who),
             2 if chaos.moves => {
-                let later = UnixMillis::new(NOW.get() + 40 * 86_400_000);
-                again(|| self.people[who].begin_moves(later));
+                self.moved[who] = true;
+                again(|| self.people[who].begin_moves(MOVE_TIME));
             }
             3 if chaos.rollbacks => match self.kept[who].take() {
                 None => {
@@ -209,6 +215,19 @@ impl World {
             self.restart(who);
         }
         self.settle();
+        if chaos.rollbacks {
+            // Who was put back behind what they had sent, and says nothing, is noticed a day later;
+            // behind a move, when the older copy moves as well.
+            let later = UnixMillis::new(NOW.get() + 86_400_000);
+            for who in 0..PEOPLE {
+                let person = &mut self.people[who];
+                if self.moved[who] && self.put_back[who] > 0 {
+                    again(|| person.begin_moves(MOVE_TIME));
+                }
+                again(|| person.expire(later));
+            }
+            self.settle();
+        }
     }
 
     fn settle(&mut self) {
