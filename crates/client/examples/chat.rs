@@ -87,7 +87,10 @@ async fn chat(client: &Client, contact: ContactId) -> Result<(), Error> {
 async fn happened(client: &Client, with: ContactId, event: &Event) -> Result<(), Error> {
     match &event.kind {
         EventKind::MessageReceived { contact, id } if *contact == with => {
-            show(&client.received_message(*contact, *id).await?);
+            // None if it is gone by now: erased, or its time to disappear has come.
+            if let Some(message) = client.message_of(*contact, *id, Direction::Incoming).await? {
+                show(&message);
+            }
         }
         EventKind::MessageStateChanged { contact, state: MessageState::Delivered, .. }
             if *contact == with =>
@@ -113,9 +116,11 @@ fn show(message: &Message) {
     }
 }
 
-/// What contacts write is theirs to choose: it must not steer the terminal.
+/// What contacts write is theirs to choose: it must neither steer the terminal nor turn the
+/// direction of what stands beside it.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
 }
 
 /// What is typed, line by line. Reading a terminal blocks, so that it has a thread of its own.

@@ -1,6 +1,5 @@
 //! Answers every text with the same text.
-use undertone::{Client, Error, EventKind, LinkKind, MessageKind, NewProfile, Secret};
-
+use undertone::{Client, Direction, Error, EventKind, LinkKind, MessageKind, NewProfile, Secret};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let secret = Secret::passphrase(std::env::var("ECHO_PASSPHRASE").unwrap_or_default());
@@ -20,7 +19,8 @@ pub(crate) async fn echo(client: Client) -> Result<(), Error> {
     loop {
         let event = events.next_event().await?;
         if let EventKind::MessageReceived { contact, id } = event.kind
-            && let MessageKind::Text { text } = client.received_message(contact, id).await?.kind
+            && let Some(message) = client.message_of(contact, id, Direction::Incoming).await?
+            && let MessageKind::Text { text } = message.kind
         {
             client.send_text(contact, &text).await?;
         }

@@ -498,11 +498,11 @@ impl Client {
     }
 
     /// A message of the history: the one of this id that this profile sent, or else one that a
-    /// contact sent. For what an event tells of, use [`Client::received_message`]: contacts choose
-    /// the ids of what they send.
+    /// contact sent. For what an event tells of, use [`Client::message_of`]: contacts choose the ids
+    /// of what they send.
     ///
     /// # Errors
-    /// [`Error::UnknownMessage`].
+    /// [`Error::UnknownMessage`], also for one that has been erased.
     ///
     /// ```
     /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -525,21 +525,29 @@ impl Client {
     }
 
     /// The message of this id that this contact sent: what [`EventKind::MessageReceived`] tells of.
+    /// It may be gone by the time the event is read; [`Client::message_of`], which says so without an
+    /// error, is what suits a loop over events.
     ///
     /// [`EventKind::MessageReceived`]: crate::EventKind::MessageReceived
     ///
     /// # Errors
-    /// [`Error::UnknownMessage`].
+    /// [`Error::UnknownMessage`], also for one that was erased, or has disappeared. In a loop over
+    /// events this means that there is nothing to do: acknowledge the event and go on.
     ///
     /// ```no_run
     /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
-    /// use undertone::EventKind;
+    /// use undertone::{Error, EventKind};
     ///
     /// let mut events = client.events("my program");
     /// let event = events.next_event().await?;
     /// if let EventKind::MessageReceived { contact, id } = event.kind {
-    ///     println!("{:?}", client.received_message(contact, id).await?.kind);
+    ///     match client.received_message(contact, id).await {
+    ///         Ok(message) => println!("{:?}", message.kind),
+    ///         Err(Error::UnknownMessage) => println!("it is gone by now"),
+    ///         Err(error) => return Err(error.into()),
+    ///     }
     /// }
+    /// events.acknowledge(&event).await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -13,7 +13,7 @@
 //! # let relay = undertone_relay::Relay::start(config).await?;
 //! # let join = relay.join_address().unwrap().to_text().to_string();
 //! # let (ada_dir, bob_dir) = (temp.path().join("ada"), temp.path().join("bob"));
-//! use undertone::{Client, EventKind, LinkKind, MessageKind, NewProfile, Secret};
+//! use undertone::{Client, Direction, EventKind, LinkKind, MessageKind, NewProfile, Secret};
 //!
 //! // Once: a profile in a directory, at the relay whose operator gave out a join address.
 //! let profile = |name: &str| NewProfile { name: name.into(), join: join.parse().unwrap() };
@@ -32,8 +32,10 @@
 //! let mut events = bob.events("my program");
 //! loop {
 //!     let event = events.next_event().await?;
-//!     if let EventKind::MessageReceived { contact, id } = event.kind {
-//!         let message = bob.received_message(contact, id).await?;
+//!     if let EventKind::MessageReceived { contact, id } = event.kind
+//!         // None if it is gone by now: erased, or its time to disappear has come.
+//!         && let Some(message) = bob.message_of(contact, id, Direction::Incoming).await?
+//!     {
 //!         assert_eq!(message.kind, MessageKind::Text { text: "Hello".into() });
 //!         break;
 //!     }
@@ -65,7 +67,10 @@
 //!
 //! * A multi-threaded tokio runtime is needed (`#[tokio::main]` makes one). A started client runs until
 //!   [`Client::close`], which a program awaits before it ends.
-//! * Events carry ids; [`Client::received_message`] has what they are about.
+//! * Events carry ids; [`Client::message_of`] has what they are about. A message may be gone by the
+//!   time its event is read: it was erased, or it disappeared. There is nothing to do then but to
+//!   acknowledge the event. A program that takes this for a failure, and ends before it acknowledges,
+//!   is given the same event at its next start, and ends again.
 //! * Links, join addresses and recovery keys are secrets: they print with `*link.to_text()`, never by
 //!   accident.
 //! * What contacts write (texts, names, names of files) is theirs to choose: take control characters
@@ -245,11 +250,14 @@ pub use undertone_session::event::CursorView;
 pub use undertone_session::event::Event;
 /// ```no_run
 /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
-/// use undertone::EventKind;
+/// use undertone::{Direction, EventKind};
 ///
 /// match client.events("my program").next_event().await?.kind {
 ///     EventKind::MessageReceived { contact, id } => {
-///         println!("{:?}", client.received_message(contact, id).await?.kind);
+///         match client.message_of(contact, id, Direction::Incoming).await? {
+///             Some(message) => println!("{:?}", message.kind),
+///             None => println!("a message that is gone by now"),
+///         }
 ///     }
 ///     EventKind::MessageStateChanged { id, state, .. } => println!("{id} is {state:?} now"),
 ///     EventKind::LinkUsedTwice { .. } => println!("somebody else may have seen your link"),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use undertone_session::event::CursorView;
 use undertone_session::ids::{ContactId, MessageId};
-use undertone_session::message::Message;
+use undertone_session::message::{Direction, Message};
 
 use crate::client::{Client, Shared};
 use crate::error::Error;
@@ -34,6 +34,52 @@ impl Client {
         self.core().ask(read).await
     }
 
+    /// The message that an event tells of: the one of this id that this contact wrote
+    /// ([`Direction::Incoming`]), or that was written to them ([`Direction::Outgoing`]).
+    ///
+    /// None if it is gone by now, or never was: a message may be erased, or disappear when its time
+    /// has come, before a program reads the event that tells of it. There is nothing to do about such
+    /// an event but to acknowledge it.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::Closed`].
+    ///
+    /// ```no_run
+    /// # use undertone::{Client, Error, EventKind};
+    /// # async fn example(client: Client, event: undertone::Event) -> Result<(), Error> {
+    /// // From the event's address to the place (`seq`) by which other calls name the message.
+    /// if let EventKind::MessageEdited { contact, id, direction } = event.kind
+    ///     && let Some(message) = client.message_of(contact, id, direction).await?
+    /// {
+    ///     println!("message {} says now: {:?}", message.seq, message.kind);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn message_of(
+        &self,
+        contact: ContactId,
+        id: MessageId,
+        direction: Direction,
+    ) -> Result<Option<Message>, Error> {
+        let now = self.core().now();
+        let read = move |e: &mut ProfileEngine| {
+            e.erase_due(now)?;
+            match direction {
+                Direction::Incoming => e.received_message(contact, id),
+                // Before those that contacts sent under the same id, if there are any.
+                Direction::Outgoing => e.message(id),
+            }
+        };
+        match self.core().ask(read).await {
+            Ok(found) if (found.contact, found.direction) == (contact, direction) => {
+                Ok(Some(found))
+            }
+            Ok(_) | Err(Error::UnknownMessage) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reacts to a message, in the place of an earlier reaction of one's own.
     ///
     /// # Errors
@@ -42,10 +88,11 @@ impl Client {
     /// [`Error::ContactBlocked`].
     ///
     /// ```no_run
-    /// # use undertone::{Client, Error, EventKind};
+    /// # use undertone::{Client, Direction, Error, EventKind};
     /// # async fn example(client: Client, event: undertone::Event) -> Result<(), Error> {
-    /// if let EventKind::MessageReceived { contact, id } = event.kind {
-    ///     let message = client.received_message(contact, id).await?;
+    /// if let EventKind::MessageReceived { contact, id } = event.kind
+    ///     && let Some(message) = client.message_of(contact, id, Direction::Incoming).await?
+    /// {
     ///     client.react(message.seq, "👍").await?;
     /// }
     /// # Ok(())

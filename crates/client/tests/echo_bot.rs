@@ -8,7 +8,7 @@ mod common;
 #[allow(dead_code)]
 mod bot;
 
-use undertone::{Client, LinkKind, NewProfile, Secret};
+use undertone::{Client, Direction, LinkKind, NewProfile, Secret};
 
 #[test]
 fn the_readme_shows_this_very_bot_in_under_thirty_lines() {
@@ -48,6 +48,38 @@ async fn the_echo_bot_answers_and_goes_on_after_it_was_killed() {
     while common::text(&common::next_message(&ada, "test").await) != "and now?" {}
     running.abort();
     client.close().await;
+    ada.close().await;
+    stage.end().await;
+}
+
+/// The event of a message stays in the log when the message is erased: that must not end a program,
+/// which would end again at each start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_echo_bot_passes_over_a_message_that_is_gone() {
+    let stage = common::Stage::new().await;
+    let (ada, bot) = common::acquainted(&stage).await;
+    let to_bot = ada.contacts().await.unwrap().remove(0).id;
+    ada.send_text(to_bot, "forget this").await.unwrap();
+    ada.sync().await.unwrap();
+    bot.sync().await.unwrap();
+    let gone = common::next_message(&bot, "test").await;
+    let find = async |direction| bot.message_of(gone.contact, gone.id, direction).await.unwrap();
+    assert_eq!(find(Direction::Incoming).await.as_ref(), Some(&gone));
+    assert_eq!(find(Direction::Outgoing).await, None);
+    bot.erase_message(gone.seq).await.unwrap();
+    assert_eq!(find(Direction::Incoming).await, None);
+
+    let asked = ada.send_text(to_bot, "is anybody there?").await.unwrap();
+    ada.start().unwrap();
+    bot.start().unwrap();
+    let running = tokio::spawn(bot::echo(bot.clone()));
+    let answer = common::next_message(&ada, "test").await;
+    assert_eq!(common::text(&answer), "is anybody there?");
+    let sent = ada.message_of(to_bot, asked, Direction::Outgoing).await.unwrap();
+    assert_eq!(sent.unwrap().id, asked);
+    assert_eq!(ada.message_of(to_bot, asked, Direction::Incoming).await.unwrap(), None);
+    running.abort();
+    bot.close().await;
     ada.close().await;
     stage.end().await;
 }

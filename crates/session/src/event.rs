@@ -85,7 +85,8 @@ pub enum ResetCause {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A message came and is in the history.
+    /// A message came and is in the history. It may be gone from there by the time this is read:
+    /// erased, or disappeared when its time had come. There is nothing to do then but to acknowledge.
     MessageReceived {
         /// From whom.
         #[serde(with = "contact_id")]
