@@ -295,7 +295,8 @@ impl Client {
     }
 
     /// Uses somebody's link: takes what the relay keeps for it, starts a session, and queues the
-    /// greeting. The contact can be written to at once.
+    /// greeting. The contact can be written to at once. Without a name they are called "contact 1" (by
+    /// their number) until they have said what they call themselves.
     ///
     /// # Errors
     /// [`Error::LinkUsedUp`], [`Error::LinkUnknown`], [`Error::LinkOwn`], [`Error::LinkForged`],
@@ -370,6 +371,24 @@ impl Client {
         found.map_err(|error| error.asked_for(query))
     }
 
+    /// The contact with this number: whom an event or a message is about.
+    ///
+    /// # Errors
+    /// [`Error::UnknownContact`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: undertone::Client, event: undertone::Event) -> Result<(), undertone::Error> {
+    /// if let Some(contact) = event.kind.contact() {
+    ///     println!("{}", client.contact_by_id(contact).await?.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn contact_by_id(&self, contact: ContactId) -> Result<Contact, Error> {
+        let found = self.core().ask(move |e| e.contact(contact)).await;
+        found.map_err(|error| error.asked_for(&contact.to_string()))
+    }
+
     /// Calls a contact something else, here only.
     ///
     /// # Errors
@@ -435,7 +454,8 @@ impl Client {
 
     /// Asks for a file that a contact sent and that was not fetched by itself
     /// ([`EventKind::FileWaiting`](crate::EventKind::FileWaiting)), or whose fetching was cancelled. It
-    /// is fetched in the background, or with the next [`Client::sync`], from where it stopped.
+    /// is fetched in the background, or with the next [`Client::sync`], from where it stopped, also
+    /// after the program was killed.
     ///
     /// # Errors
     /// [`Error::TransferAbsent`] if there is no such file, or it is here already.
@@ -564,8 +584,9 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Timeout`]; [`Error::MailboxFull`], [`Error::AddressUnknown`],
-    /// [`Error::Unreachable`] or [`Error::RelayRefused`] if the last attempt was refused (the
-    /// message is kept and tried again); [`Error::MessageFailed`] if it can't be sent at all.
+    /// [`Error::Unreachable`], [`Error::RelayPinMismatch`] or [`Error::RelayRefused`] if the last
+    /// attempt was refused (the message is kept and tried again); [`Error::MessageFailed`] if it can't
+    /// be sent at all.
     ///
     /// ```no_run
     /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -590,7 +611,7 @@ impl Client {
             let mut changes = self.core().changes();
             loop {
                 let message = self.message(id).await?;
-                if let Some(result) = waited(message, &state) {
+                if let Some(result) = waited(message, &state, &self.shared) {
                     return result;
                 }
                 changes.changed().await.map_err(|_| Error::Closed)?;
@@ -618,7 +639,12 @@ impl Client {
     }
 
     /// Stays connected in the background until the client is closed: receives and sends as it
-    /// comes, and reconnects with growing, jittered pauses. Calling it again changes nothing.
+    /// comes, and reconnects with growing, jittered pauses, of a minute at most. Calling it again
+    /// changes nothing.
+    ///
+    /// That it can't connect (the relay is down, has another key, or has withdrawn the token) is not
+    /// reported by this call, nor by an event: it is tried again and again. Call [`Client::sync`], which
+    /// a started client answers as soon as it has tried, to learn how it stands.
     ///
     /// # Errors
     /// [`Error::Offline`] if the client was opened offline; [`Error::Closed`].
@@ -651,7 +677,8 @@ impl Client {
         self.shared.wake_all();
     }
 
-    /// Reads the event log under a name; see [`Events`].
+    /// Reads the event log under a name; see [`Events`]. A new name begins at the oldest event that is
+    /// kept, and is kept itself once it has been read with, until [`Client::drop_cursor`].
     ///
     /// ```
     /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -786,7 +813,11 @@ impl Client {
 }
 
 /// Whether waiting for a message is over, and how.
-fn waited(message: Message, state: &MessageState) -> Option<Result<Message, Error>> {
+fn waited(
+    message: Message,
+    state: &MessageState,
+    shared: &Shared,
+) -> Option<Result<Message, Error>> {
     match (&message.state, message.hold) {
         (MessageState::Failed { reason }, _) => {
             let reason = reason.clone();
@@ -797,13 +828,14 @@ fn waited(message: Message, state: &MessageState) -> Option<Result<Message, Erro
             Some(Err(Error::MessageFailed { reason }))
         }
         (now, _) if now.rank() >= state.rank() => Some(Ok(message)),
-        (_, Some(hold)) => Some(Err(held(hold))),
+        (_, Some(hold)) => Some(Err(held(hold, shared))),
         (_, None) => None,
     }
 }
 
-fn held(hold: Hold) -> Error {
-    let relay = "the contact's relay".to_owned();
+fn held(hold: Hold, shared: &Shared) -> Error {
+    // A message does not name the contact's relay.
+    let relay = String::new();
     match hold {
         Hold::MailboxFull => Error::MailboxFull,
         Hold::AddressUnknown => Error::AddressUnknown,
@@ -811,6 +843,11 @@ fn held(hold: Hold) -> Error {
         Hold::RelayPinMismatch => Error::RelayPinMismatch { relay },
         Hold::StoreRolledBack => Error::StoreRolledBack,
         Hold::ConsentNeeded => Error::ConsentNeeded,
+        // Files are stored at our own.
+        Hold::UploadRefused => {
+            let relay = shared.home().authority();
+            Error::RelayRefused { relay, code: hold.code().to_owned() }
+        }
         other => Error::RelayRefused { relay, code: other.code().to_owned() },
     }
 }

@@ -8,7 +8,17 @@ use crate::error::Error;
 
 /// A reader of the event log, from [`Client::events`]. Its place is kept in the store under its name,
 /// so that another process that asks for the same name goes on where this one acknowledged last. What
-/// is not acknowledged is given again.
+/// is not acknowledged is given again. (One process at a time has a profile open.)
+///
+/// A crash between what a program does about an event and the acknowledgement gives the event again:
+/// what is printed, or sent as an answer, may be so twice. Acting exactly once is the program's own to
+/// do: it stores [`Event::seq`], which grows and is not used twice (as long as nobody puts an old copy
+/// of the profile back), in one transaction with what it did, and passes over what it has there
+/// already.
+///
+/// A name that was never used begins at the oldest event that is kept: the last 1000, and more where
+/// another name is further behind. It is kept from its first [`Events::next_event`] or
+/// [`Events::try_next`] on, also if it acknowledges nothing.
 ///
 /// Events are kept for every name that was ever used, so that several programs read at their own
 /// pace. One that does not come any more is dropped by [`Client::drop_cursor`]; until then the log

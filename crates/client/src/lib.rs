@@ -63,18 +63,52 @@
 //! Either call [`Client::start`] and stay connected, or [`Client::sync`] now and then for one pass.
 //! Without either nothing is sent or received, and nothing is lost.
 //!
+//! # Building
+//!
+//! A C compiler, make and perl are needed (for OpenSSL, which the encrypted store computes with), and
+//! the first build takes minutes. Opening a profile stretches its passphrase (Argon2id), which takes
+//! many seconds where it is not optimised; for debug builds, the workspace's `Cargo.toml` should say
+//!
+//! ```toml
+//! [profile.dev.package."*"]
+//! opt-level = 2
+//! ```
+//!
+//! # Events, and what to do about them
+//!
+//! Also what was done by this profile comes as an event ([`EventKind::ReactionChanged`],
+//! [`EventKind::MessageEdited`], [`EventKind::ContactAdded`] and others): a program that has several
+//! parts hears in each of them what the others did.
+//!
+//! | do | on |
+//! |---|---|
+//! | show, or bring the screen up to date | `MessageReceived`, `MessageStateChanged`, `MessageEdited`, `MessageDeleted`, `MessageErased`, `ReactionChanged`, `TimerChanged`, `ContactAdded`, `ContactRenamed`, `FileProgress`, `FileReceived`, `FileFailed` |
+//! | ask the person | `FileWaiting` ([`Client::download`]), `ResendNeedsConsent` ([`Client::consent_to_resend`]), `KeyChanged` (they ask the contact by another way; then [`Client::accept_key_change`] or [`Client::refuse_key_change`]), `ResetStalled` (meet again over a new link) |
+//! | warn the person | `LinkUsedTwice` (somebody else may have had the link), `Superseded` (a copy of the profile runs elsewhere), `StoreRolledBack` (an old copy of the profile was restored), `Reset` of a contact who is verified (compare safety numbers) |
+//! | read contacts and history anew | `EventsLost` |
+//! | pass over, or write to a log | `EnvelopeParked`, `ContentRefused`, `Other`, other `Reset`s, and every kind that the program does not know |
+//!
 //! # Good to know
 //!
 //! * A multi-threaded tokio runtime is needed (`#[tokio::main]` makes one). A started client runs until
-//!   [`Client::close`], which a program awaits before it ends.
+//!   [`Client::close`], which a program awaits before it ends. (A runtime that reads `tokio::io::stdin`
+//!   does not end before the next line is typed: read the terminal in a thread of its own, as
+//!   `examples/chat.rs` does.)
+//! * One process at a time has a profile open; another gets [`Error::StoreLocked`]. The names in
+//!   [`Client::events`] are for programs that run after each other, and for parts of one program.
+//! * A text that is no address or link gives an [`AddressError`] or a [`LinkError`] when it is parsed;
+//!   `?` makes an [`Error`] of either in a function that returns one, and
+//!   `join.parse().map_err(undertone::Error::from)` does elsewhere. Every error's `Display` is a
+//!   sentence for people; what `?` prints from `main` is its `Debug`.
 //! * Events carry ids; [`Client::message_of`] has what they are about. A message may be gone by the
 //!   time its event is read: it was erased, or it disappeared. There is nothing to do then but to
 //!   acknowledge the event. A program that takes this for a failure, and ends before it acknowledges,
 //!   is given the same event at its next start, and ends again.
 //! * Links, join addresses and recovery keys are secrets: they print with `*link.to_text()`, never by
 //!   accident.
-//! * What contacts write (texts, names, names of files) is theirs to choose: take control characters
-//!   out before you show it in a terminal, and never use a name as a path.
+//! * What contacts write (texts, names, names of files) is theirs to choose: take control
+//!   characters out before you show it in a terminal, and the marks that turn the direction of writing
+//!   round, and never use a name as a path.
 //! * A small chat program and an echo bot are in `examples/`.
 #![forbid(unsafe_code)]
 
@@ -442,6 +476,15 @@ pub use undertone_session::message::MessageReaction;
 /// ```
 #[doc(inline)]
 pub use undertone_session::message::MessageState;
+/// ```
+/// use undertone::{AddressError, Error, JoinAddress};
+///
+/// let refused = "ut-relay:relay.example:4433".parse::<JoinAddress>().unwrap_err();
+/// assert_eq!(refused, AddressError::LacksToken);
+/// assert_eq!(Error::from(refused).code(), "address-malformed");
+/// ```
+#[doc(inline)]
+pub use undertone_wire::AddressError;
 /// ```
 /// // Days since 1970-01-01 UTC.
 /// assert_eq!(undertone::Day::new(20_000).get(), 20_000);

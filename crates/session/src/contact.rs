@@ -30,7 +30,8 @@ pub enum ContactState {
 pub struct Contact {
     /// Its number in this profile.
     pub id: ContactId,
-    /// What the person here calls them (at first: what they call themselves).
+    /// What the person here calls them. Unless they were given a name here, what they call
+    /// themselves; before they have said so, "contact" and their number.
     pub name: String,
     /// What they call themselves, once they have said so.
     pub profile_name: Option<String>,

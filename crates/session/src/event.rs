@@ -12,7 +12,7 @@ use crate::message::{Direction, MessageState};
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// Its place in the log.
+    /// Its place in the log. Larger is later, and no place is used twice.
     #[serde(with = "event_seq")]
     pub seq: EventSeq,
     /// What happened.
@@ -95,7 +95,9 @@ pub enum EventKind {
         #[serde(with = "message_id")]
         id: MessageId,
     },
-    /// An outgoing message came further, or failed.
+    /// An outgoing message came further, or failed. States may be skipped (one that was read need
+    /// not have been told of as delivered), and messages change in any order. That a message is held
+    /// up is not told: see [`Message::hold`](crate::message::Message::hold).
     MessageStateChanged {
         /// To whom.
         #[serde(with = "contact_id")]
@@ -106,7 +108,8 @@ pub enum EventKind {
         /// Its state now.
         state: MessageState,
     },
-    /// There is a new contact: they used a link of ours, or we used theirs.
+    /// There is a new contact: they used a link of ours, or we used theirs. Also for those whom
+    /// this profile added.
     ContactAdded {
         /// Who.
         #[serde(with = "contact_id")]
@@ -114,7 +117,8 @@ pub enum EventKind {
         /// True if they wrote first.
         by_them: bool,
     },
-    /// A contact changed what they call themselves.
+    /// A contact said what they call themselves, for the first time or anew. What the person here
+    /// calls them stays, if they were given a name here.
     ContactRenamed {
         /// Who.
         #[serde(with = "contact_id")]
@@ -129,14 +133,18 @@ pub enum EventKind {
         /// What the link was called here.
         label: Option<String>,
     },
-    /// A file is on its way.
+    /// A file is on its way, here or to the contact: told about every tenth part. Like all events it
+    /// stays in the log, so that a program which was away is given progress that is long past; what
+    /// counts is the message's state, and
+    /// [`FileInfo::path`](crate::message::FileInfo::path).
     FileProgress {
         /// The message that it belongs to.
         #[serde(with = "message_id")]
         id: MessageId,
         /// Bytes of ciphertext done.
         done: u64,
-        /// Bytes of ciphertext in all.
+        /// Bytes of ciphertext in all: more than the file's own
+        /// [`size`](crate::message::FileInfo::size). Good for a share, `done` of `total`.
         total: u64,
     },
     /// A file is complete and verified.
@@ -147,7 +155,8 @@ pub enum EventKind {
         /// The message that it belongs to.
         #[serde(with = "message_id")]
         id: MessageId,
-        /// Where it is.
+        /// Where it is: in the profile's directory, from where it goes with its message. Copy what
+        /// is to stay, and leave the file itself there.
         path: PathBuf,
     },
     /// A file can't be had: it is gone from the relay, or what came is not what was sent.
@@ -254,7 +263,8 @@ pub enum EventKind {
         /// Its size in bytes, as its sender says.
         size: u64,
     },
-    /// Somebody set, changed or took back their reaction to a message.
+    /// Somebody set, changed or took back their reaction to a message. Also for reactions of this
+    /// profile.
     ReactionChanged {
         /// With whom.
         #[serde(with = "contact_id")]
@@ -269,7 +279,7 @@ pub enum EventKind {
         /// Their reaction now; absent if they took it back.
         emoji: Option<String>,
     },
-    /// A message has another text: its author edited it.
+    /// A message has another text: its author edited it, who may be this profile.
     MessageEdited {
         /// With whom.
         #[serde(with = "contact_id")]
@@ -280,7 +290,7 @@ pub enum EventKind {
         /// Who wrote it, and has edited it.
         direction: Direction,
     },
-    /// A message's author took it back: what it said is gone, here too.
+    /// A message's author, who may be this profile, took it back: what it said is gone, here too.
     MessageDeleted {
         /// With whom.
         #[serde(with = "contact_id")]

@@ -133,8 +133,8 @@ pub struct Message {
     pub sent_at_claimed: UnixMillis,
     /// How far it has come.
     pub state: MessageState,
-    /// Why an outgoing message has not gone out yet, if the last attempt was refused: a stable
-    /// code of [`Hold`].
+    /// Why an outgoing message has not gone out yet, if the last attempt was refused. No event tells
+    /// of it: look when you show the message. [`Hold::code`] is a stable name.
     pub hold: Option<Hold>,
     /// When its author says that it was last edited, if it was; what it said before is not kept.
     pub edited_at_claimed: Option<UnixMillis>,
