@@ -9,29 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{Stage, acquainted, all_events, text};
+use common::{Stage, acquainted, all_events, contact, settle, text, texts};
 use undertone::{
-    Client, ContactId, ContactState, EventKind, LinkKind, MessageKind, MessageState, RecoveryKey,
-    ResetCause, Secret, check_backup,
+    Client, ContactId, ContactState, EventKind, LinkKind, MessageState, RecoveryKey, ResetCause,
+    Secret, check_backup,
 };
-
-async fn texts(client: &Client, contact: ContactId) -> Vec<String> {
-    let history = client.history(contact, None, 10_000).await.unwrap();
-    let texts = history.iter().filter(|m| matches!(m.kind, MessageKind::Text { .. }));
-    texts.map(|m| text(m).to_owned()).collect()
-}
-
-async fn contact(client: &Client, name: &str) -> ContactId {
-    client.contact(name).await.unwrap().id
-}
-
-async fn settle(people: &[&Client]) {
-    for _ in 0..5 {
-        for person in people {
-            person.sync().await.unwrap();
-        }
-    }
-}
 
 async fn assert_talking(ada: &Client, to_bob: ContactId, bob: &Client, to_ada: ContactId) {
     let there = ada.send_text(to_bob, "there").await.unwrap();

@@ -6,29 +6,8 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{PATIENCE, Stage, acquainted, all_events, text};
-use undertone::{
-    Client, ContactId, ContactState, EventKind, LinkKind, MessageKind, MessageState, ResetCause,
-};
-
-async fn texts(client: &Client, contact: ContactId) -> Vec<String> {
-    let history = client.history(contact, None, 10_000).await.unwrap();
-    let texts = history.iter().filter(|m| matches!(m.kind, MessageKind::Text { .. }));
-    texts.map(|m| text(m).to_owned()).collect()
-}
-
-async fn contact(client: &Client, name: &str) -> ContactId {
-    client.contact(name).await.unwrap().id
-}
-
-/// Passes of both, until there is nothing left to say.
-async fn settle(people: &[&Client]) {
-    for _ in 0..5 {
-        for person in people {
-            person.sync().await.unwrap();
-        }
-    }
-}
+use common::{PATIENCE, Stage, acquainted, all_events, contact, settle, texts};
+use undertone::{Client, ContactId, ContactState, EventKind, LinkKind, MessageState, ResetCause};
 
 async fn resets(client: &Client) -> Vec<ResetCause> {
     let reset = |event: undertone::Event| match event.kind {

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use undertone::{
-    Builder, Client, Event, EventKind, JoinAddress, Message, MessageKind, NewProfile, RelayAddress,
-    Secret,
+    Builder, Client, ContactId, Event, EventKind, JoinAddress, Message, MessageKind, NewProfile,
+    RelayAddress, Secret,
 };
 use undertone_relay::{Config, Relay, RunningRelay};
 
@@ -135,4 +135,25 @@ pub async fn all_events(client: &Client) -> Vec<Event> {
         all.push(event);
     }
     all
+}
+
+/// The texts of a conversation.
+pub async fn texts(client: &Client, contact: ContactId) -> Vec<String> {
+    let history = client.history(contact, None, 10_000).await.unwrap();
+    let texts = history.iter().filter(|m| matches!(m.kind, MessageKind::Text { .. }));
+    texts.map(|m| text(m).to_owned()).collect()
+}
+
+/// The contact of that name.
+pub async fn contact(client: &Client, name: &str) -> ContactId {
+    client.contact(name).await.unwrap().id
+}
+
+/// Passes of both, until there is nothing left to say.
+pub async fn settle(people: &[&Client]) {
+    for _ in 0..5 {
+        for person in people {
+            person.sync().await.unwrap();
+        }
+    }
 }
