@@ -180,6 +180,16 @@ pub(super) fn tell_where(
     }
 }
 
+/// One of both stores is old, so that what is known here of where the contact reads may be older than
+/// where it reads. It may still be accepted there, and deleted unread. So everything goes to the
+/// mailbox of the reset link until the contact has told its present one, which it does with its first
+/// words.
+fn forget_routes(tx: &mut dyn Transaction, contact: ContactId) -> Result<(), EngineError> {
+    let mut row = load_contact(tx, contact)?;
+    row.devices.iter_mut().for_each(|device| device.routes.clear());
+    Ok(save_contact(tx, contact, &row)?)
+}
+
 /// A session that we have initiated takes the place of all others with this contact.
 pub(super) fn start(
     tx: &mut dyn Transaction,
@@ -344,6 +354,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             let session = initiate(me, checked, &secret, &reply, rng)?;
             let id = *session.id().as_bytes();
             save_session(tx, contact, &session)?;
+            forget_routes(tx, contact)?;
             let reference = SessionRef::new(id, Some(first_contact));
             start(tx, rng, contact, (peer, reference), cause, now)?;
             Ok(true)

@@ -233,11 +233,14 @@ pub(super) fn choose(device: &DeviceRow, pinned: Option<[u8; 32]>) -> Option<&Se
 }
 
 /// Where to write in a session: what is not confirmed goes where it is started, the rest to the
-/// newest address that the contact told.
+/// newest address that the contact told. Behind a reset it has told none yet: then to where the newest
+/// session is started, also in an older one.
 pub(super) fn route<'a>(device: &'a DeviceRow, session: &'a SessionRef) -> Option<&'a Secret> {
     let first_contact = session.first_contact.as_ref();
     let told = device.routes.first();
-    if session.peer_has { told.or(first_contact) } else { first_contact.or(told) }
+    let newest = || device.sessions.iter().rev().find_map(|one| one.first_contact.as_ref());
+    let route = if session.peer_has { told.or(first_contact) } else { first_contact.or(told) };
+    route.or_else(newest)
 }
 
 pub(super) fn current_device(row: &ContactRow) -> Result<&DeviceRow, StoreError> {
