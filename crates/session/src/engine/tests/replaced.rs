@@ -185,3 +185,43 @@ fn a_move_that_waits_in_a_store_that_is_put_back_is_not_told() {
     relay.settle(&mut [&mut alice, &mut bob]);
     assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
 }
+
+/// A store that was put back knows an address of its contact that the contact has left since, and that
+/// the relay may still take envelopes for. Once the session is confirmed and before the contact has
+/// told its present address, nothing goes there.
+#[test]
+fn behind_a_reset_nothing_goes_where_only_the_old_store_writes() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let mailbox = |bob: &mut Person| bob.mailbox_of(at_bob).unwrap().unwrap().secret.mailbox();
+    let left = mailbox(&mut bob);
+    let old = alice.store.snapshot();
+    bob.begin_moves(UnixMillis::new(NOW.get() + 40 * 86_400_000)).unwrap();
+    bob.queue_text(at_bob, "seen by the newer store", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_ne!(mailbox(&mut bob), left);
+    let mut alice = reopened(old, 84);
+    assert!(!relay.check(&mut alice));
+    relay.send(&mut alice);
+    relay.push(&mut bob);
+    assert_eq!(resets(&mut bob), [ResetCause::TheirStateLost]);
+
+    // The first word of the answer, which confirms the session, and not the second.
+    relay.care(&mut bob, NOW);
+    let notice = bob.next_delivery(at_bob).unwrap().unwrap();
+    assert!(relay.deliver(&notice));
+    bob.accepted(at_bob, notice.place, NOW).unwrap();
+    relay.hand_over(&mut alice);
+    let wrote = alice.queue_text(at_alice, "in between", NOW).unwrap();
+    let mut sent = 0;
+    while let Some(delivery) = alice.next_delivery(at_alice).unwrap() {
+        let to = relay.capabilities.get(&delivery.capability.hash()).copied();
+        assert!(to.is_some_and(|to| to != left && to != mailbox(&mut bob)), "not the link's");
+        assert!(relay.deliver(&delivery));
+        alice.accepted(at_alice, delivery.place, NOW).unwrap();
+        sent += 1;
+    }
+    assert!(sent > 0);
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(state(&mut alice, wrote), MessageState::Delivered);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
