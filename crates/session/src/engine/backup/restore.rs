@@ -3,7 +3,7 @@
 //! Everything in a backup is under the person's own key, and is checked all the same: who was talked
 //! into restoring somebody else's backup must not get a store that can't be read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountKey, AccountSecret, DeviceKeys, DeviceList, DeviceSecret, ListRecord};
@@ -29,7 +29,7 @@ use crate::engine::rows::{
 };
 use crate::engine::{Engine, EngineError, PROFILE, SCHEMA, SCHEMA_VERSION, check_name, day};
 use crate::event::ResetCause;
-use crate::ids::{ContactId, UnixMillis};
+use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::link::{Link, LinkKind};
 use crate::message::{Direction, MessageState};
 use crate::store::{Store, StoreError, Table, Transaction};
@@ -68,7 +68,9 @@ struct State<R> {
     reset_links: HashSet<(u64, u64)>,
     /// Messages that something pending belongs to.
     pending: HashSet<u64>,
-    pending_count: u64,
+    /// What is pending: the place of a contact's content, and the content at a contact's place.
+    places: HashMap<(ContactId, MessageId), u64>,
+    contents: HashMap<(ContactId, u64), MessageId>,
     last_place: u64,
     messages: u64,
 }
@@ -96,7 +98,8 @@ impl<S: Store, R: CryptoRng> Restorer<S, R> {
             last_message: 0,
             reset_links: HashSet::new(),
             pending: HashSet::new(),
-            pending_count: 0,
+            places: HashMap::new(),
+            contents: HashMap::new(),
             last_place: 0,
             messages: 0,
         };
@@ -133,7 +136,7 @@ impl<S: Store, R: CryptoRng> Restorer<S, R> {
         let restored = Restored {
             contacts: u64::try_from(state.contacts.len()).unwrap_or(u64::MAX),
             messages: state.messages,
-            pending: state.pending_count,
+            pending: u64::try_from(state.places.len()).unwrap_or(u64::MAX),
             made: account.record.made,
         };
         store.transaction(|tx| state.conclude(tx, account))?;
@@ -176,7 +179,9 @@ impl<R: CryptoRng> State<R> {
             .filter(|list| list.account() == secret.public())
             .filter(|list| list.devices().get(usize::from(record.device)).is_some())
             .ok_or(contradiction("its device list is not the account's"))?;
-        check_name(&record.name)?;
+        if check_name(&record.name).is_err() {
+            return Err(contradiction("its name can't be shown").into());
+        }
         let relay = address(&record.relay)?;
         self.account = Some(Account { record, secret, list, relay });
         Ok(())
@@ -287,19 +292,16 @@ impl<R: CryptoRng> State<R> {
         tx: &mut dyn Transaction,
         record: PendingRecord,
     ) -> Result<(), EngineError> {
-        let contact = key1(self.of_contact(record.contact)?.get());
+        let contact = self.of_contact(record.contact)?;
         let content = Content::decode(&record.content).ok().filter(is_kept);
         let content = content.ok_or(contradiction("what is to be sent can't be"))?;
         if record.message.is_some_and(|place| self.is_beyond(place)) {
             return Err(contradiction("a message's place can't be").into());
         }
-        let id = content.id.as_bytes();
-        let (out, sent) = (key2(&contact, &key1(record.place)), key2(&contact, id));
-        let again = tx.get(Table::Outbox, &out)?.is_some()
-            || tx.get(Table::Unacknowledged, &sent)?.is_some();
-        if again {
-            return Err(contradiction("something is to be sent twice").into());
-        }
+        let (out, sent) = self.place_of(contact, record.place, &content)?;
+        // What was sent while the backup was made stands in it twice: the later counts.
+        tx.delete(Table::Outbox, &out)?;
+        tx.delete(Table::Unacknowledged, &sent)?;
         let today = day(self.now).get();
         if record.sent {
             // A place in the future would never expire.
@@ -314,7 +316,7 @@ impl<R: CryptoRng> State<R> {
             save(tx, Table::Unacknowledged, &sent, &row)?;
         } else {
             let row = OutRow {
-                id: *id,
+                id: *content.id.as_bytes(),
                 acknowledged_by_peer: content.body.is_acknowledged(),
                 content: Secret::new(&record.content),
                 session: None,
@@ -326,8 +328,24 @@ impl<R: CryptoRng> State<R> {
         }
         self.last_place = self.last_place.max(record.place & !ORDINARY);
         self.pending.extend(record.message);
-        self.pending_count = self.pending_count.saturating_add(1);
         Ok(())
+    }
+
+    /// The keys of what is to be sent, by its place and by its id: neither is that of another content
+    /// for this contact.
+    fn place_of(
+        &mut self,
+        contact: ContactId,
+        place: u64,
+        content: &Content,
+    ) -> Result<(Vec<u8>, Vec<u8>), BackupError> {
+        let known = self.places.insert((contact, content.id), place);
+        let there = self.contents.insert((contact, place), content.id);
+        if known.is_some_and(|known| known != place) || there.is_some_and(|id| id != content.id) {
+            return Err(contradiction("something is to be sent twice"));
+        }
+        let of = key1(contact.get());
+        Ok((key2(&of, &key1(place)), key2(&of, content.id.as_bytes())))
     }
 
     fn erased(
