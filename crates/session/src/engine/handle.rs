@@ -75,7 +75,7 @@ pub(super) fn handle<R: CryptoRng>(
         Body::MailboxMove(_) => refuse(tx, contact, "R-306")?,
         Body::DeviceList(list) => device_list(tx, contact, list)?,
         Body::ResetLink(link) => reset_links::received(tx, contact, link.as_bytes())?,
-        // Said when the session began; it has begun.
+        // R-1306: said when the session began; it has begun.
         Body::ResetNotice { .. } => {}
         Body::Typing(active) => effect.typing = Some(Typing { contact, active: *active }),
     }
@@ -95,6 +95,7 @@ fn record(
     bytes: &[u8],
 ) -> Result<bool, EngineError> {
     let Content { id, sent_at, body } = content;
+    // R-1312
     if is_known(tx, &id, contact)? {
         return Ok(false);
     }
@@ -213,7 +214,7 @@ fn reached(
 }
 
 fn profile(tx: &mut dyn Transaction, contact: ContactId, name: &str) -> Result<(), EngineError> {
-    // A name that stands for another contact is not taken up: they stay what they are called here.
+    // one that stands for another contact, too. They stay what they are called here.
     let Some(name) = clean_name(name).filter(|name| !stands_for_another(name)) else {
         return Ok(());
     };

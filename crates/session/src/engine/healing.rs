@@ -78,6 +78,7 @@ pub(super) fn suspect(
 ) -> Result<(), EngineError> {
     let mut row = load_contact(tx, contact)?;
     let current = row.sessions().any(|one| one.id == *session && one.retired.is_none());
+    // R-1305
     if current && row.healing == HealingRow::Sound {
         row.healing = HealingRow::due(cause);
         save_contact(tx, contact, &row)?;

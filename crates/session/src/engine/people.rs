@@ -49,6 +49,7 @@ pub(super) fn room_for_strangers(
 ) -> Result<bool, EngineError> {
     let (on, count): (u32, u32) = load(tx, Table::Meta, STRANGERS)?.unwrap_or((today, 0));
     let count = if on == today { count } else { 0 };
+    // R-1311
     if count >= STRANGERS_PER_DAY || all_contacts(tx)?.len() >= MAX_CONTACTS {
         return Ok(false);
     }

@@ -35,6 +35,7 @@ pub(super) fn heard(
     let body = Content::decode(content).map(|content| content.body);
     if retired {
         tell(tx, rng, contact, row, session, now)?;
+        // R-1308; and R-1307: what a notice says here is not looked at.
         return Ok(!matches!(body, Ok(Body::MailboxMove(_) | Body::ResetLink(_))));
     }
     if let Ok(Body::ResetNotice { cause: REPLACED, sessions }) = body {

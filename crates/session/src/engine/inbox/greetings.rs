@@ -21,7 +21,7 @@ use super::super::mailboxes::{new_mailbox, tell_mailbox};
 use super::super::people::room_for_strangers;
 use super::super::rows::{
     LinkKindRow, LinkRow, LinkState, MailboxRow, PrekeyRow, Purpose, ReplayRow, Secret, SessionRef,
-    corrupt, key1, key2, load, must, save,
+    SessionRow, corrupt, key1, key2, load, must, save,
 };
 use super::{Inbox, Outcome};
 use crate::contact::AccountId;
@@ -63,7 +63,11 @@ impl<R: CryptoRng> Inbox<'_, R> {
         };
         let digest = undertone_core::BundleDigest::from_bytes(prekey.digest);
         let id = greeting.session_id(&digest);
-        if tx.get(Table::Sessions, id.as_bytes())?.is_some() {
+        if let Some(session) = load::<SessionRow>(tx, Table::Sessions, id.as_bytes())? {
+            // R-1310
+            if load_contact(tx, ContactId::new(session.contact))?.blocked {
+                return Ok(Outcome::Dropped);
+            }
             let mut trials = MAX_HEADER_TRIALS;
             let outcome = self.open_in(tx, id.as_bytes(), greeting.envelope(), &mut trials)?;
             if matches!(outcome, Outcome::Opened(_)) {
@@ -75,6 +79,7 @@ impl<R: CryptoRng> Inbox<'_, R> {
         if accepted {
             return Ok(Outcome::Dropped);
         }
+        // R-1309: those of a link that was withdrawn are gone.
         let Some(secret) = prekey.secret.take() else {
             used_again(tx, link, &key, prekey)?;
             return Ok(Outcome::Dropped);

@@ -122,6 +122,7 @@ pub(super) fn candidates(
             all
         }
     };
+    // R-1310
     contacts.retain(|contact| !contact.blocked);
     let devices = contacts.iter().flat_map(|contact| &contact.devices);
     let sessions = devices.flat_map(|device| device.sessions.iter().rev());

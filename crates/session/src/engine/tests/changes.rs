@@ -383,6 +383,39 @@ fn a_name_that_is_changed_reaches_all_contacts() {
 }
 
 #[test]
+fn r_912_a_name_that_shows_nothing_or_stands_for_another_is_not_taken_up() {
+    let (_, _, mut bob) = acquainted();
+    let contact = only(&mut bob);
+    let name = |name: &str| Body::Profile { name: name.to_owned() };
+    let none = ["", " \t\u{7}\u{202e}\n", "17", "# 17", "Contact 17", "CONTACT #17", "ab12cd34ef"];
+    for (n, none) in (0..).zip(none) {
+        says(&mut bob, contact, n, NOW.get(), name(none));
+        assert_eq!(bob.contact(contact).unwrap().name, "Alice", "{none:?}");
+    }
+    assert!(refusals(&mut bob).is_empty());
+    // What can't be shown is left out of a name that has more.
+    says(&mut bob, contact, 50, NOW.get(), name(" Alice\u{202e} 17 "));
+    assert_eq!(bob.contact(contact).unwrap().name, "Alice 17");
+}
+
+#[test]
+fn r_1312_what_is_known_by_its_id_is_not_shown_again() {
+    let (_, _, mut bob) = acquainted();
+    let contact = only(&mut bob);
+    let text = |text: &str| Body::Text(text.to_owned());
+    assert!(says(&mut bob, contact, 50, NOW.get(), text("once")).message);
+    for again in ["once", "another text"] {
+        assert!(!says(&mut bob, contact, 50, NOW.get(), text(again)).message);
+    }
+    assert_eq!(texts(&mut bob, contact), ["once"]);
+    // Also when it is gone.
+    let message = bob.received_message(contact, MessageId::from_bytes([50; 16])).unwrap();
+    bob.erase_message(message.seq, NOW).unwrap();
+    assert!(!says(&mut bob, contact, 50, NOW.get(), text("once")).message);
+    assert!(texts(&mut bob, contact).is_empty());
+}
+
+#[test]
 fn device_lists_are_held_against_the_one_that_is_known() {
     let (_, alice, mut bob) = acquainted();
     let contact = only(&mut bob);

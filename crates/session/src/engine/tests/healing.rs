@@ -1,5 +1,6 @@
 //! Sessions that start anew: who begins, what is sent again, and that both sides come together.
 
+use super::super::healing::{contact_is_lost, suspect};
 use super::*;
 use crate::event::ResetCause;
 use crate::message::Hold;
@@ -150,6 +151,38 @@ fn a_peer_that_was_rolled_back_is_noticed_by_what_it_sends() {
         assert_eq!(heard.iter().filter(|t| *t == text).count(), 1, "{text} in {heard:?}");
     }
     assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// The same, where a reset has retired the session before the sign comes; and a sign that comes while
+/// a reset is under way.
+#[test]
+fn r_1305_a_sign_in_a_retired_session_or_behind_another_starts_nothing() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let (old, used) = (bob.store.snapshot(), current(&mut alice, at_alice));
+    bob.queue_text(at_bob, "one", NOW).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    let lost = |tx: &mut dyn crate::store::Transaction| contact_is_lost(tx, at_bob);
+    bob.store.transaction(lost).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(resets(&mut alice), [ResetCause::TheirStateLost]);
+    // The old copy writes where the newer one has written.
+    let mut copy = reopened(old, 92);
+    copy.queue_text(at_bob, "another one", NOW).unwrap();
+    relay.send(&mut copy);
+    assert!(relay.push(&mut alice).iter().any(|received| received.parked));
+    assert_eq!(resets(&mut alice), [ResetCause::TheirStateLost]);
+    assert!(row(&mut alice, at_alice).sessions().any(|one| one.id == used));
+    assert_eq!(row(&mut alice, at_alice).healing, rows::HealingRow::Sound);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+
+    let session = current(&mut alice, at_alice);
+    for cause in [ResetCause::GapTooLarge, ResetCause::PeerRolledBack] {
+        let sign = |tx: &mut dyn crate::store::Transaction| suspect(tx, at_alice, &session, cause);
+        alice.store.transaction(sign).unwrap();
+    }
+    relay.settle(&mut [&mut alice, &mut bob]);
+    let all = [ResetCause::TheirStateLost, ResetCause::GapTooLarge];
+    assert_eq!(resets(&mut alice), all, "the first sign counts");
 }
 
 #[test]

@@ -33,6 +33,29 @@ fn r_1304_a_blocked_contact_is_let_in_over_no_link() {
     assert_eq!(texts(&mut bob, at_bob), ["refused at the relay"]);
 }
 
+/// A handshake that stands in front again, since they have no answer, leads into a session that is here.
+#[test]
+fn r_1310_nothing_of_a_blocked_contact_is_opened() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::Reusable);
+    let at_alice = relay.add(&mut alice, &link);
+    relay.send(&mut alice);
+    relay.hand_over(&mut bob);
+    let at_bob = only(&mut bob);
+    alice.queue_text(at_alice, "still over the link", NOW).unwrap();
+    relay.send(&mut alice);
+    bob.block(at_bob, NOW).unwrap();
+    assert_eq!(relay.push(&mut bob).len(), 1, "it is in the link's mailbox");
+    assert!(texts(&mut bob, at_bob).is_empty());
+    for blocked in [true, false] {
+        if !blocked {
+            bob.unblock(at_bob, NOW).unwrap();
+        }
+        bob.expire(UnixMillis::new(NOW.get() + 86_400_000)).unwrap();
+        assert!(texts(&mut bob, at_bob).is_empty());
+    }
+}
+
 #[test]
 fn a_deleted_contact_leaves_no_row_behind() {
     let (mut relay, mut alice, mut bob) = acquainted();
@@ -62,7 +85,7 @@ fn a_deleted_contact_leaves_no_row_behind() {
 }
 
 #[test]
-fn a_flood_of_strangers_is_let_in_day_by_day() {
+fn r_1311_a_flood_of_strangers_is_let_in_day_by_day() {
     let (mut relay, mut bob) = (Relay::default(), person("Bob", 2));
     let link = relay.invite(&mut bob, LinkKind::Reusable);
     // As if this many had come today.
@@ -95,7 +118,7 @@ fn scanned_codes_verify_the_right_one_only() {
 }
 
 #[test]
-fn a_withdrawn_link_serves_nobody_not_even_with_a_bundle_taken_before() {
+fn r_1309_a_withdrawn_link_serves_nobody_not_even_with_a_bundle_taken_before() {
     let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
     let link = relay.invite(&mut bob, LinkKind::Reusable);
     relay.add(&mut alice, &link);

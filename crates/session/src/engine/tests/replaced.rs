@@ -1,8 +1,10 @@
 //! Sessions that one side has replaced and the other, whose store was put back, still uses or has
 //! never heard of.
 
+use super::super::healing::contact_is_lost;
 use super::healing::{assert_healed, current, ready, reopened, resets};
 use super::*;
+use crate::content::{Body, Content, Route};
 use crate::event::ResetCause;
 
 /// Alice's reset is accepted by a store of Bob's that is lost again, and its answer is on its way to
@@ -101,6 +103,92 @@ fn a_notice_of_what_is_known_loses_nothing() {
     assert_eq!(say(&mut bob, vec![known]), []);
     assert_eq!(say(&mut bob, vec![]), []);
     assert_eq!(say(&mut bob, vec![[9; 32]]), [ResetCause::OwnStateLost]);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// What Bob says in this session.
+fn say(bob: &mut Person, at_bob: ContactId, session: [u8; 32], n: u8, body: Body) -> MessageId {
+    let id = MessageId::from_bytes([n; 16]);
+    let content = Content { id, sent_at: NOW, body };
+    let rng = &mut bob.rng;
+    bob.store.transaction(|tx| outbox::enqueue_in(tx, rng, at_bob, &content, session)).unwrap();
+    id
+}
+
+/// Both have replaced the session that is returned.
+fn with_a_retired_session() -> (Relay, Person, Person, ContactId, ContactId, [u8; 32]) {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let retired = current(&mut bob, at_bob);
+    let lost = |tx: &mut dyn crate::store::Transaction| contact_is_lost(tx, at_bob);
+    bob.store.transaction(lost).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(resets(&mut alice), [ResetCause::TheirStateLost]);
+    assert_ne!(current(&mut bob, at_bob), retired);
+    (relay, alice, bob, at_alice, at_bob, retired)
+}
+
+#[test]
+fn r_1306_a_notice_of_another_number_says_nothing_once_the_session_has_begun() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let used = current(&mut bob, at_bob);
+    for cause in [0, 1, 2, 3, 5, 255] {
+        let body = Body::ResetNotice { cause, sessions: vec![[9; 32], used] };
+        say(&mut bob, at_bob, used, cause, body);
+        relay.settle(&mut [&mut alice, &mut bob]);
+    }
+    assert_eq!((resets(&mut alice), resets(&mut bob)), (vec![], vec![]));
+    assert_eq!(current(&mut alice, at_alice), used);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+#[test]
+fn r_1307_a_notice_in_a_session_that_is_retired_here_is_ignored() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob, retired) = with_a_retired_session();
+    let used = current(&mut alice, at_alice);
+    for (n, named) in [(1, [9; 32]), (2, retired)] {
+        let body = Body::ResetNotice { cause: 4, sessions: vec![named] };
+        say(&mut bob, at_bob, retired, n, body);
+        relay.settle(&mut [&mut alice, &mut bob]);
+    }
+    let before = (vec![ResetCause::TheirStateLost], vec![ResetCause::OwnStateLost]);
+    assert_eq!((resets(&mut alice), resets(&mut bob)), before);
+    assert_eq!(current(&mut alice, at_alice), used);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+#[test]
+fn r_1308_a_retired_session_says_nothing_of_where_to_write() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob, retired) = with_a_retired_session();
+    let row = |alice: &mut Person| {
+        let row = alice.store.transaction(|tx| contacts::load_contact(tx, at_alice)).unwrap();
+        let link = row.reset_theirs.map(|link| link.bytes().to_vec());
+        let routes = row.devices.iter().flat_map(|device| &device.routes);
+        (link, routes.map(|route| route.bytes().to_vec()).collect::<Vec<_>>())
+    };
+    let before = row(&mut alice);
+    let (link, routes) = before.clone();
+    let mut route = routes[0].clone();
+    let theirs = Link::from_payload(&link.unwrap()).unwrap();
+    // Another secret, and another capability.
+    let link = Link::new(LinkKind::Reset, [1; 32], *theirs.account(), theirs.relay().clone());
+    let link = link.payload().to_vec();
+    *route.last_mut().unwrap() ^= 1;
+    let ids = [
+        say(&mut bob, at_bob, retired, 1, Body::MailboxMove(Route::from_bytes(&route))),
+        say(&mut bob, at_bob, retired, 2, Body::ResetLink(Route::from_bytes(&link))),
+    ];
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(row(&mut alice), before);
+    for id in ids {
+        let key = rows::key2(&rows::key1(at_bob.get()), id.as_bytes());
+        let waits = |tx: &mut dyn crate::store::Transaction| tx.get(Table::Unacknowledged, &key);
+        assert!(bob.store.transaction(waits).unwrap().is_some(), "it was acknowledged");
+    }
+    // In the session that is used they count.
+    let used = current(&mut bob, at_bob);
+    say(&mut bob, at_bob, used, 3, Body::ResetLink(Route::from_bytes(&link)));
+    relay.settle(&mut [&mut alice, &mut bob]);
+    assert_eq!(row(&mut alice).0, Some(link));
     assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
 }
 
