@@ -91,15 +91,26 @@ def _nonce(i: int, last: bool) -> bytes:
 
 
 def write_file(secret: bytes, salt: bytes, version: int, records: bytes) -> bytes:
+    return written(secret, salt, version, records)["file"]
+
+
+def written(secret: bytes, salt: bytes, version: int, records: bytes) -> dict:
+    """The file, and what it is made of."""
     keys = _Keys.of(secret, salt, version)
     head = MAGIC + u16(version) + salt + keys.commitment
-    out = head + hash8(LABEL_BACKUP_HEAD, head)
+    head += hash8(LABEL_BACKUP_HEAD, head)
     count = max(1, -(-len(records) // CHUNK))
     records = records.ljust(count * CHUNK, b"\0")
+    chunks, out = [], head
     for i in range(count):
-        chunk = records[CHUNK * i : CHUNK * (i + 1)]
-        out += seal(keys.chunks, _nonce(i, i == count - 1), b"", chunk)
-    return out
+        nonce = _nonce(i, i == count - 1)
+        sealed = seal(keys.chunks, nonce, b"", records[CHUNK * i : CHUNK * (i + 1)])
+        chunks.append({"nonce": nonce, "begins": sealed[:16], "tag": sealed[-16:]})
+        out += sealed
+    return {
+        "prk": extract(salt, secret), "commitment": keys.commitment, "chunk_key": keys.chunks,
+        "head": head, "chunks": chunks, "file": out,
+    }
 
 
 def _head(data: bytes, secret: bytes) -> _Keys:
@@ -170,45 +181,56 @@ def _address(r: Reader) -> bytes:
     return read_string(r, 288)
 
 
-def _account(r: Reader) -> int:
-    """When the backup was made."""
-    r.take(32), r.u8(), read_string(r, 2_048), read_text(r, 128), _address(r), r.take(32)
-    return [r.u64() for _ in range(4)][3]
+def _account(r: Reader) -> dict:
+    return {
+        "secret": r.take(32), "device": r.u8(), "list": read_string(r, 2_048),
+        "name": read_text(r, 128), "relay": _address(r), "token": r.take(32),
+        "next_contact": r.u64(), "next_message": r.u64(), "next_link": r.u64(), "made": r.u64(),
+    }
 
 
-def _relay(r: Reader) -> None:
-    _address(r), r.take(32)
+def _relay(r: Reader) -> dict:
+    return {"relay": _address(r), "token": r.take(32)}
 
 
-def _contact(r: Reader) -> None:
-    r.u64(), r.take(32), r.flag(BROKEN), r.flag(BROKEN), r.flag(BROKEN)
-    read_text(r, 128), read_text(r, 128), read_string(r, 72), read_string(r, 360)
-    r.u64(), r.u32(), r.u64()
+def _contact(r: Reader) -> dict:
+    return {
+        "number": r.u64(), "account": r.take(32), "verified": r.flag(BROKEN),
+        "blocked": r.flag(BROKEN), "named_here": r.flag(BROKEN), "name": read_text(r, 128),
+        "calls_themselves": read_text(r, 128), "list_record": read_string(r, 72),
+        "gave": read_string(r, 360), "was_given": r.u64(), "timer": r.u32(), "timer_at": r.u64(),
+    }
 
 
-def _link(r: Reader) -> None:
-    r.u64(), _one_of(r, 3, 1), read_text(r, 128), r.take(32), r.take(32), _address(r), r.u64()
+def _link(r: Reader) -> dict:
+    return {
+        "number": r.u64(), "kind": _one_of(r, 3, 1), "label": read_text(r, 128),
+        "secret": r.take(32), "seed": r.take(32), "relay": _address(r), "contact": r.u64(),
+    }
 
 
-def _leftover(r: Reader) -> None:
-    _address(r)
-    what = _one_of(r, 2, 1)
-    r.take(32)
-    if what == 2:
-        r.take(32)
+def _leftover(r: Reader) -> dict:
+    out = {"relay": _address(r), "what": _one_of(r, 2, 1), "seed": r.take(32)}
+    return out | {"depot": r.take(32) if out["what"] == 2 else None}
 
 
-def _erased(r: Reader) -> None:
-    r.u64(), r.take(16), r.u32()
+def _erased(r: Reader) -> dict:
+    return {"contact": r.u64(), "id": r.take(16), "day": r.u32()}
 
 
-def _pending(r: Reader) -> None:
-    r.u64(), r.u64(), r.u64(), r.flag(BROKEN), r.u32(), read_string(r, MAX_CONTENT)
+def _pending(r: Reader) -> dict:
+    return {
+        "contact": r.u64(), "place": r.u64(), "message": r.u64(), "sent": r.flag(BROKEN),
+        "day": r.u32(), "content": read_string(r, MAX_CONTENT),
+    }
 
 
-def _message(r: Reader) -> None:
-    r.u64(), r.u64(), r.take(16), r.u64(), r.flag(BROKEN)
-    if _one_of(r, 6) == 5:
+def _message(r: Reader) -> dict:
+    out = {
+        "place": r.u64(), "contact": r.u64(), "id": r.take(16), "sent_at": r.u64(),
+        "outgoing": r.flag(BROKEN), "state": _one_of(r, 6),
+    }
+    if out["state"] == 5:
         read_text(r, 1_024)
     what = _one_of(r, 5, 1)
     if what == 1:
@@ -219,13 +241,14 @@ def _message(r: Reader) -> None:
         read_text(r, 128), read_string(r, 49_152)
     elif what == 4:
         r.u32(), read_string(r, 49_152)
-    r.u64(), r.u32(), r.u64()
+    out |= {"edited_at": r.u64(), "timer": r.u32(), "disappears": r.u64()}
     sides = set()
     while r.left:
         side = r.flag(BROKEN)
         need(side not in sides, BROKEN, "two reactions of one side")
         sides.add(side)
         r.u64(), read_text(r, 64)
+    return out
 
 
 _RECORDS = {
@@ -234,11 +257,10 @@ _RECORDS = {
 }
 
 
-def read_file(secret: bytes, data: bytes) -> dict[str, int]:
-    """How much is in it, and when it was made: R-1403 to R-1410."""
+def read_records(secret: bytes, data: bytes):
+    """Every record's type and fields, as it is read: R-1403 to R-1410."""
     stream = _Stream(_chunks(data, secret))
-    counts = dict.fromkeys(("records", "contacts", "messages", "made"), 0)
-    before = 0
+    count = before = 0
     while True:
         kind, length = stream.take(1)[0], int.from_bytes(stream.take(4), "big")
         need(kind in _RECORDS or kind == END, BROKEN, f"a record of type {kind}")
@@ -246,15 +268,24 @@ def read_file(secret: bytes, data: bytes) -> dict[str, int]:
         need(kind >= before, BROKEN, "records out of order")
         before, body = kind, stream.take(length)
         if kind == END:
-            need(body == counts["records"].to_bytes(8, "big"), BROKEN, "another count")
+            need(body == count.to_bytes(8, "big"), BROKEN, "another count")
             stream.finish()
-            return counts
+            return
         reader = Reader(body, BROKEN)
         with reported_as(BROKEN):
-            result = _RECORDS[kind](reader)
+            fields = _RECORDS[kind](reader)
         reader.end(BROKEN)
+        count += 1
+        yield kind, fields
+
+
+def read_file(secret: bytes, data: bytes) -> dict[str, int]:
+    """How much is in it, and when it was made."""
+    counts = dict.fromkeys(("records", "contacts", "messages", "made"), 0)
+    for kind, fields in read_records(secret, data):
         counts["records"] += 1
         counts["contacts"] += kind == 3
         counts["messages"] += kind == 8
         if kind == 1:
-            counts["made"] = result
+            counts["made"] = fields["made"]
+    return counts

@@ -14,6 +14,7 @@ from . import (
     primitives,
     random_conversations,
     ratchet,
+    restore,
     state,
     wire,
 )
@@ -743,11 +744,24 @@ def recovery_key_read(i):
 
 
 @_operation
-def backup_read(i):
-    file = i["file"]
+def backup_write(i):
+    return backup.written(unhex(i["secret"]), unhex(i["salt"]), 1, to_bytes(i["records"]))
+
+
+def _backup_file(file: dict) -> bytes:
     data = backup.write_file(
         unhex(file["secret"]), unhex(file["salt"]), file["version"], to_bytes(file["records"])
     )
     for edit in file["edits"]:
         data = _edit(data, edit, backup.HEAD)
-    return backup.read_file(unhex(i["secret"]), data)
+    return data
+
+
+@_operation
+def backup_read(i):
+    return backup.read_file(unhex(i["secret"]), _backup_file(i["file"]))
+
+
+@_operation
+def backup_restore(i):
+    return restore.restore(unhex(i["secret"]), _backup_file(i["file"]), i["now"])

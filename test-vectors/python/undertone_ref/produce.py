@@ -42,6 +42,7 @@ def in_file(step: dict, out: dict) -> dict:
         "open": {"content"},
         "state": {"stored"},
         "file-seal": {"blob"},
+        "backup-write": {"file"},
         "file-open": {"content"},
         "chunk-open": {"content"},
         "content-write": {"content"},

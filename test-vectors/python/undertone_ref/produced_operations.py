@@ -1,6 +1,7 @@
 """Vectors that it makes of single operations: 01 to 03, 08 to 10, 14."""
 
 from . import attachments, backup, curve, identity, links, prekeys
+from .content import Content, write_string
 from .layout import u8, u16, u32, u64
 from .primitives import (
     LABEL_BUNDLE,
@@ -575,7 +576,7 @@ def _content(maker) -> None:
         12: {"list": stream.take(235)},
         13: {"name": "org.example.game", "data": stream.take(7)},
         14: {"link": stream.take(122)},
-        15: {"cause": 2, "sessions": [stream.take(32) for _ in range(2)]},
+        15: {"cause": 4, "sessions": [stream.take(32) for _ in range(2)]},
         16: {"payload": stream.take(5)},
         2**32 - 1: {"payload": ""},
     }
@@ -697,3 +698,46 @@ def _backups(maker) -> None:
     ):
         vector(f"r-1410-{name}", "Records that break the layout.", "backup-read", file(data),
                "R-1410")
+    vector("write", "Two chunks, the first of which says that another follows.", "backup-write",
+           {"secret": secret, "salt": salt, "records": {"concat": parts[:7] + [end]}})
+    _restored(vector, stream, file, record)
+
+
+def _restored(vector, stream, file, record) -> None:
+    own, theirs = stream.take(32), stream.take(32)
+    device = identity.Device(stream.take(32), stream.take(32))
+
+    def word(data: bytes) -> bytes:
+        return write_string(data, 2_048)
+
+    address = word(links.Address(b"192.0.2.7", 4433, stream.take(32)).write())
+    token = stream.take(32)
+
+    def account(secret: bytes, of: int) -> bytes:
+        devices = identity.issue_list(secret, [device.keys], 1_700_000_000, None)
+        return record(1, own + u8(of) + word(devices.data) + word(b"Ann") + address + token
+                      + b"".join(map(u64, (3, 4, 1, 1_700_000_000_123))))
+
+    def contact(number: int, name: bytes) -> bytes:
+        return record(3, u64(number) + identity.sign_public(theirs) + b"\0\0\0" + word(name)
+                      + bytes(3) + u64(0) + u32(0) + u64(0))
+
+    def pending(place: int, sent: int, text: bytes) -> bytes:
+        made = Content(1, bytes(15) + u8(place), 1, {"text": text.decode()}).write()
+        return record(7, u64(2) + u64(place) + u64(0) + u8(sent) + u32(19_675) + word(made))
+
+    front = [account(own, 0), contact(2, b"Yan")]
+    for name, rule, records in (
+        ("restore", None, [*front, pending(1, 0, b"a"), pending(2, 1, b"b")]),
+        ("restore-once", None, [*front, pending(1, 0, b"a"), pending(1, 1, b"a")]),
+        ("r-1411-none", "R-1411", []),
+        ("r-1411-list", "R-1411", [account(theirs, 0)]),
+        ("r-1411-device", "R-1411", [account(own, 1)]),
+        ("r-1411-number", "R-1411", [front[0], contact(3, b"Yan")]),
+        ("r-1411-contact-twice", "R-1411", [front[0], contact(1, b"Yan"), front[1]]),
+        ("r-1411-name", "R-1411", [front[0], contact(2, b" \xe2\x80\xae")]),
+        ("r-1411-stranger", "R-1411", [front[0], pending(1, 0, b"a")]),
+    ):
+        data = b"".join(records) + record(255, u64(len(records)))
+        vector(name, "Records that a new device takes, or that contradict each other.",
+               "backup-restore", file(data) | {"now": 1_700_000_100_000}, rule, "compare")

@@ -6,7 +6,7 @@ use super::{Files, about};
 use crate::ops;
 use crate::value::hex;
 
-const FAMILY: &str = "backup";
+pub(super) const FAMILY: &str = "backup";
 const SECRET: [u8; 32] = [7; 32];
 const OTHER: [u8; 32] = [8; 32];
 const SALT: [u8; 32] = [9; 32];
@@ -15,6 +15,7 @@ const SEALED: usize = 65_552;
 
 pub(super) fn make(files: &mut Files) {
     keys(files);
+    written(files);
     whole(files);
     heads(files);
     chunks(files);
@@ -82,13 +83,17 @@ fn end(records: u64) -> Vec<u8> {
     record(255, &records.to_be_bytes())
 }
 
-fn string(bytes: &[u8]) -> Vec<u8> {
-    let low = u8::try_from(bytes.len()).unwrap();
-    assert!(low < 128);
-    [&[low], bytes].concat()
+pub(super) fn string(bytes: &[u8]) -> Vec<u8> {
+    let (low, high) = (bytes.len() % 128, u8::try_from(bytes.len() / 128).unwrap());
+    assert!(high < 128);
+    let low = u8::try_from(low).unwrap();
+    match high {
+        0 => [&[low], bytes].concat(),
+        _ => [&[low | 128, high], bytes].concat(),
+    }
 }
 
-fn number(number: u64) -> [u8; 8] {
+pub(super) fn number(number: u64) -> [u8; 8] {
     number.to_be_bytes()
 }
 
@@ -108,7 +113,7 @@ fn message(state: &[u8], what: &[u8], reactions: &[u8]) -> Vec<u8> {
     [&head[..], state, what, &number(0), &[0, 0, 0, 0], &number(0), reactions].concat()
 }
 
-fn text(text: &[u8]) -> Vec<u8> {
+pub(super) fn text(text: &[u8]) -> Vec<u8> {
     [&[1], &string(text)[..]].concat()
 }
 
@@ -153,13 +158,13 @@ fn records() -> Vec<(u8, Vec<u8>)> {
     ]
 }
 
-fn framed(records: &[(u8, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn framed(records: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let mut out: Vec<u8> = records.iter().flat_map(|(kind, body)| record(*kind, body)).collect();
     out.extend(end(u64::try_from(records.len()).unwrap()));
     out
 }
 
-fn input(records: &[u8], edits: &Value) -> Value {
+pub(super) fn input(records: &[u8], edits: &Value) -> Value {
     json!({
         "secret": hex(&SECRET),
         "file": {
@@ -170,6 +175,19 @@ fn input(records: &[u8], edits: &Value) -> Value {
             "edits": edits,
         },
     })
+}
+
+/// What is sealed, and what comes from secret and salt on the way.
+fn written(files: &mut Files) {
+    let spec = &["14 §2"];
+    let three = json!({ "concat": [hex(&record(1, &account())), long_messages(3), hex(&end(4))] });
+    for (name, says, records) in [
+        ("write", "An account alone.", json!(hex(&framed(&records()[..1])))),
+        ("write-three-chunks", "Three chunks, the last of which says so.", three),
+    ] {
+        let input = json!({ "secret": hex(&SECRET), "salt": hex(&SALT), "records": records });
+        files.valid(&about(FAMILY, name, spec, says), "backup-write", input);
+    }
 }
 
 fn whole(files: &mut Files) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Files, about};
+use super::{Files, about, identities, links};
 use crate::value::hex;
 
 const FAMILY: &str = "content";
@@ -17,6 +17,10 @@ fn ids(count: usize) -> Value {
     json!({ "ids": (0..count).map(id).collect::<Vec<_>>() })
 }
 
+fn relay() -> Vec<u8> {
+    links::address("relay.example.org", 4433)
+}
+
 fn attachment(name: Value, caption: Value) -> Value {
     json!({
         "blob_id": hex(&[1; 32]),
@@ -25,7 +29,7 @@ fn attachment(name: Value, caption: Value) -> Value {
         "commitment": hex(&[4; 32]),
         "sha256": hex(&[5; 32]),
         "size": 70_000,
-        "relay": hex(&[&[17][..], b"relay.example.org", &[0x11, 0x51], &[7; 32]].concat()),
+        "relay": hex(&relay()),
         "name": name,
         "media_type": "image/png",
         "caption": caption,
@@ -116,28 +120,55 @@ fn written(files: &mut Files) {
         ("timer", 10, json!({ "seconds": 86_400 }), "Messages disappear after a day."),
         ("timer-off", 10, json!({ "seconds": 0 }), "They no longer disappear."),
         ("timer-longest", 10, json!({ "seconds": u32::MAX }), "The longest time."),
-        ("mailbox-move", 11, json!({ "route": hex(&[6; 84]) }), "Write there from now on."),
+        (
+            "mailbox-move",
+            11,
+            json!({ "route": hex(&[relay(), vec![6; 32]].concat()) }),
+            "Write there from now on.",
+        ),
         ("mailbox-move-longest", 11, json!({ "route": hex(&[6; 320]) }), "The longest route."),
-        ("device-list", 12, json!({ "list": hex(&[8; 235]) }), "A device list, carried as it is."),
+        (
+            "device-list",
+            12,
+            json!({ "list": hex(&identities::example_list()) }),
+            "A device list, carried as it is.",
+        ),
         (
             "custom",
             13,
             json!({ "name": "org.example.poll", "data": "000102" }),
             "What another program adds.",
         ),
-        ("reset-link", 14, json!({ "link": hex(&[3; 122]) }), "Where to begin anew."),
+        (
+            "reset-link",
+            14,
+            json!({ "link": hex(&links::payload(1, 3, &relay())) }),
+            "Where to begin anew.",
+        ),
         ("reset-link-longest", 14, json!({ "link": hex(&[3; 360]) }), "The longest."),
         (
             "reset-notice",
             15,
-            json!({ "cause": 1, "sessions": [hex(&[4; 32]), hex(&[5; 32])] }),
-            "A conversation was begun anew, and what is not sent on any more.",
+            json!({ "cause": 1, "sessions": [] }),
+            "A conversation is begun anew, since a state was lost.",
         ),
         ("reset-notice-bare", 15, json!({ "cause": 0, "sessions": [] }), "The answer to a reset."),
         (
+            "reset-notice-replaced",
+            15,
+            json!({ "cause": 4, "sessions": [hex(&[4; 32]), hex(&[5; 32])] }),
+            "Two sessions have taken the place of the one in which this stands.",
+        ),
+        (
+            "reset-notice-names-more",
+            15,
+            json!({ "cause": 255, "sessions": [hex(&[4; 32])] }),
+            "A number that nobody knows, with a session that is not looked at: no error here.",
+        ),
+        (
             "reset-notice-longest",
             15,
-            json!({ "cause": 3, "sessions": vec![hex(&[4; 32]); 32] }),
+            json!({ "cause": 4, "sessions": vec![hex(&[4; 32]); 32] }),
             "As many sessions as may be.",
         ),
         ("unknown-0", 0, json!({ "payload": "aabb" }), "Kind 0 is not known, and no error."),
@@ -179,8 +210,11 @@ fn written(files: &mut Files) {
         ("edit", 6, json!({ "target": target, "text": repeated("a", 49_153) })),
         ("profile", 9, json!({ "name": repeated("n", 129) })),
         ("mailbox-move", 11, json!({ "route": hex(&[6; 321]) })),
+        ("device-list", 12, json!({ "list": { "repeat": "08", "count": 49_153 } })),
         ("custom-name", 13, json!({ "name": repeated("n", 129), "data": "" })),
         ("custom-data", 13, json!({ "name": "", "data": { "repeat": "00", "count": 49_153 } })),
+        ("reset-link", 14, json!({ "link": hex(&[3; 361]) })),
+        ("reset-notice", 15, json!({ "cause": 4, "sessions": vec![hex(&[4; 32]); 33] })),
         ("unknown", 99, json!({ "payload": { "repeat": "00", "count": 49_153 } })),
     ] {
         let input = json!({ "kind": kind, "id": hex(&[7; 16]), "sent_at": 0, "fields": fields });
@@ -239,6 +273,12 @@ fn refused(files: &mut Files) {
         "R-904",
         "33 sessions.",
         hex(&bytes(&[15], &[0; 1 + 33 * 32])),
+    );
+    refuse(
+        "read-reset-notice-replaced-cut",
+        "R-901",
+        "It ends in the id of a session that has taken another's place.",
+        hex(&bytes(&[15], &[&[4][..], &[4; 32], &[5; 31]].concat())),
     );
     refuse(
         "read-reset-link-too-long",

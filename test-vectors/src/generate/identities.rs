@@ -48,6 +48,11 @@ impl Account {
     }
 }
 
+/// That of [`issue`]'s first file.
+pub(super) fn example_list() -> Vec<u8> {
+    Account::new("alice", 1).list(COUNTER)
+}
+
 pub(super) fn make(files: &mut Files) {
     keys(files);
     issue(files);

@@ -11,15 +11,23 @@ const FAMILY: &str = "links";
 const PREFIX: &str = "undertone://i/#";
 
 /// A relay's address.
-fn address(host: &str, port: u16) -> Vec<u8> {
+pub(super) fn address(host: &str, port: u16) -> Vec<u8> {
     [&[u8::try_from(host.len()).unwrap()], host.as_bytes(), &port.to_be_bytes(), &[7; 32]].concat()
 }
 
-fn payload(version: u8, kind: u8, address: &[u8]) -> Vec<u8> {
-    let mut out = [&[version, kind][..], &[1; 32], &[2; 32], address].concat();
-    let sum = Sha256::digest(&out);
-    out.extend(&sum[..4]);
-    out
+pub(super) fn payload(version: u8, kind: u8, address: &[u8]) -> Vec<u8> {
+    checked([&[version, kind][..], &[1; 32], &[2; 32], address].concat())
+}
+
+/// That of a link to an account with this fingerprint.
+pub(super) fn payload_to(account: &[u8; 32], kind: u8, address: &[u8]) -> Vec<u8> {
+    checked([&[1, kind][..], &[1; 32], account, address].concat())
+}
+
+fn checked(mut payload: Vec<u8>) -> Vec<u8> {
+    let sum = Sha256::digest(&payload);
+    payload.extend(&sum[..4]);
+    payload
 }
 
 fn text(payload: &[u8]) -> String {

@@ -17,6 +17,7 @@ mod primitives;
 mod randoms;
 mod ratchets;
 mod relay;
+mod restores;
 mod states;
 pub mod talk;
 pub mod write;
@@ -54,6 +55,7 @@ pub fn all(longest: u64) -> Vec<Vector> {
     certificates::make(&mut out);
     operators::make(&mut out);
     backups::make(&mut out);
+    restores::make(&mut out);
     randoms::make(&mut out, longest);
     out.0
 }
@@ -135,6 +137,7 @@ pub fn put(object: &mut Value, name: &str, value: Value) {
 fn shorten(op: &str, mut output: Value) -> Value {
     let member = match op {
         "file-seal" => "blob",
+        "backup-write" => "file",
         "file-open" | "chunk-open" | "content-write" => "content",
         "state-read" => "stored",
         _ => return output,
