@@ -36,11 +36,27 @@ const PART: usize = 8;
 /// down. Wiped on drop, not shown.
 pub struct BackupSecret(Box<SecretBytes>);
 
-/// What encrypts one backup, or opens it: derived from the secret and the
-/// salt that stands in front of that backup.
+/// What opens one backup: derived from the secret and the salt that stands in
+/// front of that backup.
 pub struct BackupCipher {
     key: Box<ChunkKey>,
     commitment: [u8; 32],
+}
+
+/// What encrypts one backup, from its first chunk to its last. The salt is its
+/// own and the chunks are counted here, so that no key and nonce come twice.
+///
+/// ```compile_fail,E0382
+/// # fn f(sealer: undertone_core::BackupSealer) {
+/// # let chunk = [0; undertone_core::bounds::BACKUP_CHUNK];
+/// let last = sealer.finish(&chunk);
+/// let another = sealer.finish(&chunk); // there is one last chunk
+/// # }
+/// ```
+pub struct BackupSealer {
+    cipher: BackupCipher,
+    salt: [u8; 32],
+    next: u32,
 }
 
 /// Which chunk this is.
@@ -72,14 +88,12 @@ impl BackupSecret {
 
     /// A new one.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut secret = Box::new(SecretBytes::blank());
-        rng.fill_bytes(secret.expose_mut());
-        Self(secret)
+        Self(SecretBytes::boxed(|bytes| rng.fill_bytes(bytes)))
     }
 
     /// From its 32 bytes.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
-        Self(Box::new(SecretBytes::from_array(bytes)))
+        Self(SecretBytes::boxed(|secret| secret.copy_from_slice(bytes)))
     }
 
     /// Its bytes: secret.
@@ -97,9 +111,7 @@ impl BackupSecret {
         Some(truncate(&sha256(label::RECOVERY_CHECK, &[&[part], bytes])))
     }
 
-    /// What encrypts or opens the backup with this salt. The salt MUST be fresh
-    /// and random for each backup: chunks are counted, so that two backups under
-    /// one salt would share keystreams.
+    /// What opens the backup with this salt.
     pub fn cipher(&self, version: u16, salt: &[u8; 32]) -> BackupCipher {
         let mut prk = Prk::blank();
         kdf::extract(salt, self.as_bytes(), &mut prk);
@@ -124,9 +136,7 @@ impl BackupCipher {
         self.commitment.ct_eq(commitment).into()
     }
 
-    /// Seals a chunk of [`BACKUP_CHUNK`] bytes. `None` for a chunk of another
-    /// length or an index that is too high. A place MUST NOT be sealed twice.
-    pub fn seal(&self, place: ChunkPlace, chunk: &[u8; BACKUP_CHUNK]) -> Option<Vec<u8>> {
+    fn seal(&self, place: ChunkPlace, chunk: &[u8; BACKUP_CHUNK]) -> Option<Vec<u8>> {
         let nonce = place.nonce()?;
         let mut sealed = Vec::with_capacity(SEALED_BACKUP_CHUNK);
         sealed.extend_from_slice(chunk);
@@ -148,6 +158,38 @@ impl BackupCipher {
     }
 }
 
+impl BackupSealer {
+    /// Begins a backup, with a fresh salt.
+    pub fn new(secret: &BackupSecret, version: u16, rng: &mut impl CryptoRng) -> Self {
+        let mut salt = [0; 32];
+        rng.fill_bytes(&mut salt);
+        Self { cipher: secret.cipher(version, &salt), salt, next: 0 }
+    }
+
+    /// The salt: public, it stands in the backup's head.
+    pub fn salt(&self) -> &[u8; 32] {
+        &self.salt
+    }
+
+    /// Commits to the secret: public, it stands in the backup's head.
+    pub fn commitment(&self) -> &[u8; 32] {
+        self.cipher.commitment()
+    }
+
+    /// Seals the next chunk, which is not the last. `None` where a backup can
+    /// hold no more: nothing was sealed then.
+    pub fn seal(&mut self, chunk: &[u8; BACKUP_CHUNK]) -> Option<Vec<u8>> {
+        let sealed = self.cipher.seal(ChunkPlace::Middle(self.next), chunk)?;
+        self.next = self.next.saturating_add(1);
+        Some(sealed)
+    }
+
+    /// Seals the last chunk. `None` where a backup can hold no more.
+    pub fn finish(self, chunk: &[u8; BACKUP_CHUNK]) -> Option<Vec<u8>> {
+        self.cipher.seal(ChunkPlace::Last(self.next), chunk)
+    }
+}
+
 /// The check over the head of a backup: its first 8 bytes tell damage from a
 /// backup under another secret. Not against malice.
 pub fn backup_head_check(head: &[u8]) -> [u8; 8] {
@@ -164,6 +206,12 @@ impl core::fmt::Debug for BackupCipher {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { key: _, commitment: _ } = self;
         f.write_str("BackupCipher(secret)")
+    }
+}
+
+impl core::fmt::Debug for BackupSealer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("BackupSealer(secret)")
     }
 }
 
@@ -211,6 +259,22 @@ mod tests {
         let cipher = BackupSecret::from_bytes(&[1; 32]).cipher(1, &[1; 32]);
         assert!(cipher.seal(ChunkPlace::Last(MAX_BACKUP_CHUNKS - 1), &chunk(0)).is_some());
         assert!(cipher.seal(ChunkPlace::Last(MAX_BACKUP_CHUNKS), &chunk(0)).is_none());
+    }
+
+    #[test]
+    fn a_sealer_counts_and_draws_its_salt() {
+        let secret = BackupSecret::generate(&mut TestRng::new(1));
+        let rng = &mut TestRng::new(2);
+        let mut sealer = BackupSealer::new(&secret, 1, rng);
+        assert_ne!(sealer.salt(), BackupSealer::new(&secret, 1, rng).salt());
+        let cipher = secret.cipher(1, sealer.salt());
+        assert!(cipher.fits(sealer.commitment()));
+        for index in 0..3 {
+            let sealed = sealer.seal(&chunk(7)).unwrap();
+            assert!(cipher.open(ChunkPlace::Middle(index), &sealed).is_some());
+        }
+        let sealed = sealer.finish(&chunk(7)).unwrap();
+        assert!(cipher.open(ChunkPlace::Last(3), &sealed).is_some());
     }
 
     #[test]

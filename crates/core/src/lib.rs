@@ -149,7 +149,9 @@ mod routing;
 #[allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
 mod testing;
 
-pub use backup::{BackupCipher, BackupSecret, ChunkPlace, SEALED_BACKUP_CHUNK, backup_head_check};
+pub use backup::{
+    BackupCipher, BackupSealer, BackupSecret, ChunkPlace, SEALED_BACKUP_CHUNK, backup_head_check,
+};
 pub use day::Day;
 pub use envelope::Bucket;
 pub use file::{FileError, FileKey, FileOpener, FileSealer, blob_len, padded_len};

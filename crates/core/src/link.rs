@@ -28,21 +28,21 @@ impl core::fmt::Debug for LinkSecret {
     }
 }
 
-secret! {
+boxed_secret! {
     /// Opens a depot at the relay: presented to fetch a bundle. The relay
     /// keeps its hash.
-    pub struct FetchCapability(32);
+    pub struct FetchCapability(FetchCapabilityBytes, 32);
 }
 
-secret! {
+boxed_secret! {
     /// Seals the bundles of a link, so that the relay that keeps them sees
     /// neither identity nor prekeys.
-    pub struct CardKey(32);
+    pub struct CardKey(CardKeyBytes, 32);
 }
 
-secret! {
+boxed_secret! {
     /// Seals handshakes sent over a link, so that no public key is visible.
-    pub struct HelloKey(32);
+    pub struct HelloKey(HelloKeyBytes, 32);
 }
 
 secret! {
@@ -73,23 +73,17 @@ impl LinkSecret {
 
     /// `HKDF-Expand(secret, "… link fetch", 32)`.
     pub fn fetch_capability(&self) -> FetchCapability {
-        let mut key = FetchCapability::blank();
-        self.derive(label::LINK_FETCH, key.expose_mut());
-        key
+        FetchCapability::fill(|key| self.derive(label::LINK_FETCH, key))
     }
 
     /// `HKDF-Expand(secret, "… link card", 32)`.
     pub fn card_key(&self) -> CardKey {
-        let mut key = CardKey::blank();
-        self.derive(label::LINK_CARD, key.expose_mut());
-        key
+        CardKey::fill(|key| self.derive(label::LINK_CARD, key))
     }
 
     /// `HKDF-Expand(secret, "… link hello", 32)`.
     pub fn hello_key(&self) -> HelloKey {
-        let mut key = HelloKey::blank();
-        self.derive(label::LINK_HELLO, key.expose_mut());
-        key
+        HelloKey::fill(|key| self.derive(label::LINK_HELLO, key))
     }
 
     /// The link's keys that no relay may ever see, with their names. Only for

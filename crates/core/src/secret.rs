@@ -71,3 +71,38 @@ macro_rules! secret {
         impl Eq for $name {}
     };
 }
+
+/// A [`secret!`] in a place of its own, for what is handed on by value: a move
+/// leaves no copy of it behind.
+macro_rules! boxed_secret {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident($bytes:ident, $len:expr);) => {
+        secret! {
+            struct $bytes($len);
+        }
+
+        $(#[$meta])*
+        $vis struct $name(alloc::boxed::Box<$bytes>);
+
+        #[allow(dead_code)]
+        impl $name {
+            fn fill(fill: impl FnOnce(&mut [u8; $len])) -> Self {
+                Self($bytes::boxed(fill))
+            }
+
+            pub(crate) fn expose(&self) -> &[u8; $len] {
+                self.0.expose()
+            }
+
+            pub(crate) fn from_array(bytes: &[u8; $len]) -> Self {
+                Self::fill(|secret| secret.copy_from_slice(bytes))
+            }
+        }
+
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                let Self(_) = self;
+                f.write_str(concat!(stringify!($name), "(secret)"))
+            }
+        }
+    };
+}

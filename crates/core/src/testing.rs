@@ -12,6 +12,23 @@ use crate::identity::{AccountSecret, DeviceList, DeviceSecret, LocalDevice};
 #[path = "../tests/common/memory.rs"]
 pub(crate) mod memory;
 
+/// The complement of the signed digits, base 16, with which curve25519-dalek
+/// multiplies a point, so that what this function found is none of the
+/// occurrences.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn digits(scalar: &[u8; 32]) -> std::vec::Vec<u8> {
+    let mut digits: std::vec::Vec<i8> =
+        scalar.iter().flat_map(|byte| [byte & 15, byte >> 4]).map(u8::cast_signed).collect();
+    for at in 0..63 {
+        let carry = (digits[at] + 8) >> 4;
+        digits[at] -= carry << 4;
+        digits[at + 1] += carry;
+    }
+    let needle = digits.iter().map(|digit| !digit.cast_unsigned()).collect();
+    std::hint::black_box(&mut digits).fill(0);
+    needle
+}
+
 /// The day on which everything happens.
 pub(crate) const TODAY: Day = Day::new(20_000);
 

@@ -125,6 +125,36 @@ fn every_kind_of_secret_goes_with_its_session() {
     assert_eq!(names.into_iter().collect::<Vec<_>>(), all);
 }
 
+/// What lives beside sessions: the account, a device, a file's key and a backup's
+/// secret, also after they have been used.
+#[test]
+fn the_secrets_of_a_person_go_with_them() {
+    let rng = &mut TestRng::new(6);
+    let account = AccountSecret::generate(rng);
+    let device = DeviceSecret::generate(rng);
+    let (mut sealer, file) = FileSealer::new(3, rng).unwrap();
+    let backup = BackupSecret::generate(rng);
+    let needles = [
+        ("account", complement(&*account.to_bytes())),
+        ("signing key", complement(&device.to_bytes()[..32])),
+        ("key for exchanges", complement(&device.to_bytes()[32..])),
+        ("file key", complement(file.as_bytes())),
+        ("backup secret", complement(backup.as_bytes())),
+    ];
+    let list = DeviceList::issue(&account, None, 1, &[device.public()]).unwrap();
+    let local = LocalDevice::new(device, list).unwrap();
+    let link = LinkSecret::generate(rng);
+    let reply = Routing::new(b"mailbox").unwrap();
+    let bundle = generate_prekey(BundleKind::OneTime, &local, TODAY, &reply, rng);
+    sealer.seal_next(b"abc").unwrap();
+    let sealing = BackupSealer::new(&backup, 1, rng);
+    for (name, needle) in &needles {
+        assert!(occurrences(needle) >= 1, "{name} is there while its owner lives");
+    }
+    drop((account, local, link, bundle, sealer, file, backup, sealing));
+    assert_gone(&needles, "its owner");
+}
+
 /// What a message prepared, and nobody stored.
 #[test]
 fn a_candidate_goes_with_its_refusal() {

@@ -102,14 +102,19 @@ def _read_core(reader: Reader) -> dict:
     with reported_as(KEY):
         check_dh_public(remote)
     need(has_remote or zero(remote), BROKEN, "a remote key that is not there")
+    next_sending, next_receiving = reader.take(32), reader.take(32)
+    sending_due = reader.flag(BROKEN)
+    sending = Sending(
+        reader.take(32), reader.take(32), reader.take(32), reader.u32(), reader.u32()
+    )
+    chain = sending_due or not zero(sending.public)
+    need(chain or not has_remote, BROKEN, "no sending chain, and none to begin")
     return {
         "root": root, "epoch": epoch, "tag": tag, "own": own,
         "remote": remote if has_remote else None,
-        "next_sending": reader.take(32), "next_receiving": reader.take(32),
-        "sending_due": reader.flag(BROKEN),
-        "sending": Sending(
-            reader.take(32), reader.take(32), reader.take(32), reader.u32(), reader.u32()
-        ),
+        "next_sending": next_sending, "next_receiving": next_receiving,
+        "sending_due": sending_due,
+        "sending": sending,
         "receiving": Receiving(
             reader.u32(), reader.take(32), reader.take(32), reader.u32(), reader.u32(),
             reader.u32(), reader.take(8),

@@ -175,6 +175,14 @@ fn refused(files: &mut Files, get: &dyn Fn(&str) -> Form) {
         with(36 + 76, 0),
     );
     refuse("sending-due-2", "R-1002", "A flag that is none.", with(36 + 173, 2));
+    let mut chainless = get("keyed");
+    chainless.sending_due = 0;
+    refuse(
+        "no-step-due-and-no-sending-chain",
+        "R-1002",
+        "There is a remote key and no sending chain, and none is to begin.",
+        chainless.write(),
+    );
     refuse("phase-6", "R-1002", "A phase that there is not.", with(403, 6));
     let offering = get("offering");
     let mut flag = offering.clone();

@@ -19,13 +19,13 @@ use crate::label;
 use crate::primitives::aead::NONCE;
 use crate::primitives::kdf;
 
-secret! {
+boxed_secret! {
     /// The key of one file: random, used for that file alone.
-    pub struct FileKey(32);
+    pub struct FileKey(FileKeyBytes, 32);
 }
 
-secret! {
-    struct StreamKey(32);
+boxed_secret! {
+    struct StreamKey(StreamKeyBytes, 32);
 }
 
 /// Bytes of the commitment with which a blob begins.
@@ -33,9 +33,7 @@ const COMMITMENT: usize = 32;
 
 impl FileKey {
     fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut key = Self::blank();
-        rng.fill_bytes(key.expose_mut());
-        key
+        Self::fill(|key| rng.fill_bytes(key))
     }
 
     /// A key read from a message or from the store.
@@ -57,9 +55,7 @@ impl FileKey {
     }
 
     fn stream_key(&self) -> StreamKey {
-        let mut key = StreamKey::blank();
-        kdf::expand(self.expose(), &[label::FILE_STREAM], key.expose_mut());
-        key
+        StreamKey::fill(|key| kdf::expand(self.expose(), &[label::FILE_STREAM], key))
     }
 }
 

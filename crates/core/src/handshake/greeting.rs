@@ -274,7 +274,9 @@ impl PendingAccept {
     /// deletion of its private keys, all together.
     ///
     /// # Errors
-    /// Whatever `store` returns; then nothing is accepted.
+    /// Whatever `store` returns; then nothing is accepted here. Where the
+    /// caller can't know whether the transaction went through, it MUST look in
+    /// the store before it goes on.
     pub fn commit<E>(
         self,
         store: impl FnOnce(&StateView<'_>) -> Result<(), E>,

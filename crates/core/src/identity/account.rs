@@ -14,7 +14,7 @@ use crate::primitives::sign::{SIGNATURE, SignPublic, SignSecret};
 /// The private half of an account: signs device certificates and the device
 /// list, nothing else, so that it can be kept offline.
 ///
-/// Boxed, as every secret that is handed on by value: a move leaves no copy.
+/// Boxed, so that a move leaves no copy.
 #[derive(Debug)]
 pub struct AccountSecret(Box<SignSecret>);
 

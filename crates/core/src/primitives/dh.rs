@@ -196,24 +196,14 @@ mod tests {
         use std::vec::Vec;
 
         use super::super::*;
-        use crate::testing::{TestRng, memory};
+        use crate::testing::{TestRng, digits, memory};
 
-        /// The complement of the signed digits, base 16, with which the base
-        /// point is multiplied.
-        fn digits(key: &DhSecret) -> Vec<u8> {
+        fn digits_of(key: &DhSecret) -> Vec<u8> {
             let mut key = *key.expose();
             (key[0], key[31]) = (key[0] & 248, key[31] & 127 | 64);
-            let mut digits: Vec<i8> =
-                key.iter().flat_map(|byte| [byte & 15, byte >> 4]).map(u8::cast_signed).collect();
+            let digits = digits(&key);
             black_box(&mut key).fill(0);
-            for at in 0..63 {
-                let carry = (digits[at] + 8) >> 4;
-                digits[at] -= carry << 4;
-                digits[at + 1] += carry;
-            }
-            let needle = digits.iter().map(|digit| !digit.cast_unsigned()).collect();
-            black_box(&mut digits).fill(0);
-            needle
+            digits
         }
 
         #[test]
@@ -221,7 +211,7 @@ mod tests {
             let rng = &mut TestRng::new(2);
             let theirs = DhSecret::generate(rng).public();
             let keys = [DhSecret::generate(rng), DhSecret::generate(rng)];
-            let needles = keys.each_ref().map(digits);
+            let needles = keys.each_ref().map(digits_of);
 
             // The multiplication by itself does: the search finds them.
             let mut shared = DhOutput::blank();
@@ -256,7 +246,7 @@ mod tests {
         fn making_a_public_key_leaves_no_digits_of_the_key_behind() {
             let rng = &mut TestRng::new(3);
             let key = DhSecret::generate(rng);
-            let needle = digits(&key);
+            let needle = digits_of(&key);
             // What the search can find, it finds.
             let found: Vec<u8> = black_box(needle.iter().map(|digit| !digit).collect());
             assert_eq!(memory::occurrences(&needle), 1);

@@ -2,6 +2,7 @@
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
+use super::burn_stack;
 use super::dh::is_below_prime;
 
 secret! {
@@ -73,12 +74,31 @@ impl PartialOrd for SignPublic {
 
 impl SignSecret {
     pub(crate) fn public(&self) -> SignPublic {
-        SignPublic(SigningKey::from_bytes(self.expose()).verifying_key())
+        let public = public(self);
+        burn_stack::<DEPTH>();
+        public
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; SIGNATURE] {
-        SigningKey::from_bytes(self.expose()).sign(message).to_bytes()
+        let signature = sign(self, message);
+        burn_stack::<DEPTH>();
+        signature
     }
+}
+
+/// More stack than signing uses, in bytes, as with X25519: the library leaves the
+/// scalar of a signature there, and its digits. Whoever finds them beside the
+/// signature has the key.
+const DEPTH: usize = 16_384;
+
+#[inline(never)]
+fn public(secret: &SignSecret) -> SignPublic {
+    SignPublic(SigningKey::from_bytes(secret.expose()).verifying_key())
+}
+
+#[inline(never)]
+fn sign(secret: &SignSecret, message: &[u8]) -> [u8; SIGNATURE] {
+    SigningKey::from_bytes(secret.expose()).sign(message).to_bytes()
 }
 
 #[cfg(test)]
@@ -107,5 +127,54 @@ mod tests {
         assert_eq!(secret.public().verify(b"other", &signature), Err(InvalidSignature));
         signature[63] ^= 0x80;
         assert_eq!(secret.public().verify(b"message", &signature), Err(InvalidSignature));
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    mod stack {
+        use std::hint::black_box;
+        use std::vec::Vec;
+
+        use curve25519_dalek::Scalar;
+        use sha2::{Digest, Sha512};
+
+        use super::super::*;
+        use crate::testing::{digits, memory};
+
+        /// The complements of the secret scalar, of the nonce of a signature over
+        /// `message` (RFC 8032, section 5.1.6), and of the digits of both.
+        fn needles(key: &SignSecret, message: &[u8]) -> [Vec<u8>; 4] {
+            let mut hash = Sha512::digest(key.expose());
+            let (scalar, prefix) = hash.split_at(32);
+            let mut scalar: [u8; 32] = scalar.try_into().unwrap();
+            (scalar[0], scalar[31]) = (scalar[0] & 248, scalar[31] & 127 | 64);
+            let nonce = Sha512::new().chain_update(prefix).chain_update(message).finalize();
+            let mut nonce = Scalar::from_bytes_mod_order_wide(&nonce.into()).to_bytes();
+            let complement = |bytes: &[u8; 32]| bytes.iter().map(|byte| !byte).collect();
+            let found = [complement(&scalar), complement(&nonce), digits(&scalar), digits(&nonce)];
+            black_box(&mut scalar).fill(0);
+            black_box(&mut nonce).fill(0);
+            black_box(&mut hash).fill(0);
+            found
+        }
+
+        #[test]
+        fn signing_leaves_nothing_of_the_key_or_the_nonce_behind() {
+            let key = SignSecret::from_array(&[8; 32]);
+            let needles = needles(&key, b"message");
+            // What computing them has left.
+            burn_stack::<DEPTH>();
+            for needle in &needles {
+                // What the search can find, it finds.
+                let found: Vec<u8> = black_box(needle.iter().map(|byte| !byte).collect());
+                assert!(memory::occurrences(needle) >= 1);
+                black_box(found).fill(0);
+            }
+            // By itself the library leaves the nonce of the signature, most times.
+            black_box(key.sign(b"message"));
+            black_box(key.public());
+            for needle in &needles {
+                assert_eq!(memory::occurrences(needle), 0);
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Both halves of the double ratchet: what every message reads and a step
 //! changes.
 
+use alloc::boxed::Box;
+
 use rand_core::CryptoRng;
 
 use crate::primitives::dh::{DhPublic, DhSecret, LowOrder};
@@ -229,16 +231,16 @@ impl Receiving {
         self.serial != 0
     }
 
-    /// Goes on to `number`, handing out the keys that are skipped, and
-    /// returns the key of `number`. The caller has checked the gap, and that
+    /// Goes on to `number`, handing out the keys that are skipped, each derived
+    /// where it stays, and returns the key of `number`. The caller has checked the gap, and that
     /// `number` is below the last.
     pub(crate) fn advance_to(
         &mut self,
         number: u32,
-        mut skip: impl FnMut(u32, ReceivingMessageKey),
+        mut skip: impl FnMut(u32, Box<ReceivingMessageKey>),
     ) -> ReceivingMessageKey {
         while self.next < number {
-            let mut key = ReceivingMessageKey::blank();
+            let mut key = Box::new(ReceivingMessageKey::blank());
             self.chain.advance(&mut key);
             skip(self.next, key);
             self.next = self.next.saturating_add(1);
@@ -250,9 +252,13 @@ impl Receiving {
     }
 
     /// Goes on to the end of the chain, which is `length`.
-    pub(crate) fn close(&mut self, length: u32, mut skip: impl FnMut(u32, ReceivingMessageKey)) {
+    pub(crate) fn close(
+        &mut self,
+        length: u32,
+        mut skip: impl FnMut(u32, Box<ReceivingMessageKey>),
+    ) {
         while self.next < length {
-            let mut key = ReceivingMessageKey::blank();
+            let mut key = Box::new(ReceivingMessageKey::blank());
             self.chain.advance(&mut key);
             skip(self.next, key);
             self.next = self.next.saturating_add(1);

@@ -243,7 +243,7 @@ impl Inner {
         self.delta.position = Some(Position::new(serial, header.number, sealed.tag()));
         reserve(&mut self.delta.added, live.receiving.next, header.number);
         let added = &mut self.delta.added;
-        let skip = |number, key| added.push(((serial, number), Box::new(key)));
+        let skip = |number, key| added.push(((serial, number), key));
         Ok(next.receiving.advance_to(header.number, skip))
     }
 
@@ -281,7 +281,7 @@ impl Inner {
         reserve(&mut self.delta.added, receiving.next, header.previous);
         let added = &mut self.delta.added;
         if receiving.exists() {
-            let skip = |number, key| added.push(((ended, number), Box::new(key)));
+            let skip = |number, key| added.push(((ended, number), key));
             next.receiving.close(header.previous, skip);
             self.delta.ended = Ended::of(live, header.previous, self.delta.today);
         }
@@ -300,7 +300,7 @@ impl Inner {
         let serial = next.receiving.serial;
         self.delta.position = Some(Position::new(serial, header.number, sealed.tag()));
         reserve(added, 0, header.number);
-        let skip = |number, key| added.push(((serial, number), Box::new(key)));
+        let skip = |number, key| added.push(((serial, number), key));
         Ok(next.receiving.advance_to(header.number, skip))
     }
 

@@ -200,7 +200,9 @@ impl Session {
     /// without it.
     ///
     /// # Errors
-    /// Whatever `store` returns; the session is then unchanged.
+    /// Whatever `store` returns; the session is then unchanged here. Where the
+    /// caller can't know whether the transaction went through, it MUST read the
+    /// session from the store again.
     pub fn expire<E>(
         &mut self,
         today: Day,

@@ -304,6 +304,11 @@ fn read_core(reader: &mut Reader<'_>, core: &mut Core) -> Result<(), StateError>
     sending.public = *reader.array()?;
     sending.previous = reader.u32()?;
     sending.next = reader.u32()?;
+    // Whoever knows the other's key has a sending chain or begins one with the next
+    // message. Without either, that message would go out under keys of zeros.
+    if has_remote && !core.sending_due && sending.public == [0; 32] {
+        return Err(StateError::Unreadable);
+    }
     let receiving = &mut core.receiving;
     receiving.serial = reader.u32()?;
     receiving.header.expose_mut().copy_from_slice(reader.take(32)?);
@@ -439,11 +444,12 @@ fn read_skipped(reader: &mut Reader<'_>, inner: &mut Inner) -> Result<(), StateE
     for _ in 0..read_count(reader, MAX_SKIPPED_KEYS)? {
         let place = (reader.u32()?, reader.u32()?);
         let day = Day::new(reader.u32()?);
-        let key = ReceivingMessageKey::from_array(reader.array()?);
+        let bytes: &[u8; 32] = reader.array()?;
+        let key = ReceivingMessageKey::boxed(|key| key.copy_from_slice(bytes));
         if inner.skipped.get(&place).is_some() {
             return Err(StateError::Unreadable);
         }
-        inner.skipped.add(place, alloc::boxed::Box::new(key), day);
+        inner.skipped.add(place, key, day);
     }
     Ok(())
 }

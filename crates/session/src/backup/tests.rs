@@ -6,7 +6,9 @@ use core::convert::Infallible;
 use proptest::prelude::*;
 use undertone_core::bounds::BACKUP_CHUNK;
 use undertone_core::rand_core::{TryCryptoRng, TryRng};
-use undertone_core::{BackupCipher, ChunkPlace, SEALED_BACKUP_CHUNK, backup_head_check};
+use undertone_core::{
+    BackupCipher, BackupSealer, ChunkPlace, SEALED_BACKUP_CHUNK, backup_head_check,
+};
 use zeroize::Zeroizing;
 
 use super::record::Kind;
@@ -104,17 +106,18 @@ fn long() -> (Vec<u8>, usize) {
 
 /// A backup of this plaintext, whatever it is.
 fn of_plaintext(plain: &[u8]) -> Vec<u8> {
-    let whole = backup(&[]);
-    let mut bytes = whole[..HEAD].to_vec();
-    let cipher = cipher_of(&bytes);
+    let mut sealer = BackupSealer::new(key(1).secret(), BACKUP_VERSION, &mut Count(5));
+    let mut bytes = backup(&[])[..10].to_vec();
+    bytes.extend(sealer.salt());
+    bytes.extend(sealer.commitment());
+    bytes.extend(backup_head_check(&bytes));
     let mut padded = plain.to_vec();
     padded.resize(plain.len().div_ceil(BACKUP_CHUNK).max(1) * BACKUP_CHUNK, 0);
-    let chunks = padded.chunks(BACKUP_CHUNK);
-    let last = chunks.len() - 1;
-    for (at, chunk) in (0_u32..).zip(chunks) {
-        let place = if at as usize == last { ChunkPlace::Last(at) } else { ChunkPlace::Middle(at) };
-        bytes.extend(cipher.seal(place, chunk.try_into().unwrap()).unwrap());
+    let (others, last) = padded.split_last_chunk::<BACKUP_CHUNK>().unwrap();
+    for chunk in others.chunks(BACKUP_CHUNK) {
+        bytes.extend(sealer.seal(chunk.try_into().unwrap()).unwrap());
     }
+    bytes.extend(sealer.finish(last).unwrap());
     bytes
 }
 

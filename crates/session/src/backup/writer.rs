@@ -4,7 +4,7 @@ use std::io::Write;
 
 use undertone_core::bounds::BACKUP_CHUNK;
 use undertone_core::rand_core::CryptoRng;
-use undertone_core::{BackupCipher, ChunkPlace, backup_head_check, padded_len};
+use undertone_core::{BackupSealer, backup_head_check, padded_len};
 use zeroize::Zeroizing;
 
 use super::record::frame_end;
@@ -14,7 +14,7 @@ use super::{BACKUP_VERSION, BackupError, HEAD, MAGIC, Record, RecoveryKey};
 /// one whose end is missing.
 pub struct BackupWriter<W> {
     out: W,
-    cipher: BackupCipher,
+    sealer: BackupSealer,
     /// What is not sealed yet; a full chunk stays here until it is known whether it is the last.
     chunk: Zeroizing<Vec<u8>>,
     index: u32,
@@ -33,19 +33,17 @@ impl<W: Write> BackupWriter<W> {
         key: &RecoveryKey,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, BackupError> {
-        let mut salt = [0; 32];
-        rng.fill_bytes(&mut salt);
-        let cipher = key.secret().cipher(BACKUP_VERSION, &salt);
+        let sealer = BackupSealer::new(key.secret(), BACKUP_VERSION, rng);
         let mut head = Vec::with_capacity(HEAD);
         head.extend_from_slice(MAGIC);
         head.extend_from_slice(&BACKUP_VERSION.to_be_bytes());
-        head.extend_from_slice(&salt);
-        head.extend_from_slice(cipher.commitment());
+        head.extend_from_slice(sealer.salt());
+        head.extend_from_slice(sealer.commitment());
         let check = backup_head_check(&head);
         head.extend_from_slice(&check);
         out.write_all(&head)?;
         let chunk = Zeroizing::new(Vec::with_capacity(BACKUP_CHUNK));
-        Ok(Self { out, cipher, chunk, index: 0, written: 0, records: 0 })
+        Ok(Self { out, sealer, chunk, index: 0, written: 0, records: 0 })
     }
 
     /// Adds a record. They come in the order of their types.
@@ -75,10 +73,11 @@ impl<W: Write> BackupWriter<W> {
         let last = u32::try_from(chunks.saturating_sub(1)).map_err(|_| TOO_LONG)?;
         while self.index < last {
             self.chunk.resize(BACKUP_CHUNK, 0);
-            self.seal(ChunkPlace::Middle(self.index))?;
+            self.seal()?;
         }
         self.chunk.resize(BACKUP_CHUNK, 0);
-        self.seal(ChunkPlace::Last(self.index))?;
+        let chunk = self.chunk.as_slice().try_into().map_err(|_| TOO_LONG)?;
+        self.out.write_all(&self.sealer.finish(chunk).ok_or(TOO_LONG)?)?;
         self.out.flush()?;
         Ok(self.out)
     }
@@ -88,7 +87,7 @@ impl<W: Write> BackupWriter<W> {
         while !bytes.is_empty() {
             let room = BACKUP_CHUNK.saturating_sub(self.chunk.len());
             if room == 0 {
-                self.seal(ChunkPlace::Middle(self.index))?;
+                self.seal()?;
                 continue;
             }
             let (now, later) = bytes.split_at(room.min(bytes.len()));
@@ -98,9 +97,10 @@ impl<W: Write> BackupWriter<W> {
         Ok(())
     }
 
-    fn seal(&mut self, place: ChunkPlace) -> Result<(), BackupError> {
+    /// The chunk is full and another follows.
+    fn seal(&mut self) -> Result<(), BackupError> {
         let chunk = self.chunk.as_slice().try_into().map_err(|_| TOO_LONG)?;
-        let sealed = self.cipher.seal(place, chunk).ok_or(TOO_LONG)?;
+        let sealed = self.sealer.seal(chunk).ok_or(TOO_LONG)?;
         self.out.write_all(&sealed)?;
         self.chunk.clear();
         self.index = self.index.saturating_add(1);

@@ -25,7 +25,7 @@ fn talk(alice: &mut Session, bob: &mut Session, count: u64, rng: &mut TestRng) {
 /// peer's header key still opens it, the refusal names the rollback.
 #[test]
 fn at_any_moment() {
-    let (mut named, mut understood, mut refused) = (0, 0, 0);
+    let (mut named, mut understood) = (0, 0);
     for seed in seeds(40) {
         let mut rng = TestRng::new(3_000 + seed);
         let (mut alice, mut bob) = pair(&mut rng);
@@ -39,10 +39,10 @@ fn at_any_moment() {
             let envelope = seal(&mut alice, b"from the past", &mut rng);
             match open(&mut bob, &envelope) {
                 Ok(_) => understood += 1,
-                Err(error) => {
-                    refused += 1;
-                    named += u32::from(matches!(error, OpenError::PeerRolledBack(_)));
-                }
+                Err(OpenError::PeerRolledBack(_)) => named += 1,
+                // No header key opens it any more.
+                Err(OpenError::NotForThisSession) => {}
+                Err(error) => panic!("seed {seed}: {error:?}"),
             }
             if bob.inner.core.live().remote.is_some() {
                 let envelope = seal(&mut bob, b"from the present", &mut rng);
@@ -50,7 +50,7 @@ fn at_any_moment() {
             }
         }
     }
-    assert!(named > 0 && understood > 0 && named <= refused, "{named} {understood} {refused}");
+    assert!(named > 0 && understood > 0, "{named} {understood}");
 }
 
 /// What was encrypted at the same places under the same key: how many bytes of
@@ -98,24 +98,32 @@ proptest! {
 /// a message more.
 #[test]
 fn pieces_alone_make_another_nonce() {
-    let mut rng = TestRng::new(22);
-    let (mut alice, mut bob) = pair(&mut rng);
-    talk(&mut alice, &mut bob, 9, &mut rng);
-    let _ = seal(&mut alice, b"first of the chain", &mut rng);
-    let mut other = copy(&alice);
-    other.inner.core.live_mut().cursor ^= 1;
-    let mut others = rng.clone();
-    let (a, b) = (seal(&mut alice, &[1; 200], &mut rng), seal(&mut other, &[1; 200], &mut others));
-    assert!(a == b || a[..12] != b[..12]);
-    assert!(
-        alice.inner.pq.live().outgoing(alice.epoch(), &mut KeyMemo::blank()).is_none() || a != b
-    );
+    let mut met = 0;
+    for seed in 0..40 {
+        let mut rng = TestRng::new(seed);
+        let (mut alice, mut bob) = pair(&mut rng);
+        talk(&mut alice, &mut bob, 3 + seed % 8, &mut rng);
+        let _ = seal(&mut alice, b"first of the chain", &mut rng);
+        let inner = &alice.inner;
+        if inner.pq.live().outgoing(alice.epoch(), &mut KeyMemo::blank()).is_none() {
+            continue;
+        }
+        let mut other = copy(&alice);
+        other.inner.core.live_mut().cursor ^= 1;
+        let mut others = rng.clone();
+        let a = seal(&mut alice, &[1; 200], &mut rng);
+        let b = seal(&mut other, &[1; 200], &mut others);
+        assert_ne!(a[..12], b[..12], "seed {seed}");
+        met += 1;
+    }
+    assert!(met > 0, "there was nothing to send in pieces");
 }
 
-/// A peer that offers another key after a rollback: its pieces are not mixed
-/// with the old key's, and a later reset is not even needed for the assembly.
+/// A peer that offers another key after a rollback is refused by its header, so
+/// that no piece of that key is met. (Pieces of two keys in one assembly are in
+/// the vectors: `assembly-mixed`, `assembly-restarted`.)
 #[test]
-fn pieces_of_two_keys_never_mix() {
+fn another_key_of_a_peer_that_was_rolled_back_is_refused_by_its_header() {
     let mut rng = TestRng::new(21);
     let full = [1; 1024 - 97 - 2 - 128];
     let (alice, mut bob) = pair(&mut rng);

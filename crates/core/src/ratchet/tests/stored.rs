@@ -107,6 +107,18 @@ fn r_1002_a_remote_key_that_is_not_there() {
     }
 }
 
+/// One bit would have the next message sealed under keys of zeros.
+#[test]
+fn r_1002_no_step_due_where_there_is_no_sending_chain() {
+    let rng = &mut TestRng::new(1);
+    let (mut alice, mut bob) = pair(rng);
+    assert_eq!(with(&alice.to_bytes(), |bytes| bytes[SENDING_DUE] = 0), Err("R-1002"));
+    let hello = seal(&mut alice, b"hello", rng);
+    assert_eq!(with(&alice.to_bytes(), |bytes| bytes[SENDING_DUE] = 0), Ok(()));
+    open(&mut bob, &hello).unwrap();
+    assert_eq!(with(&bob.to_bytes(), |bytes| bytes[SENDING_DUE] = 0), Err("R-1002"));
+}
+
 /// Where the assembly of a session stands whose phase has one, and the bits
 /// that it may have.
 fn assembly(stored: &[u8]) -> Option<(usize, u64)> {

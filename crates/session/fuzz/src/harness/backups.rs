@@ -2,7 +2,7 @@
 //! key, which whoever has the key can make.
 
 use undertone_core::bounds::BACKUP_CHUNK;
-use undertone_core::{BackupSecret, ChunkPlace};
+use undertone_core::{BackupSealer, BackupSecret, ChunkPlace};
 use undertone_session::backup::{BackupReader, BackupWriter, RecoveryKey};
 use undertone_session::engine::{EngineError, Export, Restored, Restorer};
 
@@ -28,17 +28,18 @@ fn cipher(head: &[u8]) -> undertone_core::BackupCipher {
 pub fn of_plaintext(plain: &[u8]) -> Vec<u8> {
     let empty =
         BackupWriter::begin(Vec::new(), &key(), &mut Rng::new(6)).unwrap().finish().unwrap();
+    let secret = BackupSecret::generate(&mut Rng::new(KEY_SEED));
+    let version = u16::from_be_bytes([empty[8], empty[9]]);
+    let mut sealer = BackupSealer::new(&secret, version, &mut Rng::new(6));
     let mut bytes = empty[..HEAD].to_vec();
-    let cipher = cipher(&bytes);
+    assert_eq!(bytes[10..42], *sealer.salt());
     let mut padded = plain.to_vec();
     padded.resize(plain.len().div_ceil(BACKUP_CHUNK).max(1) * BACKUP_CHUNK, 0);
-    let chunks = padded.chunks(BACKUP_CHUNK);
-    let last = chunks.len() - 1;
-    for (at, chunk) in chunks.enumerate() {
-        let place =
-            if at == last { ChunkPlace::Last(at as u32) } else { ChunkPlace::Middle(at as u32) };
-        bytes.extend(cipher.seal(place, chunk.try_into().unwrap()).unwrap());
+    let (others, last) = padded.split_last_chunk::<BACKUP_CHUNK>().unwrap();
+    for chunk in others.chunks(BACKUP_CHUNK) {
+        bytes.extend(sealer.seal(chunk.try_into().unwrap()).unwrap());
     }
+    bytes.extend(sealer.finish(last).unwrap());
     bytes
 }
 
