@@ -1,7 +1,7 @@
 //! Backups (14).
 
 use serde_json::{Value, json};
-use undertone_core::{BackupSecret, ChunkPlace, backup_head_check};
+use undertone_core::{BackupSealer, BackupSecret, backup_head_check};
 use undertone_session::backup::{BackupError, BackupReader, Record, RecoveryKey, RecoveryKeyError};
 use undertone_session::engine::{EngineError, Restorer};
 use undertone_session::ids::UnixMillis;
@@ -83,37 +83,45 @@ fn sealed(args: &Args<'_>) -> Outcome<Vec<u8>> {
 /// What the core makes of these records, with what comes from the secret on the way.
 fn seal(args: &Args<'_>) -> Outcome<Value> {
     const VERSION: [u8; 2] = [0, 1];
-    let (secret, salt) = (args.array("secret")?, args.array("salt")?);
-    let cipher = BackupSecret::from_bytes(&secret).cipher(1, &salt);
-    let mut out = [&b"UTBACKUP"[..], &VERSION, &salt, cipher.commitment()].concat();
+    let (secret, salt): ([u8; 32], [u8; 32]) = (args.array("secret")?, args.array("salt")?);
+    let mut draws = Draws::list(vec![salt.to_vec()]);
+    let mut sealer = BackupSealer::new(&BackupSecret::from_bytes(&secret), 1, &mut draws);
+    draws.finish()?;
+    let commitment = *sealer.commitment();
+    let mut out = [&b"UTBACKUP"[..], &VERSION, sealer.salt(), &commitment].concat();
     out.extend(backup_head_check(&out));
     let head = out.clone();
     let records = padded(args.bytes("records")?);
-    let mut rest = records.as_chunks::<CHUNK>().0.iter().peekable();
+    let (last, others) = records.as_chunks::<CHUNK>().0.split_last().ok_or_else(too_long)?;
+    let mut sealed = Vec::new();
+    for chunk in others {
+        sealed.push(sealer.seal(chunk).ok_or_else(too_long)?);
+    }
+    sealed.push(sealer.finish(last).ok_or_else(too_long)?);
     let mut chunks = Vec::new();
-    for index in 0..=u32::MAX {
-        let Some(chunk) = rest.next() else { break };
-        let last = rest.peek().is_none();
-        let place = if last { ChunkPlace::Last(index) } else { ChunkPlace::Middle(index) };
-        let sealed = cipher.seal(place, chunk).ok_or_else(|| Fail::wrong("too many chunks"))?;
-        let (Some(begins), Some(tag)) = (sealed.first_chunk::<16>(), sealed.last_chunk::<16>())
+    for (index, bytes) in (0..).zip(&sealed) {
+        let (Some(begins), Some(tag)) = (bytes.first_chunk::<16>(), bytes.last_chunk::<16>())
         else {
             return Err(Fail::wrong("a chunk that is none"));
         };
-        let nonce = nonce(index, last);
+        let nonce = nonce(index, chunks.len() + 1 == sealed.len());
         chunks.push(json!({ "nonce": hex(&nonce), "begins": hex(begins), "tag": hex(tag) }));
-        out.extend(sealed);
+        out.extend(bytes);
     }
     let prk = prim::extract(&salt, &secret);
     let [chunk_key] = prim::keys(&prk, "backup chunks", &[&VERSION])?;
     Ok(json!({
         "prk": hex(&prk),
-        "commitment": hex(cipher.commitment()),
+        "commitment": hex(&commitment),
         "chunk_key": hex(&chunk_key),
         "head": hex(&head),
         "chunks": chunks,
         "file": hex(&out),
     }))
+}
+
+fn too_long() -> Fail {
+    Fail::wrong("more or fewer chunks than a backup has")
 }
 
 fn refused(error: BackupError) -> Fail {
