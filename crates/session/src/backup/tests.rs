@@ -6,9 +6,7 @@ use core::convert::Infallible;
 use proptest::prelude::*;
 use undertone_core::bounds::BACKUP_CHUNK;
 use undertone_core::rand_core::{TryCryptoRng, TryRng};
-use undertone_core::{
-    BackupCipher, BackupSealer, ChunkPlace, SEALED_BACKUP_CHUNK, backup_head_check,
-};
+use undertone_core::{BackupSealer, SEALED_BACKUP_CHUNK, backup_head_check};
 use zeroize::Zeroizing;
 
 use super::record::Kind;
@@ -119,10 +117,6 @@ fn of_plaintext(plain: &[u8]) -> Vec<u8> {
     }
     bytes.extend(sealer.finish(last).unwrap());
     bytes
-}
-
-fn cipher_of(head: &[u8]) -> BackupCipher {
-    key(1).secret().cipher(BACKUP_VERSION, head[10..42].try_into().unwrap())
 }
 
 #[test]
