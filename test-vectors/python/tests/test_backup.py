@@ -2,7 +2,7 @@ import unittest
 
 from .common import refused
 
-from undertone_ref import backup
+from undertone_ref import backup, restore
 from undertone_ref.layout import u8, u32
 
 SECRET = b"\7" * 32
@@ -54,6 +54,22 @@ class Files(unittest.TestCase):
             backup.read_file(SECRET, data + b"\0")
         with refused(self, "R-1406"):
             backup.read_file(bytes(32), data)
+
+
+class Restoring(unittest.TestCase):
+    def test_what_is_a_name(self):
+        for name in ("Ada", " Ada ", "a b", "é" * 64, "1", "#"):
+            restore._check_name(name)
+        for name in ("", " \t\u3000", "a\0", "a\nb", "\u202ea", "a\u2069", "é" * 65):
+            with refused(self, "R-1411"):
+                restore._check_name(name)
+
+    def test_a_file_without_records_has_no_account(self):
+        data = backup.write_file(SECRET, bytes(32), 1, record(255, bytes(8)))
+        with refused(self, "R-1411"):
+            restore.restore(SECRET, data, 0)
+        with refused(self, "R-1406"):
+            restore.restore(bytes(32), data, 0)
 
 
 if __name__ == "__main__":

@@ -727,17 +727,21 @@ def _restored(vector, stream, file, record) -> None:
         return record(7, u64(2) + u64(place) + u64(0) + u8(sent) + u32(19_675) + word(made))
 
     front = [account(own, 0), contact(2, b"Yan")]
-    for name, rule, records in (
-        ("restore", None, [*front, pending(1, 0, b"a"), pending(2, 1, b"b")]),
-        ("restore-once", None, [*front, pending(1, 0, b"a"), pending(1, 1, b"a")]),
-        ("r-1411-none", "R-1411", []),
-        ("r-1411-list", "R-1411", [account(theirs, 0)]),
-        ("r-1411-device", "R-1411", [account(own, 1)]),
-        ("r-1411-number", "R-1411", [front[0], contact(3, b"Yan")]),
-        ("r-1411-contact-twice", "R-1411", [front[0], contact(1, b"Yan"), front[1]]),
-        ("r-1411-name", "R-1411", [front[0], contact(2, b" \xe2\x80\xae")]),
-        ("r-1411-stranger", "R-1411", [front[0], pending(1, 0, b"a")]),
+    for name, about, records in (
+        ("restore", "Two contents are pending.",
+         [*front, pending(1, 0, b"a"), pending(2, 1, b"b")]),
+        ("restore-once", "One content is pending, in two records.",
+         [*front, pending(1, 0, b"a"), pending(1, 1, b"a")]),
+        ("r-1411-none", "No record at all.", []),
+        ("r-1411-list", "Another account's device list.", [account(theirs, 0)]),
+        ("r-1411-device", "No such device.", [account(own, 1)]),
+        ("r-1411-number", "A contact's number is the next one.", [front[0], contact(3, b"Yan")]),
+        ("r-1411-contact-twice", "One account twice.", [front[0], contact(1, b"Yan"), front[1]]),
+        ("r-1411-name", "A name of which nothing is shown.",
+         [front[0], contact(2, b" \xe2\x80\xae")]),
+        ("r-1411-stranger", "Something pending for nobody.", [front[0], pending(1, 0, b"a")]),
     ):
         data = b"".join(records) + record(255, u64(len(records)))
-        vector(name, "Records that a new device takes, or that contradict each other.",
-               "backup-restore", file(data) | {"now": 1_700_000_100_000}, rule, "compare")
+        rule = "R-1411" if name.startswith("r-") else None
+        vector(name, about, "backup-restore", file(data) | {"now": 1_700_000_100_000}, rule,
+               "compare")
