@@ -27,9 +27,11 @@ fn has_test(file: &str, name: &str) -> bool {
     let declared = format!("fn {name}(");
     let attributed = ["#[test]", "#[tokio::test"];
     source.match_indices(&declared).any(|(at, _)| {
-        // In a proptest! block the attribute stands before doc comments too.
-        let before: Vec<&str> = source[..at].lines().rev().take(12).collect();
-        before.iter().any(|line| attributed.iter().any(|start| line.trim().starts_with(start)))
+        let lines = source[..at].lines().rev().map(str::trim);
+        // Behind the line of the function itself: its attributes and what is said of it.
+        let own = |line: &&str| ["#[", "///", "async"].iter().any(|start| line.starts_with(start));
+        let mut own = lines.skip_while(|line| line.is_empty() || *line == "async").take_while(own);
+        own.any(|line| attributed.iter().any(|start| line.starts_with(start)))
     })
 }
 
@@ -45,6 +47,20 @@ fn answer(model: &str, query: &str) -> Option<String> {
         }
     }
     None
+}
+
+#[test]
+fn every_claim_names_what_shows_it() {
+    let text = read(&root().join("protocol-spec/claims.md"));
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| claim "));
+    for row in rows {
+        let shown = row.split(" | ").nth(1).unwrap_or_default();
+        let named = shown.split('`').skip(1).step_by(2);
+        let shows = |item: &str| {
+            item.contains("::") || item.starts_with("model ") || item.starts_with("vectors ")
+        };
+        assert!(named.into_iter().any(shows), "nothing shows: {row}");
+    }
 }
 
 #[test]

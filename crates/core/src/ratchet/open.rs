@@ -52,6 +52,10 @@ pub(crate) struct Delta {
     pub(crate) today: Day,
 }
 
+/// Room for skipped keys that a session keeps from message to message: what is out of order
+/// by a few takes no allocation for the list.
+const SPARE: usize = 16;
+
 impl Delta {
     /// Forgets what was prepared.
     pub(crate) fn clear(&mut self) {
@@ -59,6 +63,8 @@ impl Delta {
         self.pq = false;
         self.taken = None;
         self.added.clear();
+        // A large gap is rare, and its room would stay as long as the session.
+        self.added.shrink_to(SPARE);
         self.ended = None;
         self.position = None;
     }
