@@ -121,7 +121,8 @@ Examples:
     /// Fetch what is waiting, and send what is queued.
     #[command(after_help = "\
 Prints each message once, when it is on your disk, and marks it as read; files are saved in the
-profile's directory and the path is printed. With --follow it stays connected until Ctrl-C.
+profile's directory and the path is printed. With --follow it stays connected until Ctrl-C, and
+says whether it is.
 
 Examples:
   undertone receive

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 use undertone::{
-    BackupReport, Contact, ContactId, ContactState, CursorView, Direction, Event, EventKind,
-    HealthReport, Latency, LinkKind, LinkView, Me, Message, MessageId, MessageKind, MessageState,
-    ResetCause, Typing,
+    BackupReport, Carrier, ConnectionState, ConnectionStatus, Contact, ContactId, ContactState,
+    CursorView, Direction, Event, EventKind, HealthReport, Latency, LinkKind, LinkView, Me,
+    Message, MessageId, MessageKind, MessageState, ResetCause, Typing,
 };
 
 /// `contact` (number), `name`, `profile_name`, `account` (fingerprint), `verified`, `state`,
@@ -146,6 +146,47 @@ pub const fn direction(direction: Direction) -> &'static str {
 #[must_use]
 pub fn typing(update: Typing) -> Value {
     json!({ "event": "typing", "contact": update.contact.get(), "active": update.active })
+}
+
+/// `event` (`connection`), `relay`, `state`, what belongs to the state, `refused` (an error's name, or
+/// null), `earlier` (each with `relay`, `state` and what belongs to it). No event of the log, and no
+/// `seq`.
+#[must_use]
+pub fn connection(status: &ConnectionStatus) -> Value {
+    let earlier: Vec<Value> =
+        status.earlier.iter().map(|one| relay_state(&one.relay, &one.state).into()).collect();
+    let mut object = relay_state(&status.relay, &status.state);
+    object.insert("event".into(), "connection".into());
+    object.insert("refused".into(), status.refused.as_ref().map(undertone::Error::code).into());
+    object.insert("earlier".into(), earlier.into());
+    Value::Object(object)
+}
+
+/// `state` is `not-started`, `connecting`, `connected` (with `over`: `quic` or `tcp`), `waiting` (with
+/// `error`, `message` and `until_ms`), `replaced` or `closed`.
+fn relay_state(relay: &str, state: &ConnectionState) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("relay".into(), relay.into());
+    let name = match state {
+        ConnectionState::NotStarted => "not-started",
+        ConnectionState::Connecting => "connecting",
+        ConnectionState::Connected { over } => {
+            let over = if *over == Carrier::Tcp { "tcp" } else { "quic" };
+            object.insert("over".into(), over.into());
+            "connected"
+        }
+        ConnectionState::Waiting { reason, until } => {
+            object.insert("error".into(), reason.code().into());
+            object.insert("message".into(), reason.to_string().into());
+            object.insert("until_ms".into(), until.get().into());
+            "waiting"
+        }
+        ConnectionState::Replaced => "replaced",
+        ConnectionState::Closed => "closed",
+        _ => "unknown",
+    };
+    object.insert("state".into(), name.into());
+    object
 }
 
 /// `name`, `place` (the last event that it acknowledged), `behind` (events).

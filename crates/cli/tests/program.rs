@@ -472,6 +472,11 @@ fn following_prints_what_comes_until_it_is_interrupted() {
     command.arg("--profile").arg(world.path("alice")).stdout(Stdio::piped());
     let mut following = Kept(command.spawn().unwrap());
     let mut next = following.lines();
+    let connected = std::iter::repeat_with(&mut next)
+        .find(|line| line["event"] == "connection" && line["state"] == "connected")
+        .unwrap();
+    assert_eq!(connected["relay"], format!("127.0.0.1:{}", world.port));
+    assert_eq!((&connected["over"], &connected["refused"]), (&"quic".into(), &Value::Null));
     for text in ["one", "two"] {
         world.ok("bob", &["send", "alice", text]);
         let event = std::iter::repeat_with(&mut next)

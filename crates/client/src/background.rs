@@ -10,7 +10,9 @@ use tokio::task::JoinHandle;
 use undertone_session::ids::UnixMillis;
 
 use crate::client::{Shared, SyncReport};
+use crate::connection::Asked;
 use crate::error::Error;
+use crate::network::Role;
 
 /// First pause after a connection failed; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -70,6 +72,12 @@ fn jitter(low: u64, high: u64) -> u64 {
         Ok(()) => low.saturating_add(u64::from_le_bytes(bytes).checked_rem(span).unwrap_or(0)),
         Err(_) => low.midpoint(high),
     }
+}
+
+/// A pause with a random part, so that many clients do not come back to a relay in the same moment.
+fn drawn(pause: Duration) -> Duration {
+    let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(jitter(millis / 2, millis))
 }
 
 /// From now until then.
@@ -173,6 +181,7 @@ impl Shared {
         }
         let mut tasks = self.background.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.is_empty() {
+            self.connections.started();
             tasks.push(tokio::spawn(self.clone().keep_receiving()));
             for work in [Work::Send, Work::Upload, Work::Download] {
                 tasks.push(tokio::spawn(self.clone().keep_working(work)));
@@ -187,7 +196,10 @@ impl Shared {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.receive_until_lost().await {
-                Err(Error::Closed) => return,
+                Err(Error::Closed) => {
+                    self.connections.closed();
+                    return;
+                }
                 Err(error @ Error::Superseded) => {
                     self.background.caught_up.send_replace(Some(Err(error)));
                     return;
@@ -198,19 +210,27 @@ impl Shared {
                 }
                 Err(error) => {
                     tracing::debug!(code = error.code(), "not connected");
+                    self.connections.failed_somewhere(&error);
                     self.background.caught_up.send_replace(Some(Err(error)));
                 }
             }
-            self.rest(&mut pause).await;
+            self.rest_and_tell(&mut pause).await;
         }
     }
 
-    /// Pauses, twice as long each time, with a random part so that many clients do not come back
-    /// to a relay in the same moment.
-    async fn rest(&self, pause: &mut Duration) {
-        let millis = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    /// Pauses, and lets those who look know until when.
+    async fn rest_and_tell(&self, pause: &mut Duration) {
+        let wait = drawn(*pause);
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let until = self.core.now().get().saturating_add(millis);
+        self.connections.wait_until(UnixMillis::new(until));
+        self.rest(pause, wait).await;
+    }
+
+    /// Pauses; the next time twice as long.
+    async fn rest(&self, pause: &mut Duration, wait: Duration) {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(jitter(millis / 2, millis))) => {
+            () = tokio::time::sleep(wait) => {
                 *pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
             }
             () = self.hurry.notified() => *pause = FIRST_PAUSE,
@@ -232,6 +252,7 @@ impl Shared {
         self.note_carriers().await?;
         self.wake_all();
         let mut changes = self.core.changes();
+        let mut again = Box::pin(self.reach_again(FIRST_PAUSE));
         loop {
             let due = self.until_due().await?;
             let flush = async {
@@ -262,7 +283,34 @@ impl Shared {
                 }
                 () = self.resubscribe.notified() => {
                     self.catch_up(&self.receiver, &mut report).await?;
+                    again.set(self.reach_again(FIRST_PAUSE));
                     self.wake_all();
+                }
+                // As if it had failed once more: it may answer, and refuse everything.
+                pause = &mut again => {
+                    self.catch_up(&self.receiver, &mut report).await?;
+                    again.set(self.reach_again(pause));
+                    self.wake_all();
+                }
+            }
+        }
+    }
+
+    /// Ends when a relay that was used before, and failed, can be reached again; never if there is
+    /// none. Aside, so that what comes from the others is not held up. Returns the pause before it is
+    /// tried once more.
+    async fn reach_again(&self, mut pause: Duration) -> Duration {
+        loop {
+            self.rest_and_tell(&mut pause).await;
+            let missing = self.connections.missing();
+            if missing.is_empty() {
+                return std::future::pending().await;
+            }
+            for relay in missing {
+                self.connections.connecting(&relay);
+                match self.network.connection(&relay, Role::Owner).await {
+                    Ok(_) => return pause,
+                    Err(error) => self.connections.failed(&relay, &error),
                 }
             }
         }
@@ -278,7 +326,14 @@ impl Shared {
         };
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.pass(work).await {
+            let passed = self.pass(work).await;
+            match work {
+                Work::Send => self.connections.answered(Asked::Mailboxes, &passed),
+                Work::Upload => self.connections.answered(Asked::Storage, &passed),
+                // At relays of others.
+                Work::Download => {}
+            }
+            match passed {
                 Err(Error::Closed | Error::Superseded) => return,
                 Ok(true) => {
                     pause = FIRST_PAUSE;
@@ -286,8 +341,9 @@ impl Shared {
                 }
                 // What a contact's relay refused is tried again after a pause, too.
                 Ok(false) | Err(_) => {
+                    let wait = drawn(pause);
                     tokio::select! {
-                        () = self.rest(&mut pause) => {}
+                        () = self.rest(&mut pause, wait) => {}
                         () = wake.notified() => {}
                     }
                 }

@@ -19,6 +19,7 @@ use undertone_wire::{Day, RelayAddress};
 use crate::background::Background;
 use crate::builder::{Builder, NewProfile};
 use crate::clock::Clock;
+use crate::connection::Connections;
 use crate::core::Core;
 use crate::error::Error;
 use crate::events::Events;
@@ -131,6 +132,8 @@ pub(crate) struct Shared {
     pub(crate) hurry: Notify,
     /// Who is writing.
     pub(crate) typing: TypingState,
+    /// How it stands with the relays.
+    pub(crate) connections: Connections,
     /// The tasks of [`Client::start`].
     pub(crate) background: Background,
 }
@@ -231,6 +234,7 @@ impl Client {
                 core,
                 network,
                 dir,
+                connections: Connections::new(relay.clone()),
                 relay: RwLock::new(relay),
                 me: RwLock::new(me),
                 receiver: Mutex::default(),
@@ -643,8 +647,8 @@ impl Client {
     /// changes nothing.
     ///
     /// That it can't connect (the relay is down, has another key, or has withdrawn the token) is not
-    /// reported by this call, nor by an event: it is tried again and again. Call [`Client::sync`], which
-    /// a started client answers as soon as it has tried, to learn how it stands.
+    /// reported by this call, nor by an event: it is tried again and again. [`Client::connection`] tells
+    /// how it stands; [`Client::sync`] of a started client returns as soon as it has tried.
     ///
     /// # Errors
     /// [`Error::Offline`] if the client was opened offline; [`Error::Closed`].
@@ -809,6 +813,7 @@ impl Client {
         self.shared.background.stop().await;
         self.shared.network.close().await;
         self.shared.core.close().await;
+        self.shared.connections.closed();
     }
 }
 

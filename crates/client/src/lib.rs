@@ -56,6 +56,7 @@
 //! | opening and creating a profile, restoring a backup | [`Builder`] |
 //! | contacts, links, messages, files | [`Client`] |
 //! | what happens | [`Events`], [`EventKind`] |
+//! | whether it is connected, and why not | [`Client::connection`], [`ConnectionState`] |
 //! | how far a message has come, and why it waits | [`MessageState`], [`Hold`] |
 //! | what went wrong | [`Error`]: one flat enumeration, with stable codes |
 //! | whether the encryption works | [`Client::health`] |
@@ -118,6 +119,7 @@ mod builder;
 mod care;
 mod client;
 mod clock;
+mod connection;
 mod core;
 mod error;
 mod events;
@@ -140,6 +142,9 @@ pub use backup::{BackupReport, RecoveryKey, check_backup};
 pub use builder::{Builder, NewProfile, Secret};
 pub use client::{Client, Invitation, Me, SyncReport};
 pub use clock::{Clock, SystemClock};
+pub use connection::{
+    Carrier, ConnectionState, ConnectionStatus, ConnectionUpdates, RelayConnection,
+};
 pub use error::Error;
 pub use events::Events;
 pub use health::{HealthReport, Latency};

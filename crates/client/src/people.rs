@@ -217,7 +217,8 @@ impl Client {
     /// handed out stay where they are.
     ///
     /// # Errors
-    /// Those of the store. (A wrong relay or token shows with the next [`Client::sync`].)
+    /// Those of the store. (A wrong relay or token shows with the next [`Client::sync`],
+    /// and in [`Client::connection`].)
     ///
     /// ```no_run
     /// # async fn example(client: undertone::Client, join: &str) -> Result<(), Box<dyn std::error::Error>> {
@@ -231,10 +232,13 @@ impl Client {
         self.core().change(move |e| e.move_home(&join)).await?;
         let shared = &self.shared;
         shared.me.write().unwrap_or_else(PoisonError::into_inner).relay = relay.to_string();
+        shared.connections.home_is(&relay);
         *shared.relay.write().unwrap_or_else(PoisonError::into_inner) = relay;
         let now = self.core().now();
         self.core().change(move |e| e.begin_moves(now)).await?;
         self.shared.wake_all();
+        // A started client connects to it before it has a mailbox there.
+        self.shared.resubscribe.notify_one();
         Ok(())
     }
 }

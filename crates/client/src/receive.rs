@@ -107,11 +107,17 @@ impl Shared {
         let mut receiver = receiver.lock().await;
         let home = self.home();
         let mut relays: Vec<RelayAddress> = Vec::new();
+        if self.background.is_running() {
+            // Who stays connected does so before there is a mailbox, and learns that the relay is
+            // another one, or is away.
+            relays.push(home.clone());
+        }
         for one in self.core.ask(|e| e.subscriptions()).await? {
             if !relays.contains(&one.relay) {
                 relays.push(one.relay);
             }
         }
+        self.connections.keep(&relays);
         // A line is put back only when all is well: whatever ends this early, an error or the
         // caller going away, ends the connection, and what was not told comes again over the next.
         let mut lines = std::mem::take(&mut receiver.lines);
@@ -129,14 +135,15 @@ impl Shared {
             if let Some(line) = line {
                 receiver.lines.insert(relay.clone(), line);
             }
+            let outcome = outcome.map_err(|error| error.at(&relay));
+            if let Err(error) = &outcome {
+                self.connections.failed(&relay, error);
+            }
             match outcome {
                 Ok(()) => {}
-                Err(ClientOrLocal::Local(error @ (Error::Superseded | Error::Closed))) => {
-                    result = Err(error);
-                }
-                Err(error) if relay == home => result = result.and(Err(error.at(&relay))),
+                Err(error @ (Error::Superseded | Error::Closed)) => result = Err(error),
+                Err(error) if relay == home => result = result.and(Err(error)),
                 Err(error) => {
-                    let error = error.at(&relay);
                     tracing::debug!(code = error.code(), "a relay used before does not answer");
                 }
             }
@@ -146,20 +153,26 @@ impl Shared {
 
     async fn catch_up_at(&self, relay: RelayAddress, mut line: Option<Line>) -> CaughtUp {
         let mut report = SyncReport::default();
+        if line.is_none() {
+            self.connections.connecting(&relay);
+        }
         let mut outcome = self.catch_up_once(&relay, &mut line, &mut report).await;
         // A connection that was open before may have been broken for long: once more, afresh.
         if let Err(ClientOrLocal::Client(ClientError::Closed | ClientError::Timeout)) = outcome {
             self.hang_up(line.take()).await;
             outcome = self.catch_up_once(&relay, &mut line, &mut report).await;
         }
-        if outcome.is_err() {
-            self.hang_up(line.take()).await;
+        match (&outcome, &line) {
+            (Ok(()), Some(line)) => self.connections.connected(&relay, line.connection.carrier()),
+            (Ok(()), None) => {}
+            (Err(_), _) => self.hang_up(line.take()).await,
         }
         CaughtUp { relay, line, outcome, report }
     }
 
     async fn hang_up(&self, line: Option<Line>) {
         if let Some(line) = line {
+            self.connections.connecting(&line.relay);
             self.network.forget(&line.relay, Role::Owner).await;
         }
     }
@@ -170,6 +183,9 @@ impl Shared {
         line: &mut Option<Line>,
         report: &mut SyncReport,
     ) -> Result<(), ClientOrLocal> {
+        if line.is_none() && self.background.is_running() {
+            *line = Some(self.dial(relay).await?);
+        }
         let mut phases: Vec<u32> =
             self.core.ask(|e| e.subscriptions()).await?.iter().map(|one| one.phase).collect();
         phases.sort_unstable();
@@ -421,7 +437,9 @@ impl Shared {
             }
             Err(error) => {
                 self.hang_up(Some(line)).await;
-                Err(error.at(&relay))
+                let error = error.at(&relay);
+                self.connections.failed(&relay, &error);
+                Err(error)
             }
         }
     }
@@ -430,6 +448,7 @@ impl Shared {
     async fn supersede(&self) -> Result<(), Error> {
         if self.network.supersede() {
             tracing::warn!("another program subscribes to this profile's mailboxes: stopping");
+            self.connections.replaced();
             self.core.change(|e| e.note_superseded()).await?;
         }
         Ok(())

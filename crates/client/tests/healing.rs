@@ -4,9 +4,8 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
-use common::{PATIENCE, Stage, acquainted, all_events, contact, settle, texts};
+use common::{PATIENCE, Stage, acquainted, all_events, contact, copy, settle, texts};
 use undertone::{Client, ContactId, ContactState, EventKind, LinkKind, MessageState, ResetCause};
 
 async fn resets(client: &Client) -> Vec<ResetCause> {
@@ -28,13 +27,6 @@ async fn assert_talking(ada: &Client, to_bob: ContactId, bob: &Client, to_ada: C
         let contacts = client.contacts().await.unwrap();
         let state = contacts.iter().find(|c| c.id == id).unwrap().state;
         assert_eq!(state, ContactState::Active);
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for name in ["keyslot", "store.db"] {
-        fs::copy(from.join(name), to.join(name)).unwrap();
     }
 }
 

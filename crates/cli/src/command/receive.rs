@@ -1,7 +1,8 @@
 //! `receive`
 
 use undertone::{
-    Client, ContactId, Direction, Error, Event, EventKind, Events, Message, ResetCause, Typing,
+    Client, ConnectionState, ConnectionStatus, ContactId, Direction, Error, Event, EventKind,
+    Events, Message, ResetCause, Typing,
 };
 
 use super::view::{human_size, message_line, message_text, spell};
@@ -49,7 +50,8 @@ async fn follow(
     output: &Output,
 ) -> Written {
     client.start()?;
-    let mut typing = client.typing();
+    let (mut typing, mut connection) = (client.typing(), client.connection());
+    let mut said = None;
     output.remark("Connected as long as the relay can be reached; Ctrl-C ends.");
     // One listener for the whole time: Ctrl-C while something is printed counts, too.
     let interrupted = interrupted();
@@ -58,6 +60,7 @@ async fn follow(
         tokio::select! {
             event = events.next_event() => show(receive, client, events, &event?, output).await?,
             update = typing.next() => show_typing(client, update?, output).await?,
+            status = connection.changed() => show_connection(&status?, &mut said, output)?,
             () = &mut interrupted => return Ok(()),
         }
     }
@@ -83,6 +86,34 @@ async fn show_typing(client: &Client, update: Typing, output: &Output) -> Writte
     if update.active {
         let name = safe_text::line(&name_of(client, update.contact).await?);
         output.remark(&format!("* {name} is writing"));
+    }
+    Ok(())
+}
+
+/// No event either. To a person the same is not said with every attempt.
+fn show_connection(
+    status: &ConnectionStatus,
+    said: &mut Option<String>,
+    output: &Output,
+) -> Written {
+    if output.is_json() {
+        return output.json(&json::connection(status));
+    }
+    let line = match (&status.state, &status.refused) {
+        (ConnectionState::Connected { .. }, None) => {
+            format!("* connected to {}", safe_text::line(&status.relay))
+        }
+        (ConnectionState::Connected { .. }, Some(refused)) => {
+            format!("* connected to {}, but {refused}", safe_text::line(&status.relay))
+        }
+        (ConnectionState::Waiting { reason, .. }, _) => {
+            format!("* not connected, and tried again: {}", safe_text::line(&reason.to_string()))
+        }
+        _ => return Ok(()),
+    };
+    if said.as_ref() != Some(&line) {
+        output.remark(&line);
+        *said = Some(line);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 )]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -155,5 +155,13 @@ pub async fn settle(people: &[&Client]) {
         for person in people {
             person.sync().await.unwrap();
         }
+    }
+}
+
+/// Copies a profile that is closed.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for name in ["keyslot", "store.db"] {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
     }
 }
