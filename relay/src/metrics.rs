@@ -80,6 +80,11 @@ counters! {
         TurnedAwayPrefixFailures "{limit=\"prefix.failures\"}";
     "undertone_relay_closed_for_failures_total", "Connections that were closed because of too many failed requests from their network.":
         ClosedForFailures "";
+    "undertone_relay_closed_for_room_total", "Connections that had shown nothing for a while and were closed because connections were short.":
+        ClosedForRoom "";
+    "undertone_relay_stalled_total", "What was ended because the client neither sent nor took the next part of it in time.":
+        StalledUploads "{what=\"upload\"}", StalledDownloads "{what=\"download\"}",
+        StalledConnections "{what=\"connection\"}";
     "undertone_relay_requests_total", "Requests, by operation.":
         RequestDeliver "{operation=\"deliver\"}",
         RequestTake "{operation=\"take_prekey\"}",

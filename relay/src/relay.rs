@@ -495,6 +495,11 @@ impl RunningRelay {
         }
         self.handle.set_policy(config.policy()).await;
         self.keeper.gate.change(config.limits.clone(), &config.deny, config.open);
+        for mailbox in self.keeper.hub.mailboxes() {
+            if self.keeper.gate.denies(mailbox) {
+                self.keeper.hub.deleted(mailbox);
+            }
+        }
         *self.reloadable() = Reloadable { drain: config.drain, open: config.open };
         self.keeper.renew();
         // It was made once at the start, from nothing that can differ now but the limits.

@@ -273,6 +273,71 @@ async fn a_subscriber_that_never_reads_and_one_that_never_acknowledges() -> Test
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_reads_nothing_is_sent_away() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    config.limits.patience = 2;
+    let relay = undertone_relay::Relay::start(config).await?;
+    let (greedy, sender) = (mailbox(2), connect(relay.address()).await);
+    sender.owner(create(&greedy, &token(&relay), &[20]), &[&greedy]).await?;
+    let address = SocketAddr::new(relay.address().host().parse()?, relay.address().port());
+    let silent = connect_quic(address, *relay.address().root(), None).await.unwrap();
+    let (mut writer, _reader) = silent.open().await.unwrap();
+    let id = RequestId::new(1);
+    let operation = subscribe(&greedy, MAX_CREDIT);
+    let signed = SignedRequest::sign(id, operation, &silent.exporter()?, &[&greedy])?;
+    let frame = ClientFrame { id, request: Request::Owner(signed) };
+    let message = codec::encode_message(&frame, MAX_MESSAGE)?;
+    writer.write_all(&[&[1], message.as_slice()].concat()).await?;
+    // More than a client's window and everything that the relay would queue.
+    for number in 0..100 {
+        sender.deliver(&capability(20), junk(number, 65_536)).await?;
+    }
+    assert_eq!(closed(&silent).await, Lost::Busy);
+    // Nothing is lost, and nobody else is disturbed.
+    let owner = connect(relay.address()).await;
+    let mut pushes = owner.pushes().unwrap();
+    owner.mailboxes(subscribe(&greedy, 64), &[&greedy]).await?;
+    assert!(matches!(next(&mut pushes).await, Push::Envelope { .. }));
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_faster_than_it_may_leaves_little_unread() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    config.limits.exempt.clear();
+    config.limits.connection.requests.per_minute = 1;
+    config.limits.connection.requests.burst = 1;
+    let relay = undertone_relay::Relay::start(config).await?;
+    let address = SocketAddr::new(relay.address().host().parse()?, relay.address().port());
+    let hasty = connect_quic(address, *relay.address().root(), None).await.unwrap();
+    let (mut writer, _reader) = hasty.open().await.unwrap();
+    let request = Request::Deliver {
+        capability: capability(1),
+        envelope: BoundedBytes::new(vec![1; 65_536]).unwrap(),
+    };
+    let message =
+        codec::encode_message(&ClientFrame { id: RequestId::new(1), request }, MAX_MESSAGE)?;
+    writer.write_all(&[1]).await?;
+    let mut taken = 0;
+    let flood = async {
+        loop {
+            for piece in message.chunks(4096) {
+                writer.write_all(piece).await.unwrap();
+                taken += piece.len();
+            }
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(3), flood).await.is_err());
+    // Two messages were read: one was answered, one waits for its turn.
+    assert!((131_072..262_144).contains(&taken), "{taken}");
+    relay.kill().await;
+    Ok(())
+}
+
 /// Writes frames and reads replies by hand.
 async fn exchange(channel: &dyn Channel, frames: &[&ClientFrame]) -> Vec<ServerFrame> {
     let (mut writer, mut reader) = channel.open().await.unwrap();
@@ -287,6 +352,40 @@ async fn exchange(channel: &dyn Channel, frames: &[&ClientFrame]) -> Vec<ServerF
         replies.push(codec::decode(&message).unwrap());
     }
     replies
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_subscribed_to_can_be_acknowledged_in_the_same_breath() -> Test {
+    let scene = Scene::new().await;
+    let (late, write) = (mailbox(2), 20);
+    scene.sender.owner(create(&late, &token(&scene.relay), &[write]), &[&late]).await?;
+    scene.sender.deliver(&capability(write), envelope(1)).await?;
+    let channel = scene.raw().await;
+    let (first, second, third) = (RequestId::new(1), RequestId::new(2), RequestId::new(3));
+    let signed = SignedRequest::sign(first, subscribe(&late, 1), &channel.exporter()?, &[&late])?;
+    let subscribes = ClientFrame { id: first, request: Request::Owner(signed) };
+    let acknowledges = |id, secret| {
+        let acks = Bounded::new(ack(secret, &scene.state, 1)).unwrap();
+        ClientFrame { id, request: Request::Acknowledge(acks) }
+    };
+    let (mine, other) = (acknowledges(second, &late), acknowledges(third, &mailbox(HONEST)));
+    let (mut writer, mut reader) = channel.open().await.unwrap();
+    let mut bytes = vec![1];
+    for frame in [&subscribes, &mine, &other] {
+        bytes.extend(codec::encode_message(frame, MAX_MESSAGE).unwrap());
+    }
+    writer.write_all(&bytes).await?;
+    let mut replies = Vec::new();
+    while replies.len() < 3 {
+        let message = read_message(&mut reader, MAX_MESSAGE).await?.unwrap();
+        if let ServerFrame::Reply { id, result } = codec::decode(&message)? {
+            replies.push((id, result));
+        }
+    }
+    assert_eq!(replies[1], (second, Ok(Response::Done)));
+    assert_eq!(replies[2], (third, Err(ErrorCode::NotSubscribed)));
+    scene.end().await;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

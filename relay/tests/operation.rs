@@ -150,6 +150,100 @@ async fn guessing_ends_and_neighbours_are_left_alone() -> Test {
     Ok(())
 }
 
+/// An announcement of a blob of one byte.
+fn announcement(number: u8, token: &AdmissionToken) -> BlobAnnouncement {
+    BlobAnnouncement {
+        blob: BlobId::from_bytes([number; 32]),
+        token: token.duplicate(),
+        read: BlobReadCapability::from_bytes([1; 32]).hash(),
+        delete: BlobDeleteCapability::from_bytes([2; 32]).hash(),
+        length: 1,
+        hash: BlobHash::from_bytes([0; 32]),
+        expires: undertone_relay::clock::Clock::today(&undertone_relay::clock::SystemClock),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_stand_still_neither_take_all_transfers_nor_last() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.monitoring = Some("127.0.0.1:0".parse()?);
+    config.limits.transfers = 3;
+    config.limits.prefix.transfers = 2;
+    config.limits.patience = 3;
+    let relay = Relay::start(config).await?;
+    let token = token(&relay);
+    let (idle, other) = (from(&relay, 1).await?, from(&relay, 1).await?);
+    let _first = idle.put_blob(announcement(1, &token)).await?;
+    let _second = idle.put_blob(announcement(2, &token)).await?;
+    let busy = other.put_blob(announcement(3, &token)).await.map(|_| ());
+    refused(busy, ErrorCode::Busy);
+    let elsewhere = from(&relay, 2).await?;
+    let _third = elsewhere.put_blob(announcement(4, &token)).await?;
+    // Nothing comes, so that they end.
+    let again = async {
+        while other.put_blob(announcement(3, &token)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await?;
+    let stalled = "undertone_relay_stalled_total{what=\"upload\"}";
+    assert!(metric(&ask(&relay, "/metrics").await?, stalled) > 0);
+    relay.kill().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_guesses_at_blobs_or_shows_keys_of_nothing_is_sent_away() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.limits.prefix.failures = Rate { per_minute: 1, burst: 3 };
+    let relay = Relay::start(config).await?;
+    let read = BlobReadCapability::from_bytes([1; 32]);
+    let guesser = from(&relay, 1).await?;
+    for number in 0..4 {
+        assert!(guesser.get_blob(BlobId::from_bytes([number; 32]), &read, 0).await.is_err());
+    }
+    tokio::time::timeout(Duration::from_secs(20), guesser.closed()).await?;
+    assert_eq!(from(&relay, 1).await.err(), BUSY);
+    // Keys that nobody has a mailbox for are answered, and guesses nevertheless.
+    let stranger = from(&relay, 2).await?;
+    for seed in 0..3 {
+        assert!(state(&stranger, &mailbox(seed)).await.is_none());
+    }
+    let one_more = mailbox(9);
+    let _ = stranger.mailboxes(subscribe(&one_more, 1), &[&one_more]).await;
+    tokio::time::timeout(Duration::from_secs(20), stranger.closed()).await?;
+    assert_eq!(from(&relay, 2).await.err(), BUSY);
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rate_of_a_connection_counts_keys_and_blobs() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.limits.connection.requests = Rate { per_minute: 60, burst: 3 };
+    let relay = Relay::start(config).await?;
+    let soon = Duration::from_millis(1500);
+    let many: Vec<_> = (0..100).map(mailbox).collect();
+    let keys = Bounded::new(many.iter().map(MailboxSecret::public).collect()).unwrap();
+    let connection = from(&relay, 1).await?;
+    let all: Vec<&dyn owner::OwnerSecret> = many.iter().map(|m| m as _).collect();
+    connection.mailboxes(OwnerOperation::Status { keys }, &all).await?;
+    let next = tokio::time::timeout(soon, state(&connection, &many[0])).await;
+    assert!(next.is_err(), "a hundred keys are a hundred requests");
+    let connection = from(&relay, 1).await?;
+    let read = BlobReadCapability::from_bytes([1; 32]);
+    let started = std::time::Instant::now();
+    for number in 0..5 {
+        assert!(connection.get_blob(BlobId::from_bytes([number; 32]), &read, 0).await.is_err());
+    }
+    assert!(started.elapsed() >= soon, "{:?}", started.elapsed());
+    relay.kill().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_capability_has_a_rate_and_a_connection_too() -> Test {
     let directory = tempfile::tempdir()?;
@@ -208,16 +302,8 @@ async fn what_is_denied_is_as_if_it_were_not_there() -> Test {
     refused(connection.owner(create(&alice, &token, &[]), &[&alice]).await, ErrorCode::Unknown);
     let (fetch, take) = (FetchCapability::from_bytes([5; 32]), TakeId::from_bytes([1; 16]));
     refused(connection.take_prekey(&fetch, take).await, ErrorCode::Unknown);
-    let announcement = BlobAnnouncement {
-        blob: BlobId::from_bytes([7; 32]),
-        token: token.duplicate(),
-        read: BlobReadCapability::from_bytes([1; 32]).hash(),
-        delete: BlobDeleteCapability::from_bytes([2; 32]).hash(),
-        length: 1,
-        hash: BlobHash::from_bytes([0; 32]),
-        expires: undertone_relay::clock::Clock::today(&undertone_relay::clock::SystemClock),
-    };
-    refused(connection.put_blob(announcement).await.map(|_| ()), ErrorCode::Unknown);
+    let denied = connection.put_blob(announcement(7, &token)).await.map(|_| ());
+    refused(denied, ErrorCode::Unknown);
     let short = Options {
         bind: Some("127.0.3.1".parse()?),
         timeout: Duration::from_millis(500),
@@ -231,6 +317,30 @@ async fn what_is_denied_is_as_if_it_were_not_there() -> Test {
     relay.reload(&config).await;
     assert!(state(&connection, &alice).await.is_some());
     connection.deliver(&capability(11), envelope(2)).await?;
+    relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_there_when_denied_is_sent_away_at_the_reload() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = config(directory.path());
+    let relay = Relay::start(config.clone()).await?;
+    let (token, alice, bob) = (token(&relay), mailbox(1), mailbox(2));
+    let owner = from(&relay, 1).await?;
+    let flood = from(&relay, 3).await?;
+    let mut pushes = owner.pushes().unwrap();
+    for secret in [&alice, &bob] {
+        owner.owner(create(secret, &token, &[]), &[secret]).await?;
+        owner.mailboxes(subscribe(secret, 8), &[secret]).await?;
+    }
+    config.deny.mailboxes = vec![id(alice.mailbox().as_bytes())];
+    config.deny.prefixes = vec!["127.0.3.0/24".parse().unwrap()];
+    relay.reload(&config).await;
+    tokio::time::timeout(Duration::from_secs(20), flood.closed()).await?;
+    let ended = frame::Push::Ended { mailbox: alice.mailbox(), reason: frame::EndReason::Deleted };
+    assert_eq!(next(&mut pushes).await, ended);
+    assert!(state(&owner, &bob).await.is_some());
     relay.shutdown().await.unwrap();
     Ok(())
 }
@@ -252,8 +362,11 @@ async fn a_relay_can_be_opened_and_closed_again() -> Test {
     relay.reload(&config).await;
     assert_eq!(relay.open_join_address().unwrap().token(), &nobody);
     for n in 1..=2 {
-        let (owner, operation) = make(n);
-        connection.owner(operation, &[&owner]).await?;
+        // What is there already is not counted again.
+        for _ in 0..3 {
+            let (owner, operation) = make(n);
+            connection.owner(operation, &[&owner]).await?;
+        }
     }
     let (three, operation) = make(3);
     refused(connection.owner(operation, &[&three]).await, ErrorCode::QuotaExceeded);

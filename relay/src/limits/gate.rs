@@ -1,12 +1,12 @@
 //! Decides, before anything is computed or stored, whether the relay does what somebody wants.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-use undertone_wire::{Day, ErrorCode, MailboxId, ReadKey, WriteCapabilityHash};
+use tokio::sync::{Notify, watch};
+use undertone_wire::{BlobId, Day, DepotId, ErrorCode, MailboxId, ReadKey, WriteCapabilityHash};
 
 use super::table::{Swept, Table, Verdict};
 use super::{Bucket, Denied, Deny, Limits, Neighbourhood};
@@ -15,8 +15,20 @@ use crate::metrics::{Counter, Metrics};
 /// Capabilities whose deliveries are counted at a time: some 6 MiB.
 const CAPABILITIES: usize = 65_536;
 
-/// No key hashes to this.
-const NOWHERE: MailboxId = MailboxId::from_bytes([0; 32]);
+/// When all but the so-manieth part of the connections are taken, who shows nothing has to make room.
+const LAST_PART: u32 = 16;
+
+/// Who is there looks whether it has to make room no more often than this.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether connections are short.
+const fn is_short(limits: &Limits, connections: u32) -> bool {
+    connections >= limits.connections.saturating_sub(limits.connections / LAST_PART)
+}
+
+/// No key hashes to this, and nothing is stored under it. What is denied is looked for here, so that an
+/// answer comes neither sooner nor otherwise than for what never was.
+const NOWHERE: [u8; 32] = [0; 32];
 
 /// What holds until the next reload.
 struct Rules {
@@ -37,6 +49,8 @@ pub(crate) struct Gate {
     ticks: Ticks,
     /// Handshakes have ended since somebody last waited for that.
     over: Notify,
+    /// Changes when every connection has to look whether it is still welcome.
+    look: watch::Sender<()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,6 +92,7 @@ impl Gate {
             metrics,
             ticks,
             over: Notify::new(),
+            look: watch::Sender::new(()),
         })
     }
 
@@ -98,10 +113,17 @@ impl Gate {
         self.over.notify_one();
     }
 
-    /// Other rules, from now on. Nobody is sent away for them: they hold for what comes.
+    /// Other rules, from now on. Connections of networks that are denied now look and end; otherwise
+    /// nobody is sent away for them: they hold for what comes.
     pub(crate) fn change(&self, limits: Limits, deny: &Deny, open: bool) {
         let rules = Arc::new(Rules { limits, denied: Denied::new(deny), open });
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.look.send_replace(());
+    }
+
+    /// Whether the operator denies this mailbox.
+    pub(crate) fn denies(&self, mailbox: MailboxId) -> bool {
+        self.rules().denied.mailbox(mailbox)
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -141,6 +163,12 @@ impl Gate {
         let limits = &rules.limits;
         let now = (self.ticks)();
         let mut table = lock(&self.table);
+        if is_short(limits, table.connections)
+            && table.looked.is_none_or(|last| now.saturating_sub(last) >= LOOK_PAUSE)
+        {
+            table.looked = Some(now);
+            self.look.send_replace(());
+        }
         if table.connections >= limits.connections {
             self.metrics.count(Counter::TurnedAwayConnections);
             return Arrival::Refuse;
@@ -202,12 +230,14 @@ impl Handshake {
     /// The handshake succeeded, which confirms the address.
     pub(crate) fn established(mut self) -> Admission {
         self.end(true);
+        let now = (self.gate.ticks)();
         Admission {
             gate: self.gate.clone(),
             network: self.network,
             vouched: AtomicBool::new(false),
             subscriptions: AtomicUsize::new(0),
-            requests: Mutex::new(Bucket::new((self.gate.ticks)())),
+            requests: Mutex::new(Bucket::new(now)),
+            served: AtomicU64::new(now.as_secs()),
         }
     }
 
@@ -250,9 +280,45 @@ pub(crate) struct Admission {
     vouched: AtomicBool,
     subscriptions: AtomicUsize,
     requests: Mutex<Bucket>,
+    /// When it began, or last got what only somebody gets who was given a capability; in seconds.
+    served: AtomicU64,
 }
 
 impl Admission {
+    /// Tells when to ask [`Self::is_denied`] and [`Self::is_in_the_way`].
+    pub(crate) fn look(&self) -> watch::Receiver<()> {
+        self.gate.look.subscribe()
+    }
+
+    /// Whether the operator denies the network that the connection comes from now.
+    pub(crate) fn is_denied(&self, peer: SocketAddr) -> bool {
+        self.gate.rules().denied.address(peer.ip())
+    }
+
+    /// Whether it has to make room: if connections are short and it has shown nothing for as long as
+    /// anybody is waited for. Its client comes back when it has something to say.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        let shown = self.network.is_none()
+            || self.vouched.load(Ordering::Relaxed)
+            || self.subscriptions.load(Ordering::Relaxed) > 0;
+        let rules = self.gate.rules();
+        let patience = u64::from(rules.limits.patience);
+        let since =
+            (self.gate.ticks)().as_secs().saturating_sub(self.served.load(Ordering::Relaxed));
+        let goes = !shown
+            && since >= patience
+            && is_short(&rules.limits, lock(&self.gate.table).connections);
+        if goes {
+            self.gate.metrics.count(Counter::ClosedForRoom);
+        }
+        goes
+    }
+
+    /// It got something for which one has to know a capability.
+    pub(crate) fn served(&self) {
+        self.served.store((self.gate.ticks)().as_secs(), Ordering::Relaxed);
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.gate.metrics
     }
@@ -279,6 +345,16 @@ impl Admission {
         if bucket.take(rate, now) { Duration::ZERO } else { bucket.wait(rate, now) }
     }
 
+    /// A request that counts already turns out to be as much work as so many.
+    pub(crate) fn is_as_much_as(&self, requests: usize) {
+        if self.network.is_none() {
+            return;
+        }
+        let rate = self.gate.rules().limits.connection.requests;
+        let more = u64::try_from(requests.saturating_sub(1)).unwrap_or(u64::MAX);
+        lock(&self.requests).owe(rate, more);
+    }
+
     /// A request was refused. Whether that was one guess too many: then the connection has to end.
     pub(crate) fn refused(&self, code: ErrorCode) -> bool {
         self.gate.metrics.refused(code);
@@ -289,7 +365,13 @@ impl Admission {
                 | ErrorCode::BadSignature
                 | ErrorCode::Malformed
         );
-        let Some(network) = self.network.filter(|_| guess) else { return false };
+        guess && self.guessed()
+    }
+
+    /// Somebody asked for something that is not there, whatever the answer looked like. Whether that was
+    /// one guess too many.
+    pub(crate) fn guessed(&self) -> bool {
+        let Some(network) = self.network else { return false };
         if self.vouched.load(Ordering::Relaxed) {
             return false;
         }
@@ -307,9 +389,6 @@ impl Admission {
     /// Whether something more may be delivered with a capability now.
     pub(crate) fn may_deliver(&self, capability: WriteCapabilityHash) -> Result<(), ErrorCode> {
         let rules = self.gate.rules();
-        if rules.denied.capability(capability) {
-            return Err(ErrorCode::Unknown);
-        }
         if self.network.is_none() {
             return Ok(());
         }
@@ -323,6 +402,7 @@ impl Admission {
     /// Something was delivered with a capability. Only now is it counted: what was never good for
     /// anything has no place in the table.
     pub(crate) fn delivered(&self, capability: WriteCapabilityHash) {
+        self.served();
         if self.network.is_none() {
             return;
         }
@@ -359,15 +439,30 @@ impl Admission {
         table.subscriptions = table.subscriptions.saturating_sub(before).saturating_add(now);
     }
 
-    /// Begins a transfer of a blob.
+    /// Begins a transfer of a blob. A connection has as many as it has streams.
     pub(crate) fn transfer(&self) -> Result<Transfer, ErrorCode> {
-        let most = self.gate.rules().limits.transfers;
+        let rules = self.gate.rules();
+        let limits = &rules.limits;
+        let now = (self.gate.ticks)();
         let mut table = lock(&self.gate.table);
-        if table.transfers >= most {
+        if table.transfers >= limits.transfers {
             return Err(ErrorCode::Busy);
         }
+        // Its entry may be forgotten by now, since who is vouched for is not counted.
+        let network = self.network.map(|network| table.place(network, limits, now));
+        if let Some(network) = network.map(|network| table.counted(network)) {
+            if network.transfers >= limits.prefix.transfers {
+                return Err(ErrorCode::Busy);
+            }
+            network.transfers = network.transfers.saturating_add(1);
+        }
         table.transfers = table.transfers.saturating_add(1);
-        Ok(Transfer(self.gate.clone()))
+        Ok(Transfer { gate: self.gate.clone(), network })
+    }
+
+    /// How long a client may take for the next step of what is under way.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.gate.rules().limits.patience.into())
     }
 
     /// Whether something may be made without a token. It counts.
@@ -397,7 +492,26 @@ impl Admission {
 
     /// As [`Self::mailbox`], for one that is known by its id.
     pub(crate) fn mailbox_id(&self, id: MailboxId) -> MailboxId {
-        if self.gate.rules().denied.mailbox(id) { NOWHERE } else { id }
+        if self.gate.rules().denied.mailbox(id) { MailboxId::from_bytes(NOWHERE) } else { id }
+    }
+
+    /// As [`Self::mailbox_id`].
+    pub(crate) fn capability(&self, hash: WriteCapabilityHash) -> WriteCapabilityHash {
+        if self.gate.rules().denied.capability(hash) {
+            WriteCapabilityHash::from_bytes(NOWHERE)
+        } else {
+            hash
+        }
+    }
+
+    /// As [`Self::mailbox_id`].
+    pub(crate) fn depot(&self, id: DepotId) -> DepotId {
+        if self.gate.rules().denied.depot(id) { DepotId::from_bytes(NOWHERE) } else { id }
+    }
+
+    /// As [`Self::mailbox_id`].
+    pub(crate) fn blob(&self, id: BlobId) -> BlobId {
+        if self.gate.rules().denied.blob(id) { BlobId::from_bytes(NOWHERE) } else { id }
     }
 
     /// Refuses what the operator denies, as if it were not there.
@@ -421,12 +535,19 @@ impl Drop for Admission {
 }
 
 /// A blob that is being transferred, until this is dropped.
-pub(crate) struct Transfer(Arc<Gate>);
+pub(crate) struct Transfer {
+    gate: Arc<Gate>,
+    network: Option<Neighbourhood>,
+}
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        let mut table = lock(&self.0.table);
+        let mut table = lock(&self.gate.table);
         table.transfers = table.transfers.saturating_sub(1);
+        if let Some(network) = self.network {
+            let network = table.counted(network);
+            network.transfers = network.transfers.saturating_sub(1);
+        }
     }
 }
 
@@ -448,6 +569,7 @@ mod tests {
             arrivals: NO_RATE,
             failures: NO_RATE,
             made: 2,
+            transfers: 1000,
         };
         Limits { prefix, ..Limits::default() }
     }
@@ -557,6 +679,30 @@ mod tests {
     }
 
     #[test]
+    fn who_shows_nothing_makes_room_when_connections_are_short() {
+        let (gate, clock) = gate(Limits { connections: 4, ..limits() });
+        let come = |network| accepted(gate.arrive(peer(network, 1), true)).established();
+        let (silent, customer, sender) = (come(1), come(2), come(3));
+        customer.vouch();
+        let mut look = silent.look();
+        clock.store(59, Ordering::Relaxed);
+        sender.delivered(WriteCapabilityHash::from_bytes([1; 32]));
+        clock.store(60, Ordering::Relaxed);
+        assert!(!silent.is_in_the_way(), "there is room");
+        let last = come(4);
+        assert!(!look.has_changed().unwrap());
+        assert!(matches!(gate.arrive(peer(5, 1), true), Arrival::Refuse));
+        assert!(look.has_changed().unwrap());
+        look.mark_unchanged();
+        assert!(matches!(gate.arrive(peer(5, 1), true), Arrival::Refuse));
+        assert!(!look.has_changed().unwrap(), "nobody is asked more often than once a second");
+        let all = [&silent, &customer, &sender, &last];
+        assert_eq!(all.map(Admission::is_in_the_way), [true, false, false, false]);
+        drop(silent);
+        come(5);
+    }
+
+    #[test]
     fn guesses_end_the_connection_and_close_the_door_to_its_network() {
         let mut limits = limits();
         limits.prefix.failures = Rate { per_minute: 1, burst: 3 };
@@ -623,6 +769,32 @@ mod tests {
         assert_eq!(lock(&gate.capabilities).map.len(), 1);
         clock.store(1, Ordering::Relaxed);
         assert_eq!(somebody.may_deliver(hash(1)), Ok(()));
+    }
+
+    #[test]
+    fn no_network_has_the_transfers_of_all_though_it_be_a_customer() {
+        let mut limits = limits();
+        limits.prefix.transfers = 2;
+        let (gate, clock) = gate(limits);
+        let first = accepted(gate.arrive(peer(1, 1), true)).established();
+        let second = accepted(gate.arrive(peer(1, 2), true)).established();
+        first.vouch();
+        let held = (first.transfer().unwrap(), first.transfer().unwrap());
+        assert_eq!(second.transfer().map(|_| ()), Err(ErrorCode::Busy));
+        let elsewhere = accepted(gate.arrive(peer(2, 1), true)).established();
+        elsewhere.transfer().unwrap();
+        // It is remembered as long as something is under way.
+        drop(second);
+        clock.store(1_000_000, Ordering::Relaxed);
+        let idle = |network: &mut super::super::table::Network| {
+            network.is_idle(&gate.limits(), Duration::from_secs(1_000_000))
+        };
+        let mut table = lock(&gate.table);
+        assert!(!idle(table.counted(Neighbourhood::of(peer(1, 1).ip()))));
+        drop(table);
+        drop(held);
+        first.transfer().unwrap();
+        assert_eq!(gate.gauges()[3], 0);
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub struct Limits {
     pub streams: u32,
     /// Blobs that are being transferred at a time: each holds a file open.
     pub transfers: u32,
+    /// Seconds in which a client has to send or take the next 16 KiB of what is under way. Who is
+    /// slower keeps what others need: a transfer ends, and may be resumed.
+    pub patience: u32,
     /// Subscriptions at a time, over all connections. One costs some 200 bytes.
     pub subscriptions: u32,
     /// For each connection.
@@ -59,7 +62,7 @@ pub struct PerConnection {
     pub subscriptions: u32,
 }
 
-/// Limits of one address prefix, for connections that have shown nothing.
+/// Limits of one address prefix; all but the last for connections that have shown nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PerPrefix {
     /// Connections at a time.
@@ -72,6 +75,9 @@ pub struct PerPrefix {
     pub failures: Rate,
     /// Mailboxes, depots and blobs made without a token in a day, at a relay that is open.
     pub made: u32,
+    /// Blobs that are being transferred at a time, by all of its connections: also by those of
+    /// customers, since one token would do to take the transfers of all.
+    pub transfers: u32,
 }
 
 impl Default for Limits {
@@ -85,6 +91,7 @@ impl Default for Limits {
             handshakes: 256,
             streams: 8,
             transfers: 256,
+            patience: 60,
             subscriptions: 1_000_000,
             connection: PerConnection {
                 requests: Rate { per_minute: 30_000, burst: 10_000 },
@@ -98,6 +105,7 @@ impl Default for Limits {
                 arrivals: Rate { per_minute: 1200, burst: 2000 },
                 failures: Rate { per_minute: 60, burst: 600 },
                 made: 100,
+                transfers: 64,
             },
             // Whoever comes from the machine itself is a proxy or the operator: behind a proxy
             // everybody has one address.

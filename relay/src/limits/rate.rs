@@ -45,6 +45,13 @@ impl Bucket {
         true
     }
 
+    /// Takes so many more, left or not: what is missing has to be waited for.
+    pub(crate) fn owe(&mut self, rate: Rate, more: u64) {
+        if rate.per_minute > 0 {
+            self.used = self.used.saturating_add(SCALE.saturating_mul(more));
+        }
+    }
+
     /// Whether one is left.
     pub(crate) fn has(&mut self, rate: Rate, now: Duration) -> bool {
         self.refill(rate, now);
@@ -90,6 +97,17 @@ mod tests {
         assert!((0..3).all(|_| bucket.take(RATE, at(10_000))));
         assert!(!bucket.take(RATE, at(10_000)));
         assert!(!bucket.take(RATE, at(5)));
+    }
+
+    #[test]
+    fn what_is_owed_has_to_be_waited_for() {
+        let mut bucket = Bucket::new(Duration::ZERO);
+        assert!(bucket.take(RATE, Duration::ZERO));
+        bucket.owe(RATE, u64::from(RATE.burst) + 5);
+        let wait = bucket.wait(RATE, Duration::ZERO);
+        let each = Duration::from_secs(60) / RATE.per_minute;
+        assert_eq!(wait, each * 7, "six that it did not have, and the next one");
+        assert!(bucket.take(RATE, wait));
     }
 
     #[test]

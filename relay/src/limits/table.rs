@@ -28,6 +28,8 @@ pub(super) struct Table {
     pub(super) handshakes: u32,
     pub(super) subscriptions: usize,
     pub(super) transfers: u32,
+    /// When connections were last short and told to look whether they have to go.
+    pub(super) looked: Option<Duration>,
     pub(super) networks: Swept<Neighbourhood, Network>,
     /// What networks share that find no room.
     pub(super) crowd: Network,
@@ -78,6 +80,7 @@ pub(super) struct Network {
     pub(super) arrivals: Bucket,
     pub(super) failures: Bucket,
     pub(super) made: (Day, u32),
+    pub(super) transfers: u32,
 }
 
 impl Network {
@@ -88,6 +91,7 @@ impl Network {
             arrivals: Bucket::new(now),
             failures: Bucket::new(now),
             made: (Day::new(0), 0),
+            transfers: 0,
         }
     }
 
@@ -96,6 +100,7 @@ impl Network {
     pub(super) fn is_idle(&mut self, limits: &Limits, now: Duration) -> bool {
         self.connections == 0
             && self.handshakes == 0
+            && self.transfers == 0
             && self.arrivals.is_full(limits.prefix.arrivals, now)
             && self.failures.is_full(limits.prefix.failures, now)
     }
@@ -108,6 +113,7 @@ impl Default for Table {
             handshakes: 0,
             subscriptions: 0,
             transfers: 0,
+            looked: None,
             networks: Swept::new(NETWORKS),
             crowd: Network::new(Duration::ZERO),
         }

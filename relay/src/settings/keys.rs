@@ -141,6 +141,8 @@ keys! {
         "Streams at a time on a connection that begins from now on: one for control, the others for blobs.";
     "limits.transfers", limits.transfers, COUNT, Reload,
         "Blobs that are being transferred at a time.";
+    "limits.patience_seconds", limits.patience, (1, 3600), Reload,
+        "Seconds in which a client has to send or take the next 16 KiB of what is under way; then that is ended.";
     "limits.subscriptions", limits.subscriptions, COUNT, Reload,
         "Subscriptions at a time, over all connections.";
     "limits.exempt", limits.exempt, ANY, Reload,
@@ -171,6 +173,8 @@ keys! {
         "Such requests at once.";
     "limits.prefix.made_per_day", limits.prefix.made, COUNT, Reload,
         "Mailboxes, depots and blobs made from one address prefix in a day, where the relay is open.";
+    "limits.prefix.transfers", limits.prefix.transfers, COUNT, Reload,
+        "Blobs that are being transferred at a time with one address prefix, customers included.";
     "deny.prefixes", deny.prefixes, ANY, Reload,
         "Networks that are not answered.";
     "deny.mailboxes", deny.mailboxes, ANY, Reload,

@@ -112,6 +112,11 @@ impl Mailbox {
         }
     }
 
+    /// Entries in memory, queued or remembered.
+    pub(super) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn floor(&self) -> u64 {
         self.acknowledged.max(self.expired)
     }

@@ -5,20 +5,23 @@
 //!
 //! Plain files, and not `object_store`'s local backend: the README says why.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{Context as Hash, SHA256};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
 use undertone_wire::blob::{BlobAnnouncement, BlobReply, BlobRequest};
 use undertone_wire::limits::{MAX_BLOB, MAX_BLOB_MESSAGE, MAX_RETENTION_DAYS};
-use undertone_wire::transport::{Reader, Writer, read_message, write_message};
+use undertone_wire::transport::{Reader, Writer, read_message};
 use undertone_wire::{BlobHash, BlobId, BlobReadCapability, ErrorCode, codec};
 
-use super::connection::{LINGER, Services};
+use super::connection::{Connection, LINGER, Services, wait_for_turn};
+use super::pace::{self, NotWritten, Pace, Stalled};
 use super::requests::verifier;
 use crate::limits::Admission;
 use crate::metrics::Counter;
@@ -27,6 +30,13 @@ use crate::store::{BlobRecord, Command, Outcome, Room, StoreFailure, StoreHandle
 /// Bytes that are read or written at a time.
 const PIECE: usize = 64 * 1024;
 
+/// Whole blobs that are remembered as such: some 6 MiB.
+const VERIFIED: usize = 65_536;
+
+/// A file that was changed less long ago may change again without looking any different: file systems
+/// do not count time in smaller steps than some milliseconds.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// Where blobs are. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct BlobDirectory {
@@ -34,7 +44,18 @@ pub(crate) struct BlobDirectory {
     /// Blobs whose files are being written or removed: two at a time would mix their bytes, or
     /// remove what the other has just stored.
     uploads: Arc<Mutex<HashSet<BlobId>>>,
+    /// Files that were found to be whole since the start, as they were then: a request of 200 bytes
+    /// does not make the relay read two gigabytes again and again.
+    verified: Arc<Mutex<HashMap<BlobId, Seen>>>,
     room: Arc<Room>,
+}
+
+/// A file as it was seen, with what was expected of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    length: u64,
+    modified: SystemTime,
+    hash: BlobHash,
 }
 
 /// Holds a blob against other writers.
@@ -91,7 +112,8 @@ impl BlobDirectory {
     /// Opens the directory, or makes it.
     pub(crate) fn open(path: &Path, room: Arc<Room>) -> Result<Self, StoreFailure> {
         crate::operator::private_directory(path)?;
-        Ok(Self { path: Arc::new(path.to_owned()), uploads: Arc::default(), room })
+        let path = Arc::new(path.to_owned());
+        Ok(Self { path, uploads: Arc::default(), verified: Arc::default(), room })
     }
 
     fn whole(&self, blob: BlobId) -> PathBuf {
@@ -166,8 +188,20 @@ impl BlobDirectory {
             Err(error) => return Err(NotStored::Refused(failed(&error))),
         };
         let check = async {
-            let length = file.metadata().await?.len();
-            Ok(length == record.length && hash(&mut file).await? == record.hash)
+            let metadata = file.metadata().await?;
+            let seen =
+                Seen { length: metadata.len(), modified: metadata.modified()?, hash: record.hash };
+            if seen.length != record.length {
+                return Ok(false);
+            }
+            if self.is_verified(record.blob, seen) {
+                return Ok(true);
+            }
+            let good = hash(&mut file).await? == record.hash;
+            if good {
+                self.verified(record.blob, seen);
+            }
+            Ok(good)
         };
         let good = check.await.map_err(|error| NotStored::Refused(failed(&error)))?;
         if !good {
@@ -178,6 +212,22 @@ impl BlobDirectory {
         // An earlier process may have ended between renaming and this.
         self.sync().await.map_err(NotStored::Sync)?;
         Ok(true)
+    }
+
+    fn is_verified(&self, blob: BlobId, seen: Seen) -> bool {
+        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.get(&blob) == Some(&seen)
+    }
+
+    /// Remembers that a file has the announced bytes, unless it may just have been written.
+    fn verified(&self, blob: BlobId, seen: Seen) {
+        if seen.modified.elapsed().is_ok_and(|age| age >= SETTLED) {
+            let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+            if verified.len() >= VERIFIED {
+                verified.clear();
+            }
+            verified.insert(blob, seen);
+        }
     }
 
     /// Makes the directory's entries durable.
@@ -270,43 +320,55 @@ async fn hash(file: &mut File) -> std::io::Result<BlobHash> {
     Ok(BlobHash::from_bytes(digest.as_ref().first_chunk().copied().unwrap_or_default()))
 }
 
-/// Serves one blob stream.
+/// Serves one blob stream. Whether the client has made one guess too many: then the connection has to
+/// end.
 pub(super) async fn serve(
-    services: Services,
-    admission: Arc<Admission>,
+    connection: Arc<Connection>,
+    mut stopped: watch::Receiver<bool>,
     mut writer: Writer,
     mut reader: Reader,
-) {
-    let Ok(Some(message)) = read_message(&mut reader, MAX_BLOB_MESSAGE).await else { return };
+) -> bool {
+    let (services, admission) = (&connection.services, &*connection.admission);
+    let Ok(Some(message)) = read_message(&mut reader, MAX_BLOB_MESSAGE).await else { return false };
     services.tap.received(&message);
+    // A request like those on the control stream, and with the same rate.
+    if wait_for_turn(admission, &mut stopped).await.is_none() {
+        return false;
+    }
     let transfer = async {
         let _transfer = admission.transfer()?;
+        let _wide = connection.widen();
         match codec::decode::<BlobRequest>(&message) {
             Ok(BlobRequest::Put(announcement)) => {
                 admission.metrics().count(Counter::RequestBlobPut);
-                put(&services, &admission, &mut writer, &mut reader, &announcement).await
+                put(services, admission, &mut writer, &mut reader, &announcement).await
             }
             Ok(BlobRequest::Get { blob, capability, offset }) => {
                 admission.metrics().count(Counter::RequestBlobGet);
-                get(&services, &admission, &mut writer, blob, &capability, offset).await
+                get(services, admission, &mut writer, blob, &capability, offset).await
             }
             Err(_) => Err(Stop::Refused(ErrorCode::Malformed)),
         }
     };
+    let mut guessing = false;
     if let Err(Stop::Refused(code)) = transfer.await {
-        // A stream can't close the connection: the next request on the control stream, or the next
-        // connection from there, finds the limit reached.
-        let _ = admission.refused(code);
-        let _ = reply(&services, &mut writer, &BlobReply::Refused(code)).await;
+        guessing = admission.refused(code);
+        let _ = reply(services, admission, &mut writer, &BlobReply::Refused(code)).await;
     }
     let _ = tokio::time::timeout(LINGER, writer.shutdown()).await;
+    guessing
 }
 
-async fn reply(services: &Services, writer: &mut Writer, reply: &BlobReply) -> Result<(), Stop> {
+async fn reply(
+    services: &Services,
+    admission: &Admission,
+    writer: &mut Writer,
+    reply: &BlobReply,
+) -> Result<(), Stop> {
     let message =
         codec::encode_message(reply, MAX_BLOB_MESSAGE).map_err(|_| ErrorCode::Internal)?;
     services.tap.sent(message.get(undertone_wire::limits::LENGTH_PREFIX..).unwrap_or_default());
-    write_message(writer, &message).await.map_err(|_| Stop::Silent)
+    pace::write(writer, &message, admission.patience()).await.map_err(|_| Stop::Silent)
 }
 
 async fn record(store: &StoreHandle, command: Command) -> Result<BlobRecord, Stop> {
@@ -331,8 +393,15 @@ async fn put(
         return Err(Stop::Refused(ErrorCode::LimitReached));
     }
     let held = services.blobs.begin(announced.blob)?;
-    admission.check(|denied| denied.blob(announced.blob))?;
-    let token = verifier(admission, &*services.clock, &announced.token)?;
+    let blob = admission.blob(announced.blob);
+    if blob != announced.blob {
+        return Err(record(&services.store, Command::HasBlob(blob))
+            .await
+            .err()
+            .unwrap_or(Stop::Silent));
+    }
+    let (at, exists) = ((&services.store, &*services.clock), Command::HasBlob(announced.blob));
+    let token = verifier(admission, at, &announced.token, exists).await?;
     let announce = Command::AnnounceBlob(announced.into(), token);
     let record = record(&services.store, announce).await?;
     admission.vouch();
@@ -344,7 +413,7 @@ async fn put(
         return Err(Stop::Refused(ErrorCode::Unknown));
     }
     uploaded?;
-    reply(services, writer, &BlobReply::Stored).await
+    reply(services, admission, writer, &BlobReply::Stored).await
 }
 
 /// Takes the bytes that are missing; then the blob is stored.
@@ -362,10 +431,11 @@ async fn upload(
         Err(why) => return Err(blobs.give_up(&services.store, held, why).await),
     };
     if whole {
-        return reply(services, writer, &BlobReply::Ready { offset: record.length }).await;
+        return reply(services, admission, writer, &BlobReply::Ready { offset: record.length })
+            .await;
     }
     let (mut file, offset) = blobs.open_part(record).await?;
-    reply(services, writer, &BlobReply::Ready { offset }).await?;
+    reply(services, admission, writer, &BlobReply::Ready { offset }).await?;
     receive(services, admission, reader, &mut file, record.length.saturating_sub(offset)).await?;
     match blobs.complete(record, held, file).await {
         Ok(()) => Ok(()),
@@ -383,9 +453,17 @@ async fn receive(
 ) -> Result<(), ErrorCode> {
     let mut left = length;
     let mut piece = vec![0; PIECE];
+    let mut pace = Pace::new(admission.patience());
     loop {
-        // A broken stream is like an early end.
-        let count = reader.read(&mut piece).await.unwrap_or(0);
+        // A broken stream is like an early end, and so is one on which nothing comes.
+        let count = match pace.read(reader, &mut piece).await {
+            Ok(count) => count,
+            Err(Stalled) => {
+                admission.metrics().count(Counter::StalledUploads);
+                file.flush().await.map_err(|error| failed(&error))?;
+                return Err(ErrorCode::BlobIncomplete);
+            }
+        };
         let bytes = piece.get(..count).unwrap_or_default();
         let size = u64::try_from(count).unwrap_or(u64::MAX);
         if size > left {
@@ -414,8 +492,9 @@ async fn get(
     capability: &BlobReadCapability,
     offset: u64,
 ) -> Result<(), Stop> {
-    admission.check(|denied| denied.blob(blob))?;
+    let blob = admission.blob(blob);
     let record = record(&services.store, Command::FindBlob(blob, capability.hash())).await?;
+    admission.served();
     if offset > record.length {
         return Err(Stop::Refused(ErrorCode::BlobMismatch));
     }
@@ -432,7 +511,7 @@ async fn get(
     }
     file.seek(std::io::SeekFrom::Start(offset)).await.map_err(|error| failed(&error))?;
     let content = BlobReply::Content { length: record.length, hash: record.hash };
-    reply(services, writer, &content).await?;
+    reply(services, admission, writer, &content).await?;
     let mut piece = vec![0; PIECE];
     loop {
         // From here on a failure can only end the stream early, which the client notices.
@@ -443,8 +522,62 @@ async fn get(
         let bytes = piece.get(..count).unwrap_or_default();
         services.tap.sent(bytes);
         admission.metrics().add(Counter::BlobBytesOut, u64::try_from(count).unwrap_or(0));
-        if writer.write_all(bytes).await.is_err() {
-            return Ok(());
+        match pace::write(writer, bytes, admission.patience()).await {
+            Ok(()) => {}
+            Err(NotWritten::Broken) => return Ok(()),
+            Err(NotWritten::Stalled) => {
+                admission.metrics().count(Counter::StalledDownloads);
+                return Err(Stop::Silent);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use undertone_wire::Day;
+    use undertone_wire::ids::BlobCapabilityHash;
+
+    use super::*;
+    use crate::store::EndlessDisk;
+
+    #[tokio::test]
+    async fn a_whole_blob_is_read_again_only_if_it_was_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let room = Arc::new(Room::new(directory.path(), Arc::new(EndlessDisk)));
+        let blobs = BlobDirectory::open(directory.path(), room).unwrap();
+        let nobody = BlobCapabilityHash::from_bytes([0; 32]);
+        let mut digest = Hash::new(&SHA256);
+        digest.update(&[1; 1000]);
+        let digest = digest.finish().as_ref().first_chunk().copied().unwrap();
+        let record = BlobRecord {
+            blob: BlobId::from_bytes([1; 32]),
+            read: nobody,
+            delete: nobody,
+            length: 1000,
+            hash: BlobHash::from_bytes(digest),
+            expires: Day::new(1),
+        };
+        assert!(blobs.store(&record, &[1; 1000]).await);
+        let held = blobs.begin(record.blob).unwrap();
+        let path = blobs.whole(record.blob);
+        // The bytes, with the time of their last change.
+        let write = |bytes: &[u8], age: u64| {
+            std::fs::write(&path, bytes).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + age);
+            file.set_modified(at).unwrap();
+        };
+        // What has just been written is read each time.
+        assert!(blobs.is_whole(&record, &held).await.is_ok_and(|whole| whole));
+        assert!(blobs.verified.lock().unwrap().is_empty());
+        write(&[1; 1000], 0);
+        assert!(blobs.is_whole(&record, &held).await.is_ok_and(|whole| whole));
+        // It would be found out if it were read.
+        write(&[2; 1000], 0);
+        assert!(blobs.is_whole(&record, &held).await.is_ok_and(|whole| whole));
+        write(&[2; 1000], 1);
+        assert!(blobs.is_whole(&record, &held).await.is_ok_and(|whole| !whole));
     }
 }

@@ -5,14 +5,14 @@
 //! for subscriptions; the writer sends what the two produce. The queues between them are bounded,
 //! so that whoever sends faster than it reads waits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::sync::{Semaphore, watch};
 use undertone_wire::codec;
-use undertone_wire::frame::{ClientFrame, Push, Request, ServerFrame, StreamKind};
+use undertone_wire::frame::{ClientFrame, Push, Request, Response, ServerFrame, StreamKind};
 use undertone_wire::limits::{LENGTH_PREFIX, MAX_MESSAGE};
 use undertone_wire::padding::server_padding;
 use undertone_wire::transport::{
@@ -21,8 +21,9 @@ use undertone_wire::transport::{
 use undertone_wire::{BoundedBytes, Exporter, Incarnation, MailboxId, Seq};
 
 use super::blobs::{self, BlobDirectory};
+use super::pace::{self, NotWritten};
 use super::queue::{Receiver, Sender, queue};
-use super::requests::{Context, Work, handle};
+use super::requests::{BEGINNING, Context, Work, handle};
 use super::tap::Tap;
 use crate::clock::Clock;
 use crate::limits::Admission;
@@ -85,6 +86,7 @@ pub(crate) async fn serve(
         subscriber: subscriber.clone(),
         channel: channel.clone(),
         admission,
+        transfers: Mutex::default(),
         has_control: AtomicBool::new(false),
         padded: AtomicBool::new(false),
         stopped: stopped.clone(),
@@ -92,11 +94,19 @@ pub(crate) async fn serve(
     let hub = connection.services.hub.clone();
     let _leave = Leave { hub, subscriber };
     let mut streams = tokio::task::JoinSet::new();
+    let mut look = connection.admission.look();
     loop {
         let stream = tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => None,
             Some(_) = streams.join_next() => continue,
+            Ok(()) = look.changed() => {
+                let admission = &connection.admission;
+                if admission.is_denied(channel.peer()) || admission.is_in_the_way() {
+                    channel.close(Goodbye::Busy);
+                }
+                continue;
+            }
             stream = channel.accept() => stream.ok(),
         };
         let Some((writer, reader)) = stream else { break };
@@ -117,9 +127,10 @@ async fn stream_of(connection: Arc<Connection>, writer: Writer, mut reader: Read
     };
     match kind {
         Ok(Some(StreamKind::Blob)) => {
-            let services = connection.services.clone();
             // Apart, so that a control stream does not take the room that a blob needs.
-            Box::pin(blobs::serve(services, connection.admission.clone(), writer, reader)).await;
+            if Box::pin(blobs::serve(connection.clone(), stopped, writer, reader)).await {
+                connection.channel.close(Goodbye::Busy);
+            }
         }
         // R-1105: one control stream.
         Ok(Some(StreamKind::Control)) if !connection.has_control.swap(true, Ordering::Relaxed) => {
@@ -160,12 +171,14 @@ impl Drop for Leave {
     }
 }
 
-struct Connection {
-    services: Services,
+pub(super) struct Connection {
+    pub(super) services: Services,
     exporter: Exporter,
     subscriber: Arc<Subscriber>,
     channel: Arc<dyn Channel>,
-    admission: Arc<Admission>,
+    pub(super) admission: Arc<Admission>,
+    /// Blobs that are being transferred on it.
+    transfers: Mutex<u32>,
     /// Whether there was a control stream.
     has_control: AtomicBool,
     /// Whether the client pads, and so the relay does.
@@ -173,7 +186,29 @@ struct Connection {
     stopped: watch::Receiver<bool>,
 }
 
+/// A transfer of a blob on a connection, whose windows are wide until the last one ends.
+pub(super) struct Wide<'a>(&'a Connection);
+
+impl Drop for Wide<'_> {
+    fn drop(&mut self) {
+        let mut transfers = self.0.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        *transfers = transfers.saturating_sub(1);
+        if *transfers == 0 {
+            self.0.channel.widen(false);
+        }
+    }
+}
+
 impl Connection {
+    /// A transfer begins, which has been admitted.
+    pub(super) fn widen(&self) -> Wide<'_> {
+        let mut transfers = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
+        *transfers = transfers.saturating_add(1);
+        self.channel.widen(true);
+        drop(transfers);
+        Wide(self)
+    }
+
     /// The push of an envelope; `None` is one that is damaged.
     fn envelope(&self, mailbox: MailboxId, seq: Seq, envelope: Option<Vec<u8>>) -> Push {
         let (incarnation, metrics) = (self.services.incarnation, self.admission.metrics());
@@ -203,6 +238,7 @@ async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
         exporter: connection.exporter.duplicate(),
         tickets: connection.services.tickets.clone(),
         room: Arc::new(Semaphore::new(PIPELINE_WEIGHT)),
+        beginning: Arc::new(Semaphore::new(usize::try_from(BEGINNING).unwrap_or(PIPELINE))),
     });
     let pump = tokio::spawn(pump(connection.clone(), messages.clone()));
     let _pump = AbortOnDrop(pump.abort_handle());
@@ -270,7 +306,10 @@ async fn read_requests(
 }
 
 /// Waits until the connection's rate allows another request; `None` if the relay stops meanwhile.
-async fn wait_for_turn(admission: &Admission, stopped: &mut watch::Receiver<bool>) -> Option<()> {
+pub(super) async fn wait_for_turn(
+    admission: &Admission,
+    stopped: &mut watch::Receiver<bool>,
+) -> Option<()> {
     loop {
         let wait = admission.request();
         if wait.is_zero() {
@@ -297,6 +336,10 @@ async fn respond(
         };
         let guessing = match &frame {
             ServerFrame::Reply { result: Err(code), .. } => context.admission.refused(*code),
+            // As much as to say "unknown".
+            ServerFrame::Reply { result: Ok(Response::Mailboxes(states)), .. } => {
+                states.as_slice().iter().all(Option::is_none) && context.admission.guessed()
+            }
             _ => false,
         };
         let Ok(message) = codec::encode_message(&frame, MAX_MESSAGE) else { return };
@@ -371,11 +414,13 @@ async fn write_messages(connection: &Connection, mut writer: Writer, mut queue: 
             batch.extend_from_slice(&server_padding(written));
             written = 0;
         }
-        if writer.write_all(&batch).await.is_err() {
-            return;
-        }
-        if writer.flush().await.is_err() {
-            return;
+        match pace::write(&mut writer, &batch, connection.admission.patience()).await {
+            Ok(()) => {}
+            Err(NotWritten::Broken) => return,
+            Err(NotWritten::Stalled) => {
+                connection.admission.metrics().count(Counter::StalledConnections);
+                return connection.channel.close(Goodbye::Busy);
+            }
         }
     }
     // Whether it has it is known only if it still answers.

@@ -3,6 +3,7 @@
 mod blobs;
 mod connection;
 mod listen;
+mod pace;
 mod queue;
 mod requests;
 mod server;

@@ -41,7 +41,13 @@ pub(super) struct Context {
     pub(super) tickets: Arc<Tickets>,
     /// Permits for what requests weigh: see [`weight`].
     pub(super) room: Arc<Semaphore>,
+    /// Subscriptions that were asked for and have not begun: a permit is taken for each.
+    pub(super) beginning: Arc<Semaphore>,
 }
+
+/// Subscriptions that a connection may have asked for before the first of them begins: as many as
+/// requests may wait.
+pub(super) const BEGINNING: u32 = 256;
 
 /// What a request of so many commands and bytes weighs until its reply is written: one for each
 /// answer that will be kept for it, and one for each KiB that the store keeps of it until then. At
@@ -77,7 +83,7 @@ enum Shape {
     /// For each mailbox its state, or nothing if it is unknown.
     States,
     /// As `States`; then the known ones are subscribed to.
-    Subscribed(Vec<(MailboxId, Mark)>, u32, Proof),
+    Subscribed(Vec<(MailboxId, Mark)>, u32, Proof, Beginning),
     /// A ticket, if all of them were subscribed to with their keys by then.
     Ticket(SessionKey, Vec<MailboxId>),
     Prekey,
@@ -87,14 +93,23 @@ enum Shape {
 /// What follows once the reply is on its way.
 pub(super) enum After {
     Nothing,
-    Subscribe(Vec<(MailboxId, MailboxState, Mark)>, u32, Proof),
+    Subscribe(Vec<(MailboxId, MailboxState, Mark)>, u32, Proof, Beginning),
 }
+
+/// A subscription that has not begun: until this is dropped.
+pub(super) type Beginning = Option<OwnedSemaphorePermit>;
 
 impl After {
     pub(super) fn run(self, context: &Context) {
-        if let Self::Subscribe(mailboxes, credit, proof) = self {
+        if let Self::Subscribe(mailboxes, credit, proof, _beginning) = self {
             context.subscriber.set_credit(credit);
             context.hub.subscribe(&context.subscriber, &mailboxes, proof);
+            // Denied since it was looked for, and not seen by the reload.
+            for (mailbox, _, _) in &mailboxes {
+                if context.admission.mailbox_id(*mailbox) != *mailbox {
+                    context.hub.deleted(*mailbox);
+                }
+            }
             context.admission.subscribed(context.subscriber.subscriptions());
         }
     }
@@ -122,10 +137,14 @@ async fn plan(
 ) -> Result<(Vec<Command>, Shape), ErrorCode> {
     let admission = &context.admission;
     match request {
-        Request::Owner(signed) => owner(context, verify(context, id, signed).await?),
+        Request::Owner(signed) => {
+            // Each costs a check, whether it is good or not.
+            admission.is_as_much_as(signed.signatures.as_slice().len());
+            owner(context, verify(context, id, signed).await?).await
+        }
         Request::Deliver { capability, envelope } => {
             admission.metrics().count(Counter::RequestDeliver);
-            let capability = capability.hash();
+            let capability = admission.capability(capability.hash());
             admission.may_deliver(capability)?;
             let envelope = envelope.into_vec();
             // R-1110
@@ -136,13 +155,12 @@ async fn plan(
         }
         Request::TakePrekey { fetch, take } => {
             admission.metrics().count(Counter::RequestTake);
-            let depot = fetch.depot();
-            admission.check(|denied| denied.depot(depot))?;
+            let depot = admission.depot(fetch.depot());
             one(Command::TakePrekey(depot, take), Shape::Prekey)
         }
         Request::Acknowledge(acks) => {
             admission.metrics().count(Counter::RequestAcknowledge);
-            acknowledge(context, acks.into_vec())
+            acknowledge(context, acks.into_vec()).await
         }
         Request::DeleteBlob { blob, capability } => {
             admission.metrics().count(Counter::RequestBlobDelete);
@@ -159,7 +177,7 @@ async fn plan(
         }
         Request::Resume(signed) => {
             admission.metrics().count(Counter::RequestResume);
-            resume(context, id, &signed)
+            resume(context, id, &signed).await
         }
         // Padding is passed over before.
         Request::Padding(_) => Err(ErrorCode::Malformed),
@@ -167,7 +185,7 @@ async fn plan(
 }
 
 /// One signature and one opening, however many mailboxes.
-fn resume(
+async fn resume(
     context: &Context,
     id: RequestId,
     signed: &SignedResume,
@@ -177,11 +195,13 @@ fn resume(
         let opened = context.tickets.open_ticket(now, ticket)?;
         Ok((opened.session, opened.mailboxes))
     })?;
+    // Each is looked up.
+    context.admission.is_as_much_as(mailboxes.len());
     let mailboxes = mailboxes.into_iter().map(|id| context.admission.mailbox_id(id)).collect();
-    subscribe(context, mailboxes, credit, Proof::Ticket)
+    subscribe(context, mailboxes, credit, Proof::Ticket).await
 }
 
-fn subscribe(
+async fn subscribe(
     context: &Context,
     mailboxes: Vec<MailboxId>,
     credit: u32,
@@ -195,7 +215,9 @@ fn subscribe(
     let commands = mailboxes.iter().copied().map(Command::Visit).collect();
     // Before the store looks.
     let marked = mailboxes.into_iter().map(|id| (id, context.hub.mark(id))).collect();
-    Ok((commands, Shape::Subscribed(marked, credit, proof)))
+    // Never closed.
+    let beginning = context.beginning.clone().acquire_owned().await.ok();
+    Ok((commands, Shape::Subscribed(marked, credit, proof, beginning)))
 }
 
 /// The ticket, and how long it is good.
@@ -223,11 +245,17 @@ async fn verify(
         .unwrap_or(Err(ErrorCode::Internal))
 }
 
-fn acknowledge(
+async fn acknowledge(
     context: &Context,
     acks: Vec<Acknowledgement>,
 ) -> Result<(Vec<Command>, Shape), ErrorCode> {
-    if acks.iter().any(|ack| !context.subscriber.has(ack.mailbox)) {
+    let misses = || acks.iter().any(|ack| !context.subscriber.has(ack.mailbox));
+    if misses() {
+        // Requests take effect in the order in which they were sent: one that was sent before may begin
+        // what is missing. Whoever answers those does not wait for this.
+        let _ = context.beginning.acquire_many(BEGINNING).await;
+    }
+    if misses() {
         return Err(ErrorCode::NotSubscribed);
     }
     let floors = acks.iter().map(|ack| (ack.mailbox, ack.floor)).collect();
@@ -242,20 +270,29 @@ fn one(command: Command, shape: Shape) -> Result<(Vec<Command>, Shape), ErrorCod
     Ok((vec![command], shape))
 }
 
-/// What a token's holder is known by in the store. Who shows none is counted for the network.
-pub(super) fn verifier(
+/// What a token's holder is known by in the store. Who shows none is counted for the network, unless it
+/// exists already: `exists` asks for that. If the store has ended, it says so to whoever asks it next.
+pub(super) async fn verifier(
     admission: &Admission,
-    clock: &dyn Clock,
+    (store, clock): (&StoreHandle, &dyn Clock),
     token: &AdmissionToken,
+    exists: Command,
 ) -> Result<[u8; 32], ErrorCode> {
     if *token.as_bytes() == OPEN_TOKEN {
-        admission.may_make_without_token(clock.today())?;
+        let is_there = matches!(store.run(exists).await, Ok(Ok(_)));
+        if !is_there {
+            admission.may_make_without_token(clock.today())?;
+        }
     }
     Ok(token.verifier())
 }
 
-fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, Shape), ErrorCode> {
+async fn owner(
+    context: &Context,
+    operation: OwnerOperation,
+) -> Result<(Vec<Command>, Shape), ErrorCode> {
     let admission = &context.admission;
+    let at = (&context.store, &*context.clock);
     admission.metrics().count(match &operation {
         OwnerOperation::CreateMailbox { .. } => Counter::RequestCreate,
         OwnerOperation::Subscribe { .. } => Counter::RequestSubscribe,
@@ -265,7 +302,8 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
     match operation {
         OwnerOperation::CreateMailbox { key, token, kind, limits, capabilities } => {
             admission.check(|denied| denied.mailbox(key.mailbox()))?;
-            let token = verifier(admission, &*context.clock, &token)?;
+            let exists = Command::Status(key.mailbox());
+            let token = verifier(admission, at, &token, exists).await?;
             let capabilities = capabilities.into_vec();
             one(Command::CreateMailbox { key, token, kind, limits, capabilities }, Shape::Created)
         }
@@ -281,7 +319,7 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
             one(Command::RevokeCapabilities(id, capabilities.into_vec()), Shape::Done)
         }
         OwnerOperation::Subscribe { keys, credit } => {
-            subscribe(context, ids(context, keys.as_slice()), credit, Proof::Key)
+            subscribe(context, ids(context, keys.as_slice()), credit, Proof::Key).await
         }
         OwnerOperation::Status { keys } => {
             let commands = ids(context, keys.as_slice()).into_iter().map(Command::Status).collect();
@@ -292,7 +330,6 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
             one(Command::DeleteMailbox(id), Shape::Deleted(id))
         }
         OwnerOperation::FillDepot { key, depot, token, mode, one_time, last_resort, expires } => {
-            admission.check(|denied| denied.depot(depot))?;
             check_expiry(context, expires)?;
             let sealed: Vec<_> = one_time.into_vec().into_iter().map(|b| b.into_vec()).collect();
             let last_resort = last_resort.map(undertone_wire::BoundedBytes::into_vec);
@@ -300,10 +337,14 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
             if sealed.iter().chain(&last_resort).any(|bundle| !is_bundle_size(bundle.len())) {
                 return Err(ErrorCode::BadSize);
             }
+            // Nothing is made where nothing is: somebody else's depot is answered alike.
+            if admission.depot(depot) != depot {
+                return one(Command::DepotStatus(admission.depot(depot), key), Shape::Depot);
+            }
             let fill = DepotFill {
                 depot,
                 owner: key,
-                token: verifier(admission, &*context.clock, &token)?,
+                token: verifier(admission, at, &token, Command::DepotStatus(depot, key)).await?,
                 mode,
                 one_time: sealed,
                 last_resort,
@@ -312,8 +353,7 @@ fn owner(context: &Context, operation: OwnerOperation) -> Result<(Vec<Command>, 
             one(Command::FillDepot(fill), Shape::Depot)
         }
         OwnerOperation::DepotStatus { key, depot } => {
-            admission.check(|denied| denied.depot(depot))?;
-            one(Command::DepotStatus(depot, key), Shape::Depot)
+            one(Command::DepotStatus(admission.depot(depot), key), Shape::Depot)
         }
         OwnerOperation::DeleteDepot { key, depot } => {
             one(Command::DeleteDepot(depot, key), Shape::Done)
@@ -378,7 +418,7 @@ impl Shape {
             },
             Self::States => states(&answers),
             Self::Ticket(session, mailboxes) => ticket(context, session, &mailboxes),
-            Self::Subscribed(mailboxes, credit, proof) => {
+            Self::Subscribed(mailboxes, credit, proof, beginning) => {
                 let looked = mailboxes.into_iter().zip(&answers);
                 let known = looked.filter_map(|((id, mark), answer)| match answer {
                     Ok(Outcome::Mailbox(state)) => Some((id, *state, mark)),
@@ -388,10 +428,13 @@ impl Shape {
                 if !known.is_empty() {
                     context.admission.vouch();
                 }
-                return (states(&answers), After::Subscribe(known, credit, proof));
+                return (states(&answers), After::Subscribe(known, credit, proof, beginning));
             }
             Self::Prekey => match answers.into_iter().next() {
-                Some(Ok(Outcome::Prekey(prekey))) => prekey.try_into().map(Response::Prekey),
+                Some(Ok(Outcome::Prekey(prekey))) => {
+                    context.admission.served();
+                    prekey.try_into().map(Response::Prekey)
+                }
                 other => Err(unexpected(other)),
             },
             Self::Depot => match answers.into_iter().next() {

@@ -56,6 +56,9 @@ pub trait Channel: Send + Sync {
     fn carrier(&self) -> Carrier;
     /// The peer's address: for limits in memory, never for storage or logs.
     fn peer(&self) -> SocketAddr;
+    /// Whether something large is under way: then a relay keeps more for the peer, so that it fills the
+    /// path. Where the system keeps what is under way, as over TCP, nothing changes.
+    fn widen(&self, _wide: bool) {}
     /// Closes the connection at once; what was not acknowledged by the peer may be lost.
     fn close(&self, reason: Goodbye);
     /// Waits until the connection is closed, by whichever side.

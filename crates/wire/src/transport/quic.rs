@@ -44,23 +44,24 @@ pub struct QuicLimits {
     pub streams: u32,
     /// Bytes that a client may send on a stream before the relay has read them.
     pub stream_window: u32,
-    /// The same over all streams.
-    pub connection_window: u32,
-    /// Bytes that the relay keeps for a client that does not acknowledge them, over all streams.
-    pub send_window: u32,
 }
 
+/// Bytes that a client may send on all streams before the relay has read them, and bytes that the relay
+/// keeps for a client that does not acknowledge them, while nothing large is under way: one of the
+/// largest messages, ten of them a second on a path of 100 ms. It is what any client can make the relay
+/// hold for it by reading nothing, or by sending faster than it may.
+const NARROW_WINDOW: u32 = 80 * 1024;
+
+/// The former while a blob is transferred: see [`Channel::widen`].
+const WIDE_RECEIVE_WINDOW: u32 = 1024 * 1024;
+
+/// The latter, which then fills a path of 40 Mbit/s and 100 ms.
+const WIDE_SEND_WINDOW: u32 = 512 * 1024;
+
 impl Default for QuicLimits {
-    /// 8 streams; windows that hold a few of the largest messages, so that one connection can't
-    /// make the relay hold more than a mebibyte of what it received; half of one of what it sends,
-    /// which fills a path of 40 Mbit/s and 100 ms.
+    /// 8 streams; a window that fills a path of 40 Mbit/s and 100 ms.
     fn default() -> Self {
-        Self {
-            streams: 8,
-            stream_window: 512 * 1024,
-            connection_window: 1024 * 1024,
-            send_window: 512 * 1024,
-        }
+        Self { streams: 8, stream_window: 512 * 1024 }
     }
 }
 
@@ -96,8 +97,8 @@ pub fn server_config(
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))
         .stream_receive_window(VarInt::from_u32(limits.stream_window))
-        .receive_window(VarInt::from_u32(limits.connection_window))
-        .send_window(limits.send_window.into());
+        .receive_window(VarInt::from_u32(NARROW_WINDOW))
+        .send_window(NARROW_WINDOW.into());
     config
         .transport_config(Arc::new(transport))
         .migration(true)
@@ -263,6 +264,16 @@ impl Channel for QuicChannel {
 
     fn close(&self, reason: Goodbye) {
         self.connection.close(VarInt::from_u32(reason as u32), &[]);
+    }
+
+    fn widen(&self, wide: bool) {
+        let (receive, send) = if wide {
+            (WIDE_RECEIVE_WINDOW, WIDE_SEND_WINDOW)
+        } else {
+            (NARROW_WINDOW, NARROW_WINDOW)
+        };
+        self.connection.set_receive_window(VarInt::from_u32(receive));
+        self.connection.set_send_window(send.into());
     }
 
     fn closed(&self) -> BoxFuture<'_, Lost> {
