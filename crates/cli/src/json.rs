@@ -245,7 +245,8 @@ pub const fn state(state: &MessageState) -> &'static str {
 }
 
 /// `event` (a name), `seq`, and what belongs to the event; `message` is the whole message of a
-/// `message-received`, which the caller has looked up.
+/// `message-received`, which the caller has looked up. Events about a message that is in the history
+/// have `contact`, `direction` and `message_seq` (its `seq`).
 #[must_use]
 pub fn event(event: &Event, received: Option<&Message>) -> Value {
     let (name, fields) = event_fields(&event.kind);
@@ -254,6 +255,11 @@ pub fn event(event: &Event, received: Option<&Message>) -> Value {
     object.insert("seq".into(), event.seq.get().into());
     if let Value::Object(fields) = fields {
         object.extend(fields);
+    }
+    if let Some(about) = event.message {
+        object.insert("contact".into(), about.contact.get().into());
+        object.insert("direction".into(), direction(about.direction).into());
+        object.insert("message_seq".into(), about.seq.into());
     }
     if let Some(received) = received {
         object.insert("message".into(), message(received));

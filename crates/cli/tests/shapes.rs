@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser};
 use serde_json::json;
 use undertone::{
-    AccountId, Contact, ContactId, ContactState, CursorView, Direction, Error, Event, EventKind,
-    EventSeq, FileInfo, Hold, Link, Message, MessageId, MessageKind, MessageReaction, MessageState,
-    Typing, UnixMillis,
+    AccountId, Carrier, ConnectionState, ConnectionStatus, Contact, ContactId, ContactState,
+    CursorView, Direction, Error, Event, EventKind, EventMessage, EventSeq, FileInfo, Hold, Link,
+    Message, MessageId, MessageKind, MessageReaction, MessageState, RelayConnection, Typing,
+    UnixMillis,
 };
 use undertone_cli::args::{Arguments, Command, WaitFor};
 use undertone_cli::exit::{self, Exit};
@@ -181,7 +182,7 @@ fn what_was_done_to_a_message_as_json() {
 
     let (contact, id, direction) = (ContactId::new(2), edited.id, Direction::Outgoing);
     let seq = EventSeq::new(7);
-    let shape_of = |kind| shape::event(&Event { seq, kind }, None);
+    let shape_of = |kind| shape::event(&Event { seq, kind, message: None }, None);
     let about = json!({ "contact": 2, "id": "ab".repeat(16), "direction": "outgoing", "seq": 7 });
     for (kind, name) in [
         (EventKind::MessageEdited { contact, id, direction }, "message-edited"),
@@ -210,6 +211,29 @@ fn what_was_done_to_a_message_as_json() {
     assert_eq!(shape::cursor(&cursor), json!({ "name": "bot", "place": 7, "behind": 3 }));
     let typing = Typing { contact, active: true };
     assert_eq!(shape::typing(typing), json!({ "event": "typing", "contact": 2, "active": true }));
+}
+
+#[test]
+fn how_it_stands_with_the_relays_as_json() {
+    let reason = Error::Unreachable { relay: "old:1".into() };
+    let message = reason.to_string();
+    let waiting = ConnectionState::Waiting { reason, until: UnixMillis::new(9) };
+    let status = ConnectionStatus {
+        relay: "new:2".into(),
+        state: ConnectionState::Connected { over: Carrier::Tcp },
+        refused: Some(Error::AdmissionRefused),
+        earlier: vec![RelayConnection { relay: "old:1".into(), state: waiting }],
+    };
+    assert_eq!(
+        shape::connection(&status),
+        json!({
+            "event": "connection", "relay": "new:2", "state": "connected", "over": "tcp",
+            "refused": "admission-refused", "earlier": [{
+                "relay": "old:1", "state": "waiting", "error": "unreachable", "message": message,
+                "until_ms": 9,
+            }],
+        })
+    );
 }
 
 #[test]
@@ -248,10 +272,18 @@ fn contacts_and_events_as_json() {
     let event = Event {
         seq: EventSeq::new(7),
         kind: EventKind::MessageReceived { contact: contact.id, id: received.id },
+        message: None,
     };
     let value = shape::event(&event, Some(&received));
     assert_eq!(
         (&value["event"], &value["seq"], &value["contact"], &value["message"]["text"]),
         (&json!("message-received"), &json!(7), &json!(2), &json!("hi"))
+    );
+    let kind = EventKind::FileProgress { id: received.id, done: 1, total: 2 };
+    let about = EventMessage { contact: contact.id, direction: Direction::Outgoing, seq: 12 };
+    let value = shape::event(&Event { seq: EventSeq::new(8), kind, message: Some(about) }, None);
+    assert_eq!(
+        (&value["contact"], &value["direction"], &value["message_seq"]),
+        (&json!(2), &json!("outgoing"), &json!(12))
     );
 }

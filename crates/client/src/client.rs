@@ -1,9 +1,8 @@
 //! The handle that applications hold.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -18,6 +17,7 @@ use undertone_wire::{Day, RelayAddress};
 
 use crate::background::Background;
 use crate::builder::{Builder, NewProfile};
+use crate::cancelled::Cancelled;
 use crate::clock::Clock;
 use crate::connection::Connections;
 use crate::core::Core;
@@ -124,8 +124,8 @@ pub(crate) struct Shared {
     pub(crate) uploads: Notify,
     /// A file may be waiting to be fetched.
     pub(crate) downloads: Notify,
-    /// Transfers that are to stop: places of their messages.
-    pub(crate) stopped: StdMutex<HashSet<u64>>,
+    /// Transfers that are to stop.
+    pub(crate) cancelled: Cancelled,
     /// There may be a mailbox that is not subscribed to.
     pub(crate) resubscribe: Notify,
     /// The network has changed: what waits before it tries again need not.
@@ -244,7 +244,7 @@ impl Client {
                 outgoing: Notify::new(),
                 uploads: Notify::new(),
                 downloads: Notify::new(),
-                stopped: StdMutex::default(),
+                cancelled: Cancelled::default(),
                 resubscribe: Notify::new(),
                 hurry: Notify::new(),
                 typing: TypingState::default(),
@@ -478,13 +478,13 @@ impl Client {
     /// # }
     /// ```
     pub async fn download(&self, contact: ContactId, id: MessageId) -> Result<(), Error> {
-        let place = self.core().change(move |e| e.ask_for_file(contact, id)).await?;
-        self.shared.stopped().remove(&place);
+        self.core().change(move |e| e.ask_for_file(contact, id)).await?;
         self.shared.downloads.notify_one();
         Ok(())
     }
 
-    /// Stops fetching a file, and removes what has come of it. [`Client::download`] begins anew.
+    /// Stops fetching a file, also while it comes, and removes what has come of it.
+    /// [`Client::download`] begins anew.
     ///
     /// # Errors
     /// [`Error::TransferAbsent`] if there is no such file, or it is here already.
@@ -497,12 +497,13 @@ impl Client {
     /// ```
     pub async fn cancel_download(&self, contact: ContactId, id: MessageId) -> Result<(), Error> {
         let place = self.core().change(move |e| e.cancel_download(contact, id)).await?;
-        self.shared.stopped().insert(place);
+        self.shared.cancelled.cancel(place);
         self.shared.remove_part(contact, id)
     }
 
-    /// Does not send a file that is not at the relay yet: its message has failed, and what is behind it
-    /// goes on.
+    /// Does not send a file that is not at the relay yet, or not all of it: its message has failed, and
+    /// what is behind it goes on. If it was on its way, what the relay has of it is deleted there; what
+    /// came there in an earlier pass expires.
     ///
     /// # Errors
     /// [`Error::TransferAbsent`] if there is no such file, or it is at the relay already.
@@ -515,7 +516,7 @@ impl Client {
     /// ```
     pub async fn cancel_upload(&self, id: MessageId) -> Result<(), Error> {
         let (place, blob) = self.core().change(move |e| e.cancel_upload(id)).await?;
-        self.shared.stopped().insert(place);
+        self.shared.cancelled.cancel(place);
         self.shared.remove_blob(&blob)?;
         self.shared.outgoing.notify_one();
         Ok(())
@@ -615,13 +616,26 @@ impl Client {
             let mut changes = self.core().changes();
             loop {
                 let message = self.message(id).await?;
-                if let Some(result) = waited(message, &state, &self.shared) {
+                let relay = self.relay_of(&message).await?;
+                if let Some(result) = waited(message, &state, relay) {
                     return result;
                 }
                 changes.changed().await.map_err(|_| Error::Closed)?;
             }
         };
         tokio::time::timeout(timeout, waiting).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    /// The relay that holds a message up, if one does.
+    async fn relay_of(&self, message: &Message) -> Result<Option<String>, Error> {
+        let contact = message.contact;
+        let relay = match message.hold {
+            None => None,
+            // Files are stored at our own.
+            Some(Hold::UploadRefused) => Some(self.shared.home()),
+            Some(_) => self.core().ask(move |e| e.relay_towards(contact)).await?,
+        };
+        Ok(relay.map(|relay| relay.authority()))
     }
 
     /// One pass: connects, receives all that is waiting, sends all that is queued, fetches files,
@@ -821,7 +835,7 @@ impl Client {
 fn waited(
     message: Message,
     state: &MessageState,
-    shared: &Shared,
+    relay: Option<String>,
 ) -> Option<Result<Message, Error>> {
     match (&message.state, message.hold) {
         (MessageState::Failed { reason }, _) => {
@@ -833,26 +847,20 @@ fn waited(
             Some(Err(Error::MessageFailed { reason }))
         }
         (now, _) if now.rank() >= state.rank() => Some(Ok(message)),
-        (_, Some(hold)) => Some(Err(held(hold, shared))),
+        (_, Some(hold)) => held(hold, relay).map(Err),
         (_, None) => None,
     }
 }
 
-fn held(hold: Hold, shared: &Shared) -> Error {
-    // A message does not name the contact's relay.
-    let relay = String::new();
-    match hold {
+/// Why a message is held up. `None` if that is over by now: something else follows.
+fn held(hold: Hold, relay: Option<String>) -> Option<Error> {
+    Some(match hold {
         Hold::MailboxFull => Error::MailboxFull,
         Hold::AddressUnknown => Error::AddressUnknown,
-        Hold::RelayUnreachable => Error::Unreachable { relay },
-        Hold::RelayPinMismatch => Error::RelayPinMismatch { relay },
         Hold::StoreRolledBack => Error::StoreRolledBack,
         Hold::ConsentNeeded => Error::ConsentNeeded,
-        // Files are stored at our own.
-        Hold::UploadRefused => {
-            let relay = shared.home().authority();
-            Error::RelayRefused { relay, code: hold.code().to_owned() }
-        }
-        other => Error::RelayRefused { relay, code: other.code().to_owned() },
-    }
+        Hold::RelayUnreachable => Error::Unreachable { relay: relay? },
+        Hold::RelayPinMismatch => Error::RelayPinMismatch { relay: relay? },
+        other => Error::RelayRefused { relay: relay?, code: other.code().to_owned() },
+    })
 }

@@ -91,20 +91,18 @@ pub enum Error {
     },
     /// No relay answers at the address.
     #[error(
-        "{} can't be reached: check the network, and that the relay is running; what was written is kept and goes out later",
-        the_relay(relay)
+        "the relay at {relay} can't be reached: check the network, and that the relay is running; what was written is kept and goes out later"
     )]
     Unreachable {
-        /// Host and port; empty if it is a contact's relay, from [`Client::wait`](crate::Client::wait).
+        /// Host and port: of this profile's relay, or of the contact's to whom something is sent.
         relay: String,
     },
     /// Something answers at the relay's address, with another root key than the address names.
     #[error(
-        "what answers at {} is not the relay that the address names (its fingerprint differs): nothing was sent; check the address, and ask its operator",
-        if relay.is_empty() { "the address of the contact's relay" } else { relay }
+        "what answers at {relay} is not the relay that the address names (its fingerprint differs): nothing was sent; check the address, and ask its operator"
     )]
     RelayPinMismatch {
-        /// Host and port; empty if it is a contact's relay, from [`Client::wait`](crate::Client::wait).
+        /// Host and port: of this profile's relay, or of the contact's to whom something is sent.
         relay: String,
     },
     /// The relay answers something that it shouldn't.
@@ -121,9 +119,9 @@ pub enum Error {
     )]
     AdmissionRefused,
     /// The relay refuses, for a reason of its own.
-    #[error("{} refuses ({code}): try again later, or ask its operator", the_relay(relay))]
+    #[error("the relay at {relay} refuses ({code}): try again later, or ask its operator")]
     RelayRefused {
-        /// Host and port; empty if it is a contact's relay, from [`Client::wait`](crate::Client::wait).
+        /// Host and port: of this profile's relay, or of the contact's to whom something is sent.
         relay: String,
         /// The relay's code.
         code: String,
@@ -340,14 +338,6 @@ pub enum Error {
     },
 }
 
-/// How a sentence names a relay.
-fn the_relay(authority: &str) -> String {
-    match authority {
-        "" => "the contact's relay".to_owned(),
-        known => format!("the relay at {known}"),
-    }
-}
-
 impl Error {
     /// A stable name of the error, in kebab-case.
     ///
@@ -520,17 +510,5 @@ impl Error {
             }
             other => Self::RelayProtocol { relay, reason: other.to_string() },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Error;
-
-    #[test]
-    fn a_relay_that_is_not_named_is_the_contacts() {
-        let error = |relay: &str| Error::Unreachable { relay: relay.to_owned() }.to_string();
-        assert!(error("").starts_with("the contact's relay can't be reached: "));
-        assert!(error("r:1").starts_with("the relay at r:1 can't be reached: "));
     }
 }

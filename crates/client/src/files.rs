@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use getrandom::SysRng;
@@ -22,6 +21,7 @@ use undertone_wire::blob::BlobAnnouncement;
 use undertone_wire::client::{ClientError, Connection};
 use undertone_wire::limits::MAX_BLOB;
 
+use crate::cancelled::Since;
 use crate::client::{Shared, SyncReport};
 use crate::error::Error;
 use crate::network::{Failure, Role};
@@ -200,21 +200,30 @@ impl Shared {
     }
 
     /// Stores a file at the relay, from where the relay already is.
-    pub(crate) async fn upload(&self, upload: &Upload) -> Result<(), Error> {
+    pub(crate) async fn upload(&self, upload: &Upload, since: Since) -> Result<(), Error> {
         let path = profile::blobs(&self.dir).join(name_of(upload.blob.as_bytes()));
         let message = upload.message;
+        if self.cancelled.is_over(message, since) {
+            return Ok(());
+        }
         if let Err(error) = fs::metadata(&path) {
             let reason = format!("its ciphertext is gone from the profile directory: {error}");
             return self.core.change(move |e| e.upload_failed(message, &reason)).await;
         }
         let place = &path;
-        let put = |c: Connection| async move { apart(self.put(&c, upload, place).await) };
+        let put = |c: Connection| async move { apart(self.put(&c, upload, place, since).await) };
         match self.network.request(&upload.relay, Role::Uploads, put).await {
-            // What is left at the relay nobody knows of, and it expires.
-            Ok(Err(Error::TransferCancelled)) => Ok(()),
+            // Also if its ciphertext went away below it.
+            Ok(Err(_)) if self.cancelled.is_over(message, since) => {
+                self.delete_at_relay(upload).await;
+                Ok(())
+            }
             Ok(Err(of_the_disk)) => Err(of_the_disk),
             Ok(Ok(())) => {
-                self.core.change(move |e| e.uploaded(message)).await?;
+                if !self.core.change(move |e| e.uploaded(message)).await? {
+                    // It was cancelled, or erased, when all of it was on its way.
+                    self.delete_at_relay(upload).await;
+                }
                 removed(&path)
             }
             Err(Failure::Relay(_, ClientError::Refused(ErrorCode::BlobTooLarge))) => {
@@ -235,12 +244,25 @@ impl Shared {
         }
     }
 
+    /// What has come to the relay of a file that is not sent. If that can't be done now, it expires:
+    /// nobody else knows of it.
+    async fn delete_at_relay(&self, upload: &Upload) {
+        let (blob, capability) = (upload.blob, &upload.delete);
+        let delete = |c: Connection| async move { c.delete_blob(blob, capability).await };
+        if let Err(failure) = self.network.request(&upload.relay, Role::Uploads, delete).await {
+            let error = Error::from(failure);
+            tracing::debug!(code = error.code(), "a part of a file stays at the relay");
+        }
+    }
+
     async fn put(
         &self,
         connection: &Connection,
         upload: &Upload,
         path: &Path,
+        since: Since,
     ) -> Result<(), ClientOrLocal> {
+        self.check_wanted(upload.message, since)?;
         let announcement = BlobAnnouncement {
             blob: upload.blob,
             token: upload.token.duplicate(),
@@ -261,7 +283,7 @@ impl Shared {
             let Some(piece) = buffer.get(..count).filter(|piece| !piece.is_empty()) else {
                 break;
             };
-            self.check_stopped(upload.message)?;
+            self.check_wanted(upload.message, since)?;
             stream.write(piece).await?;
             done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
             progress.tell(self, done).await;
@@ -275,13 +297,14 @@ impl Shared {
         let _one_at_a_time = self.fetching.lock().await;
         let mut silent = HashSet::new();
         let (limits, now) = (self.network.fetch, self.core.now());
+        let since = self.cancelled.now();
         for download in self.core.change(move |e| e.downloads(&limits, now)).await? {
             let message = download.message;
             if silent.contains(&download.relay) {
                 report.files_waiting = report.files_waiting.saturating_add(1);
                 continue;
             }
-            match self.fetch(&download).await {
+            match self.fetch(&download, since).await {
                 Ok(path) => {
                     let place = path.clone();
                     if self.core.change(move |e| e.downloaded(message, &place)).await? {
@@ -302,7 +325,7 @@ impl Shared {
                     }
                 }
                 // Also if its parts went away below it.
-                Err(Trouble::Local(_)) if self.stopped().contains(&message) => {
+                Err(Trouble::Local(_)) if self.cancelled.is_over(message, since) => {
                     let (contact, id) = self.named(message).await?;
                     self.remove_part(contact, id)?;
                 }
@@ -317,14 +340,9 @@ impl Shared {
         Ok((message.contact, message.id))
     }
 
-    /// Transfers that are to stop.
-    pub(crate) fn stopped(&self) -> MutexGuard<'_, HashSet<u64>> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// An error if a transfer is to stop.
-    fn check_stopped(&self, message: u64) -> Result<(), Error> {
-        if self.stopped().contains(&message) { Err(Error::TransferCancelled) } else { Ok(()) }
+    fn check_wanted(&self, message: u64, since: Since) -> Result<(), Error> {
+        if self.cancelled.is_over(message, since) { Err(Error::TransferCancelled) } else { Ok(()) }
     }
 
     /// Removes what has come of a file.
@@ -340,18 +358,19 @@ impl Shared {
 
     /// Fetches and opens a file. What was kept of an earlier attempt may have been damaged by a
     /// power failure: if the whole does not verify, it is fetched once more from its beginning.
-    async fn fetch(&self, download: &Download) -> Result<PathBuf, Trouble> {
+    async fn fetch(&self, download: &Download, since: Since) -> Result<PathBuf, Trouble> {
+        self.check_wanted(download.message, since)?;
         let place = self.place_of(download).await?;
         let part = &place.part;
         let resumed = length_of(part) > 0;
-        match self.download(download, &place).await {
+        match self.download(download, &place, since).await {
             Err(Trouble::Lasting(_)) if resumed => {
                 if let Err(error) = fs::remove_file(part)
                     && error.kind() != io::ErrorKind::NotFound
                 {
                     return Err(disk(part, &error).into());
                 }
-                self.download(download, &place).await
+                self.download(download, &place, since).await
             }
             result => result,
         }
@@ -370,16 +389,21 @@ impl Shared {
         Place { part: files.join(format!(".{name}.part")), directory: files.join(name) }
     }
 
-    async fn download(&self, download: &Download, place: &Place) -> Result<PathBuf, Trouble> {
+    async fn download(
+        &self,
+        download: &Download,
+        place: &Place,
+        since: Since,
+    ) -> Result<PathBuf, Trouble> {
         let attachment = &download.attachment;
         let length = blob_len(attachment.size)
             .filter(|length| *length <= MAX_BLOB)
             .ok_or_else(|| Trouble::Lasting("it is larger than can be fetched".into()))?;
         let Place { part, directory } = place.clone();
         let pace = Pace { started: Instant::now(), from: length_of(&part) };
-        let (into, timed) = (&part, &pace);
-        let get =
-            |c: Connection| async move { apart(self.get(&c, download, length, into, timed).await) };
+        let target = Target { part: &part, length, pace: &pace, since };
+        let target = &target;
+        let get = |c: Connection| async move { apart(self.get(&c, download, target).await) };
         let mut result;
         // Broken off on the way, it goes on where it stopped, as long as it gets on at all.
         loop {
@@ -429,10 +453,9 @@ impl Shared {
         &self,
         connection: &Connection,
         download: &Download,
-        length: u64,
-        part: &Path,
-        pace: &Pace,
+        target: &Target<'_>,
     ) -> Result<(), ClientOrLocal> {
+        let Target { part, length, pace, since } = *target;
         let attachment = &download.attachment;
         let blob = undertone_wire::BlobId::from_bytes(attachment.blob);
         let read = undertone_wire::BlobReadCapability::from_bytes(*attachment.read.as_bytes());
@@ -460,7 +483,7 @@ impl Shared {
             let piece = buffer.get(..count).unwrap_or_default();
             file.write_all(piece).map_err(|e| disk(part, &e))?;
             done = done.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-            self.check_stopped(download.message)?;
+            self.check_wanted(download.message, since)?;
             progress.tell(self, done).await;
             if pace.is_too_slow(done) && done < length {
                 return Err(ClientError::Timeout.into());
@@ -477,6 +500,15 @@ struct Place {
     part: PathBuf,
     /// The directory that is its own.
     directory: PathBuf,
+}
+
+/// What is fetched: where to, how much, how fast, and whether still.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    part: &'a Path,
+    length: u64,
+    pace: &'a Pace,
+    since: Since,
 }
 
 /// Takes what the disk said apart from what the relay said: only the latter is tried again over

@@ -116,6 +116,7 @@
 mod background;
 mod backup;
 mod builder;
+mod cancelled;
 mod care;
 mod client;
 mod clock;
@@ -308,6 +309,21 @@ pub use undertone_session::event::Event;
 /// ```
 #[doc(inline)]
 pub use undertone_session::event::EventKind;
+/// ```no_run
+/// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use undertone::{EventKind, EventMessage};
+///
+/// let event = client.events("my program").next_event().await?;
+/// if let (EventKind::FileProgress { done, total, .. }, Some(EventMessage { seq, .. })) =
+///     (event.kind, event.message)
+/// {
+///     println!("the file of message {seq}: {done} of {total}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[doc(inline)]
+pub use undertone_session::event::EventMessage;
 /// ```no_run
 /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
 /// use undertone::{EventKind, ResetCause};

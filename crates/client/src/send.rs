@@ -35,8 +35,9 @@ impl Shared {
     /// meanwhile.
     pub(crate) async fn upload_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.uploading.lock().await;
+        let since = self.cancelled.now();
         for upload in self.core.ask(|e| e.uploads()).await? {
-            self.upload(&upload).await?;
+            self.upload(&upload, since).await?;
             // What waited for the file, in its order.
             match self.send_all(report).await {
                 Err(error) if !error.is_refusal() => return Err(error),

@@ -273,6 +273,25 @@ async fn an_unreachable_relay_keeps_what_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_a_contacts_relay_holds_up_says_which_relay_that_is() {
+    let (stage, mut far) = (Stage::new().await, Stage::new().await);
+    let (ada, bob) = (stage.person("Ada").await, far.person("Bob Far").await);
+    let link = bob.invite(LinkKind::SingleUse, None).await.unwrap().link;
+    let to_bob = ada.add(&link, None).await.unwrap().id;
+    far.kill_relay().await;
+    let id = ada.send_text(to_bob, "later").await.unwrap();
+    assert_eq!(ada.sync().await.unwrap().queued, 1);
+    let held = ada.wait(id, MessageState::Accepted, PATIENCE).await.unwrap_err();
+    assert_eq!(held, undertone::Error::Unreachable { relay: far.relay_address().authority() });
+    far.start_relay().await;
+    assert_eq!(ada.sync().await.unwrap().accepted, 1);
+    ada.close().await;
+    bob.close().await;
+    stage.end().await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_mailbox_is_told_and_what_waits_goes_out_later_in_order() {
     let stage = Stage::new().await;
     let ada = stage.person("Ada").await;

@@ -17,6 +17,30 @@ pub struct Event {
     pub seq: EventSeq,
     /// What happened.
     pub kind: EventKind,
+    /// The message that it is about, as it is in the history when the event is read: not stored with
+    /// it. Absent if it is about none, or the message is gone by now.
+    #[serde(skip)]
+    pub message: Option<EventMessage>,
+}
+
+/// Where the message is that an event is about.
+///
+/// ```
+/// use undertone_session::event::EventMessage;
+/// use undertone_session::ids::ContactId;
+/// use undertone_session::message::Direction;
+///
+/// let about = EventMessage { contact: ContactId::new(1), direction: Direction::Outgoing, seq: 12 };
+/// println!("message {} to contact {}", about.seq, about.contact);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventMessage {
+    /// With whom.
+    pub contact: ContactId,
+    /// Who wrote it.
+    pub direction: Direction,
+    /// Its place in the history ([`Message::seq`](crate::message::Message::seq)).
+    pub seq: u64,
 }
 
 /// A reader of the log, under its name.
@@ -136,7 +160,9 @@ pub enum EventKind {
     /// A file is on its way, here or to the contact: told about every tenth part. Like all events it
     /// stays in the log, so that a program which was away is given progress that is long past; what
     /// counts is the message's state, and
-    /// [`FileInfo::path`](crate::message::FileInfo::path).
+    /// [`FileInfo::path`](crate::message::FileInfo::path). Whose file it is, and whether it comes or
+    /// goes, is in [`Event::message`]; in the rare case that files of the same length have the same id
+    /// (contacts choose those of what they send), it is absent there.
     FileProgress {
         /// The message that it belongs to.
         #[serde(with = "message_id")]
@@ -325,6 +351,24 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The message that it names, if it names one fully.
+    pub(crate) const fn message(&self) -> Option<(ContactId, MessageId, Direction)> {
+        match self {
+            Self::MessageReceived { contact, id }
+            | Self::FileReceived { contact, id, .. }
+            | Self::FileFailed { contact, id, .. }
+            | Self::FileWaiting { contact, id, .. } => Some((*contact, *id, Direction::Incoming)),
+            Self::MessageStateChanged { contact, id, .. } => {
+                Some((*contact, *id, Direction::Outgoing))
+            }
+            Self::MessageErased { contact, id, direction }
+            | Self::ReactionChanged { contact, id, direction, .. }
+            | Self::MessageEdited { contact, id, direction }
+            | Self::MessageDeleted { contact, id, direction } => Some((*contact, *id, *direction)),
+            _ => None,
+        }
+    }
+
     /// The contact whom it is about, if it is about one.
     #[must_use]
     pub const fn contact(&self) -> Option<ContactId> {

@@ -8,6 +8,8 @@
     unreachable_pub
 )]
 
+pub mod forwarder;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -4,13 +4,16 @@
 //! log for ever: beyond [`MAX_EVENTS`] the oldest go, and a cursor that had not come so far is told
 //! which it missed, by an event of its own ([`EventKind::EventsLost`]).
 
+use undertone_core::blob_len;
 use undertone_core::rand_core::CryptoRng;
 
 use super::contacts::for_each;
-use super::rows::{decode, key1, load, next_number, number, save};
+use super::history::{incoming, must_message, outgoing};
+use super::rows::{MessageRow, decode, key1, load, next_number, number, outgoing_key, save};
 use super::{Engine, EngineError};
-use crate::event::{CursorView, Event, EventKind};
+use crate::event::{CursorView, Event, EventKind, EventMessage};
 use crate::ids::{ContactId, EventSeq, MessageId};
+use crate::message::{Direction, MessageKind};
 use crate::store::{Order, Store, StoreError, Table, Transaction};
 
 /// Events that stay in the log although every cursor is behind them: a new cursor sees the recent
@@ -35,7 +38,7 @@ const LOST: &[u8] = b"events-lost";
 
 pub(super) fn emit(tx: &mut dyn Transaction, kind: EventKind) -> Result<(), StoreError> {
     let seq = next_number(tx, "event")?;
-    let event = Event { seq: EventSeq::new(seq), kind };
+    let event = Event { seq: EventSeq::new(seq), kind, message: None };
     save(tx, Table::Events, &key1(seq), &event)?;
     bound(tx, seq)
 }
@@ -114,7 +117,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 let first = EventSeq::new(place.get().saturating_add(1));
                 let last = EventSeq::new(lost);
                 let kind = EventKind::EventsLost { first, last };
-                return Ok(Some(Event { seq: last, kind }));
+                return Ok(Some(Event { seq: last, kind, message: None }));
             }
             Ok(first_after(tx, place)?)
         })
@@ -190,7 +193,47 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
 fn first_after(tx: &dyn Transaction, place: EventSeq) -> Result<Option<Event>, StoreError> {
     let from = key1(place.get());
     let rows = tx.scan(Table::Events, &[], Some(&from), Order::Ascending, 1)?;
-    rows.first().map(|row| decode(Table::Events, &row.value)).transpose()
+    let Some(row) = rows.first() else { return Ok(None) };
+    let mut event: Event = decode(Table::Events, &row.value)?;
+    let message = match &event.kind {
+        EventKind::FileProgress { id, total, .. } => moving(tx, id, *total)?,
+        kind => match kind.message() {
+            Some((contact, id, Direction::Incoming)) => incoming(tx, contact, &id)?,
+            Some((contact, id, Direction::Outgoing)) => outgoing(tx, contact, &id)?,
+            None => None,
+        },
+    };
+    event.message = message.map(|row| EventMessage {
+        contact: row.contact,
+        direction: row.direction,
+        seq: row.seq,
+    });
+    Ok(Some(event))
+}
+
+/// The message whose file is on its way. Progress is stored with the message's id alone, and
+/// contacts choose the ids of what they send: if it may be several, it is none.
+fn moving(
+    tx: &dyn Transaction,
+    id: &MessageId,
+    total: u64,
+) -> Result<Option<MessageRow>, StoreError> {
+    let mut places: Vec<u64> = Vec::new();
+    for prefix in [outgoing_key(id), [&[1][..], id.as_bytes()].concat()] {
+        for_each(tx, Table::MessageIds, &prefix, |_, value| {
+            places.push(decode(Table::MessageIds, value)?);
+            Ok(())
+        })?;
+    }
+    let mut found = Vec::new();
+    for place in places {
+        let row = must_message(tx, place)?;
+        if matches!(&row.kind, MessageKind::File(file) if blob_len(file.size) == Some(total)) {
+            found.push(row);
+        }
+    }
+    let only = found.pop();
+    Ok(only.filter(|_| found.is_empty()))
 }
 
 fn open(tx: &mut dyn Transaction, name: &str) -> Result<u64, EngineError> {

@@ -345,6 +345,34 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         self.store.transaction(|tx| next_delivery(tx, rng, contact))
     }
 
+    /// The relay to which what waits first for a contact goes; `None` if nothing waits, or there is no
+    /// address.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownContact`].
+    pub fn relay_towards(
+        &mut self,
+        contact: ContactId,
+    ) -> Result<Option<RelayAddress>, EngineError> {
+        self.store.transaction(|tx| {
+            let row = load_contact(tx, contact)?;
+            let rows = tx.scan(Table::Outbox, &key1(contact.get()), None, Order::Ascending, 1)?;
+            let Some(first) = rows.first() else { return Ok(None) };
+            let first: OutRow = decode(Table::Outbox, &first.value)?;
+            let route = match (&first.state, row.devices.last()) {
+                (OutState::Sealed(sealed), _) => Some(&sealed.route),
+                (OutState::Ready | OutState::Uploading, Some(device)) => {
+                    choose(device, first.session).and_then(|session| route(device, session))
+                }
+                (OutState::Ready | OutState::Uploading, None) => None,
+            };
+            let read = |route: &Secret| Routing::from_bytes(route.bytes());
+            let routing =
+                route.map(|route| read(route).ok_or_else(|| corrupt("a contact's address")));
+            Ok(routing.transpose()?.map(|routing| routing.relay))
+        })
+    }
+
     /// The relay has an envelope on stable storage.
     ///
     /// # Errors

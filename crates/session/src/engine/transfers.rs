@@ -189,23 +189,25 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     }
 
     /// The relay has the whole blob on stable storage: the message may go out, and the ciphertext
-    /// is not needed here any more.
+    /// is not needed here any more. False if the message was cancelled or erased meanwhile: the caller
+    /// deletes the blob.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn uploaded(&mut self, message: u64) -> Result<(), EngineError> {
+    pub fn uploaded(&mut self, message: u64) -> Result<bool, EngineError> {
         self.store.transaction(|tx| {
             let Some(TransferRow::Up { contact, out, .. }) =
                 load(tx, Table::Transfers, &key1(message))?
             else {
-                return Ok(());
+                return Ok(false);
             };
             tx.delete(Table::Transfers, &key1(message))?;
             let key = key2(&key1(contact), &key1(out));
             let mut row: OutRow = must(tx, Table::Outbox, &key)?;
             row.state = OutState::Ready;
             row.hold = None;
-            Ok(save(tx, Table::Outbox, &key, &row)?)
+            save(tx, Table::Outbox, &key, &row)?;
+            Ok(true)
         })
     }
 

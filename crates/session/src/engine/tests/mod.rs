@@ -419,7 +419,7 @@ fn texts(person: &mut Person, contact: ContactId) -> Vec<String> {
 fn events(person: &mut Person) -> Vec<EventKind> {
     let mut place = EventSeq::START;
     let mut all = Vec::new();
-    while let Some(Event { seq, kind }) = person.event_after(place).unwrap() {
+    while let Some(Event { seq, kind, .. }) = person.event_after(place).unwrap() {
         assert_eq!(seq.get(), place.get() + 1);
         place = seq;
         all.push(kind);

@@ -24,8 +24,9 @@ fn queued_accepted_delivered_read() {
     bob.set_read_receipts(true).unwrap();
     let id = alice.queue_text(at_alice, "hello", NOW).unwrap();
     assert_eq!(state(&mut alice, id), MessageState::Queued);
-    // What the relay does not take stays queued, and says why.
-    alice.next_delivery(at_alice).unwrap().unwrap();
+    // What the relay does not take stays queued, and says why, and where.
+    let delivery = alice.next_delivery(at_alice).unwrap().unwrap();
+    assert_eq!(alice.relay_towards(at_alice).unwrap(), Some(delivery.relay));
     alice.refused(at_alice, Hold::MailboxFull).unwrap();
     assert_eq!(state(&mut alice, id), MessageState::Queued);
     assert_eq!(alice.message(id).unwrap().hold, Some(Hold::MailboxFull));
@@ -57,8 +58,12 @@ fn expired_when_the_retention_has_passed_without_an_acknowledgement() {
     assert_eq!(transitions(&mut alice, sent), [MessageState::Accepted, MessageState::Expired]);
     // What never left this machine does not expire: it still can be sent.
     assert_eq!(state(&mut alice, queued), MessageState::Queued);
+    assert_eq!(alice.relay_towards(contact).unwrap(), Some(relay_address()));
     relay.send(&mut alice);
     assert_eq!(state(&mut alice, queued), MessageState::Accepted);
+    assert_eq!(alice.relay_towards(contact).unwrap(), None, "nothing waits");
+    let nobody = alice.relay_towards(ContactId::new(9));
+    assert_eq!(nobody, Err(EngineError::UnknownContact));
 }
 
 #[test]
