@@ -18,6 +18,8 @@ use undertone_wire::frame::{EndReason, MailboxState, Push};
 use undertone_wire::limits::MAX_CREDIT;
 use undertone_wire::{Floor, MailboxId, Seq};
 
+use crate::limits::{Held, Share};
+
 /// A connection, for as long as the process runs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ConnectionId(pub(crate) u64);
@@ -140,6 +142,8 @@ impl Hub {
 /// A connection as a subscriber.
 pub(crate) struct Subscriber {
     id: ConnectionId,
+    /// Room for what is ready, which it shares with all others.
+    room: Arc<Share>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -151,7 +155,7 @@ struct State {
     waiting: VecDeque<MailboxId>,
     ended: VecDeque<(MailboxId, EndReason)>,
     /// What is pushed next, in order, without being fetched.
-    ready: VecDeque<(MailboxId, Seq, Vec<u8>)>,
+    ready: VecDeque<(MailboxId, Seq, Vec<u8>, Held)>,
     ready_bytes: usize,
     credit: u64,
     /// Pushed and not acknowledged, over all mailboxes.
@@ -192,7 +196,7 @@ pub(crate) enum Next {
     /// Send this.
     Send(Push),
     /// Send this envelope, which counts already.
-    Ready(MailboxId, Seq, Vec<u8>),
+    Ready(MailboxId, Seq, Vec<u8>, Held),
     /// Fetch at most `count` envelopes behind this position.
     Fetch {
         /// From which mailbox.
@@ -214,12 +218,12 @@ const READY: usize = 64 * 1024;
 const FETCH: u64 = 16;
 
 impl Subscriber {
-    pub(crate) fn new(id: ConnectionId) -> Self {
-        Self { id, state: Mutex::default(), changed: Notify::new() }
+    pub(crate) fn new(id: ConnectionId, room: Arc<Share>) -> Self {
+        Self { id, room, state: Mutex::default(), changed: Notify::new() }
     }
 
     fn arrived(&self, mailbox: MailboxId, seq: Seq, envelope: Vec<u8>) {
-        lock(&self.state).arrived(mailbox, seq, envelope);
+        lock(&self.state).arrived(mailbox, seq, envelope, &self.room);
         self.changed.notify_one();
     }
 
@@ -374,40 +378,41 @@ impl State {
 
     /// Whether it goes out at once: if it is what comes next of its mailbox, may be pushed, and finds
     /// room. Otherwise its mailbox is looked at when its turn comes.
-    fn arrived(&mut self, mailbox: MailboxId, seq: Seq, envelope: Vec<u8>) {
+    fn arrived(&mut self, mailbox: MailboxId, seq: Seq, envelope: Vec<u8>, all: &Arc<Share>) {
         let bytes = self.ready_bytes.saturating_add(envelope.len());
         let room = bytes <= READY && self.in_flight < self.credit;
         let next = self.cursors.get_mut(&mailbox).filter(|cursor| {
             let idle = cursor.active && !cursor.waiting && !cursor.fetching;
             idle && cursor.pushed.saturating_add(1) == seq.get()
         });
-        match next {
-            Some(cursor) if room => {
+        let held = next.is_some() && room;
+        match next.zip(held.then(|| all.try_take(envelope.len())).flatten()) {
+            Some((cursor, held)) => {
                 cursor.pushed = seq.get();
                 self.in_flight = self.in_flight.saturating_add(1);
                 self.ready_bytes = bytes;
-                self.ready.push_back((mailbox, seq, envelope));
+                self.ready.push_back((mailbox, seq, envelope, held));
             }
-            _ => self.enqueue(mailbox),
+            None => self.enqueue(mailbox),
         }
     }
 
     /// Another subscription to the mailbox begins, or none is left.
     fn forget_ready(&mut self, mailbox: MailboxId) {
-        self.ready.retain(|(of, _, _)| *of != mailbox);
-        self.ready_bytes = self.ready.iter().map(|(_, _, envelope)| envelope.len()).sum();
+        self.ready.retain(|(of, ..)| *of != mailbox);
+        self.ready_bytes = self.ready.iter().map(|(_, _, envelope, _)| envelope.len()).sum();
     }
 
     fn next(&mut self) -> Option<Next> {
         if let Some((mailbox, reason)) = self.ended.pop_front() {
             return Some(Next::Send(Push::Ended { mailbox, reason }));
         }
-        if let Some((mailbox, seq, envelope)) = self.ready.pop_front() {
+        if let Some((mailbox, seq, envelope, held)) = self.ready.pop_front() {
             self.ready_bytes = self.ready_bytes.saturating_sub(envelope.len());
             if self.ready.is_empty() {
                 self.ready = VecDeque::new();
             }
-            return Some(Next::Ready(mailbox, seq, envelope));
+            return Some(Next::Ready(mailbox, seq, envelope, held));
         }
         let free = self.credit.saturating_sub(self.in_flight).min(FETCH);
         if free == 0 {
@@ -439,6 +444,7 @@ mod tests {
     use undertone_wire::frame::MailboxLimits;
 
     use super::*;
+    use crate::limits::Outgoing;
 
     const MAILBOX: MailboxId = MailboxId::from_bytes([1; 32]);
 
@@ -462,7 +468,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_fetched_for_an_earlier_subscription_is_not_pushed_in_the_next() {
-        let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
+        let (hub, subscriber) = (
+            Hub::default(),
+            Arc::new(Subscriber::new(ConnectionId(1), Outgoing::default().ready())),
+        );
         subscriber.set_credit(64);
         hub.subscribe(&subscriber, &[(MAILBOX, acknowledged(0), hub.mark(MAILBOX))], Proof::Key);
         let (first, behind) = fetched_behind(&subscriber).await;
@@ -494,7 +503,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_mailbox_is_not_looked_at() {
-        let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
+        let (hub, subscriber) = (
+            Hub::default(),
+            Arc::new(Subscriber::new(ConnectionId(1), Outgoing::default().ready())),
+        );
         subscriber.set_credit(64);
         let empty = (MAILBOX, acknowledged(9), hub.mark(MAILBOX));
         hub.subscribe(&subscriber, &[empty], Proof::Ticket);
@@ -505,7 +517,10 @@ mod tests {
 
     /// A subscriber that is there and has everything up to 9.
     fn there(credit: u32) -> (Hub, Arc<Subscriber>) {
-        let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
+        let (hub, subscriber) = (
+            Hub::default(),
+            Arc::new(Subscriber::new(ConnectionId(1), Outgoing::default().ready())),
+        );
         subscriber.set_credit(credit);
         let empty = (MAILBOX, acknowledged(9), hub.mark(MAILBOX));
         hub.subscribe(&subscriber, &[empty], Proof::Key);
@@ -514,7 +529,7 @@ mod tests {
 
     async fn ready(subscriber: &Subscriber) -> u64 {
         match subscriber.next().await {
-            Next::Ready(_, seq, _) => seq.get(),
+            Next::Ready(_, seq, ..) => seq.get(),
             other => panic!("{other:?}"),
         }
     }
@@ -564,7 +579,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_comes_between_the_look_and_the_subscription_is_pushed() {
-        let (hub, subscriber) = (Hub::default(), Arc::new(Subscriber::new(ConnectionId(1))));
+        let (hub, subscriber) = (
+            Hub::default(),
+            Arc::new(Subscriber::new(ConnectionId(1), Outgoing::default().ready())),
+        );
         subscriber.set_credit(64);
         let looked = (MAILBOX, acknowledged(9), hub.mark(MAILBOX));
         // Nobody is subscribed yet: this finds nobody.

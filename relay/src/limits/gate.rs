@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use undertone_wire::{BlobId, Day, DepotId, ErrorCode, MailboxId, ReadKey, WriteCapabilityHash};
 
 use super::table::{Swept, Table, Verdict};
-use super::{Bucket, Denied, Deny, Limits, Neighbourhood};
+use super::{Bucket, Denied, Deny, Limits, Neighbourhood, Outgoing};
 use crate::metrics::{Counter, Metrics};
 
 /// Capabilities whose deliveries are counted at a time: some 6 MiB.
@@ -51,6 +51,7 @@ pub(crate) struct Gate {
     over: Notify,
     /// Changes when every connection has to look whether it is still welcome.
     look: watch::Sender<()>,
+    outgoing: Outgoing,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,6 +94,7 @@ impl Gate {
             ticks,
             over: Notify::new(),
             look: watch::Sender::new(()),
+            outgoing: Outgoing::default(),
         })
     }
 
@@ -132,6 +134,11 @@ impl Gate {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What waits to be written, over all connections.
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
     }
 
     /// The limits that hold.
@@ -458,6 +465,11 @@ impl Admission {
         }
         table.transfers = table.transfers.saturating_add(1);
         Ok(Transfer { gate: self.gate.clone(), network })
+    }
+
+    /// What waits to be written, over all connections.
+    pub(crate) fn outgoing(&self) -> &Outgoing {
+        &self.gate.outgoing
     }
 
     /// How long a client may take for the next step of what is under way.

@@ -8,6 +8,7 @@
 
 mod deny;
 mod gate;
+mod outgoing;
 mod prefix;
 mod rate;
 mod table;
@@ -15,6 +16,7 @@ mod table;
 pub(crate) use deny::Denied;
 pub use deny::{Deny, Id};
 pub(crate) use gate::{Admission, Arrival, Gate, Handshake};
+pub(crate) use outgoing::{Held, Outgoing, Share};
 pub(crate) use prefix::Neighbourhood;
 pub use prefix::Prefix;
 pub(crate) use rate::Bucket;

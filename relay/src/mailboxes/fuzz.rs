@@ -29,6 +29,7 @@ use undertone_wire::limits::MAX_CREDIT;
 use undertone_wire::{Day, Floor, MailboxId, ReadKey, Seq, WriteCapability};
 
 use super::{Begun, ConnectionId, Hub, Next, Proof, Subscriber};
+use crate::limits::Outgoing;
 use crate::store::{Command, MemoryStore, Outcome, Queued, Reader, Store, TokenClass};
 
 const MAILBOXES: usize = 3;
@@ -84,7 +85,10 @@ struct Client {
 impl Client {
     fn new(number: u64) -> Self {
         Self {
-            subscriber: Arc::new(Subscriber::new(ConnectionId(number))),
+            subscriber: Arc::new(Subscriber::new(
+                ConnectionId(number),
+                Outgoing::default().ready(),
+            )),
             fetched: None,
             reading: [Reading::default(); MAILBOXES],
             ended: VecDeque::new(),
@@ -255,7 +259,7 @@ impl World {
                 assert_eq!(expected, Some((mailbox, reason)));
             }
             Poll::Ready(Next::Send(other)) => panic!("{other:?}"),
-            Poll::Ready(Next::Ready(mailbox, seq, envelope)) => {
+            Poll::Ready(Next::Ready(mailbox, seq, envelope, _)) => {
                 let mailbox = (0..MAILBOXES).find(|n| id(*n) == mailbox).unwrap();
                 let reading = &mut one.reading[mailbox];
                 assert!(reading.holds, "pushed to one who is not the last subscriber");

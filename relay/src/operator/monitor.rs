@@ -50,6 +50,7 @@ gauges! {
     SUBSCRIPTIONS "undertone_relay_subscriptions" "Mailboxes that somebody is subscribed to.";
     TRANSFERS "undertone_relay_transfers" "Blobs that are being transferred.";
     NETWORKS "undertone_relay_counted_prefixes" "Address prefixes for which something is counted.";
+    OUTGOING "undertone_relay_outgoing_bytes" "Bytes that wait to be written to clients.";
     LIMIT_CONNECTIONS "undertone_relay_limit_connections" "The limit of connections.";
     LIMIT_SUBSCRIPTIONS "undertone_relay_limit_subscriptions" "The limit of subscriptions.";
     READY "undertone_relay_ready" "1 while new clients should be sent here.";
@@ -97,6 +98,7 @@ impl Watched {
         for (metric, value) in gauges.iter().zip(self.gate.gauges()) {
             out.single(metric, &value);
         }
+        out.single(&OUTGOING, &self.gate.outgoing().held());
         let limits = self.gate.limits();
         out.single(&LIMIT_CONNECTIONS, &limits.connections);
         out.single(&LIMIT_SUBSCRIPTIONS, &limits.subscriptions);

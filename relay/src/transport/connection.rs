@@ -13,7 +13,7 @@ use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::sync::{Semaphore, watch};
 use undertone_wire::codec;
 use undertone_wire::frame::{ClientFrame, Push, Request, Response, ServerFrame, StreamKind};
-use undertone_wire::limits::{LENGTH_PREFIX, MAX_MESSAGE};
+use undertone_wire::limits::{LENGTH_PREFIX, MAX_ENVELOPE, MAX_MESSAGE};
 use undertone_wire::padding::server_padding;
 use undertone_wire::transport::{
     Carrier, Channel, Goodbye, MessageError, Reader, Writer, read_bounded_message, read_stream_kind,
@@ -26,10 +26,10 @@ use super::queue::{Receiver, Sender, queue};
 use super::requests::{BEGINNING, Context, Work, handle};
 use super::tap::Tap;
 use crate::clock::Clock;
-use crate::limits::Admission;
+use crate::limits::{Admission, Held, Share};
 use crate::mailboxes::{ConnectionId, Hub, Next, Subscriber};
 use crate::metrics::Counter;
-use crate::store::{ReadThread, StoreHandle};
+use crate::store::{Queued, ReadThread, StoreHandle};
 use crate::tickets::Tickets;
 
 /// Requests of a connection that wait for the store.
@@ -50,6 +50,12 @@ pub(super) const LINGER: Duration = Duration::from_secs(2);
 /// Bytes that are read together: the beginning of a message, from which on it is read in one go. Every
 /// idle connection has it.
 const READ_BUFFER: usize = 64;
+
+/// What stands around an envelope in its push, at most, and what rounding takes.
+const MAX_AROUND: usize = 1024;
+
+/// What a push takes at most.
+const LARGEST_PUSH: usize = MAX_ENVELOPE + MAX_AROUND;
 
 /// Bytes collected before they are written together. Only a connection that writes has them.
 const WRITE_BATCH: usize = 16 * 1024;
@@ -79,12 +85,13 @@ pub(crate) async fn serve(
         channel.close(Goodbye::ProtocolError);
         return;
     };
-    let subscriber = Arc::new(Subscriber::new(id));
+    let subscriber = Arc::new(Subscriber::new(id, admission.outgoing().ready()));
     let connection = Arc::new(Connection {
         services,
         exporter,
         subscriber: subscriber.clone(),
         channel: channel.clone(),
+        room: admission.outgoing().messages(),
         admission,
         transfers: Mutex::default(),
         has_control: AtomicBool::new(false),
@@ -179,6 +186,8 @@ pub(super) struct Connection {
     pub(super) admission: Arc<Admission>,
     /// Blobs that are being transferred on it.
     transfers: Mutex<u32>,
+    /// Its share of what waits to be written.
+    room: Arc<Share>,
     /// Whether there was a control stream.
     has_control: AtomicBool,
     /// Whether the client pads, and so the relay does.
@@ -225,6 +234,9 @@ impl Connection {
     }
 }
 
+/// A message that waits to be written, and the room that it takes.
+struct Message(Vec<u8>, Held);
+
 async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
     let (work, to_answer) = queue(PIPELINE);
     let (messages, to_write) = queue(OUTGOING);
@@ -244,8 +256,7 @@ async fn control(connection: Arc<Connection>, writer: Writer, reader: Reader) {
     let _pump = AbortOnDrop(pump.abort_handle());
     // Each apart: an idle connection keeps all of them, and what is moved into a larger future takes
     // its room in both.
-    let respond =
-        Box::pin(respond(connection.channel.clone(), context.clone(), to_answer, messages));
+    let respond = Box::pin(respond(connection.clone(), context.clone(), to_answer, messages));
     let read = Box::pin(read_requests(&connection, &context, reader, work));
     let write = Box::pin(write_messages(&connection, writer, to_write));
     // When the reader ends, the responder finishes what it has; the pump is stopped by then, so
@@ -323,16 +334,16 @@ pub(super) async fn wait_for_turn(
 }
 
 async fn respond(
-    channel: Arc<dyn Channel>,
+    connection: Arc<Connection>,
     context: Arc<Context>,
     mut queue: Receiver<Box<Work>>,
-    messages: Sender<Vec<u8>>,
+    messages: Sender<Message>,
 ) {
     while let Some(work) = queue.recv().await {
         // Apart, as in `read_requests`.
         let finished = Box::pin(work.finish(&context)).await;
         let Ok((frame, after)) = finished else {
-            return channel.close(Goodbye::ShuttingDown);
+            return connection.channel.close(Goodbye::ShuttingDown);
         };
         let guessing = match &frame {
             ServerFrame::Reply { result: Err(code), .. } => context.admission.refused(*code),
@@ -343,37 +354,44 @@ async fn respond(
             _ => false,
         };
         let Ok(message) = codec::encode_message(&frame, MAX_MESSAGE) else { return };
-        if messages.send(message).await.is_err() {
+        let Some(held) = connection.room.take(message.len()).await else { return };
+        if messages.send(Message(message, held)).await.is_err() {
             return;
         }
         if guessing {
-            return channel.close(Goodbye::Busy);
+            return connection.channel.close(Goodbye::Busy);
         }
         // Subscriptions begin behind their answer.
         after.run(&context);
     }
 }
 
-async fn pump(connection: Arc<Connection>, messages: Sender<Vec<u8>>) {
+async fn pump(connection: Arc<Connection>, messages: Sender<Message>) {
     let subscriber = &connection.subscriber;
     loop {
         match subscriber.next().await {
             Next::Send(push) => {
-                if send_push(&messages, push).await.is_none() {
+                if send_push(&connection, &messages, push, None).await.is_none() {
                     return;
                 }
             }
-            Next::Ready(mailbox, seq, envelope) => {
+            Next::Ready(mailbox, seq, envelope, _held) => {
                 let push = connection.envelope(mailbox, seq, Some(envelope));
-                if send_push(&messages, push).await.is_none() {
+                if send_push(&connection, &messages, push, None).await.is_none() {
                     return;
                 }
             }
             Next::Fetch { mailbox, begun, position, count } => {
+                // Before anything is fetched.
+                let count = connection.room.fitting(LARGEST_PUSH).min(count);
+                let bytes = count.saturating_mul(LARGEST_PUSH);
+                let Some(mut held) = connection.room.take(bytes).await else { return };
                 let Some(found) = connection.services.reader.after(mailbox, position, count).await
                 else {
                     return connection.channel.close(Goodbye::Busy);
                 };
+                let bytes = |queued: &Queued| queued.envelope.as_ref().map_or(0, Vec::len);
+                held.shrink(found.iter().map(|one| bytes(one).saturating_add(MAX_AROUND)).sum());
                 let more = found.len() == count;
                 let mut previous = position;
                 for queued in found {
@@ -383,7 +401,7 @@ async fn pump(connection: Arc<Connection>, messages: Sender<Vec<u8>>) {
                     }
                     previous = seq;
                     let push = connection.envelope(mailbox, seq, queued.envelope);
-                    if send_push(&messages, push).await.is_none() {
+                    if send_push(&connection, &messages, push, Some(&mut held)).await.is_none() {
                         return;
                     }
                 }
@@ -393,18 +411,29 @@ async fn pump(connection: Arc<Connection>, messages: Sender<Vec<u8>>) {
     }
 }
 
-async fn send_push(messages: &Sender<Vec<u8>>, push: Push) -> Option<()> {
+/// Queues a push, for which there is room in what is `held`, if anything is.
+async fn send_push(
+    connection: &Connection,
+    messages: &Sender<Message>,
+    push: Push,
+    held: Option<&mut Held>,
+) -> Option<()> {
     let message = codec::encode_message(&ServerFrame::Push(push), MAX_MESSAGE).ok()?;
-    messages.send(message).await.ok()
+    let room = match held {
+        Some(held) => held.split(message.len())?,
+        None => connection.room.take(message.len()).await?,
+    };
+    messages.send(Message(message, room)).await.ok()
 }
 
 /// Writes what is queued; flushes when the queue is empty, so that replies and pushes share packets.
-async fn write_messages(connection: &Connection, mut writer: Writer, mut queue: Receiver<Vec<u8>>) {
+async fn write_messages(connection: &Connection, mut writer: Writer, mut queue: Receiver<Message>) {
     let mut written: usize = 0;
     while let Some(message) = queue.recv().await {
-        let mut batch = Vec::new();
+        let (mut batch, mut held) = (Vec::new(), Vec::new());
         let mut next = Some(message);
-        while let Some(message) = next {
+        while let Some(Message(message, room)) = next {
+            held.push(room);
             connection.services.tap.sent(message.get(LENGTH_PREFIX..).unwrap_or_default());
             batch.extend_from_slice(&message);
             next = if batch.len() < WRITE_BATCH { queue.try_recv() } else { None };
@@ -436,9 +465,9 @@ mod tests {
         size_of::<F>()
     }
 
-    type Messages = Receiver<Vec<u8>>;
+    type Messages = Receiver<Message>;
     type Answers = Receiver<Box<Work>>;
-    type Sink = Sender<Vec<u8>>;
+    type Sink = Sender<Message>;
 
     #[test]
     fn what_an_idle_connection_holds_is_small() {
