@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
-use quinn_proto::HashedConnectionIdGenerator;
+use quinn::{Endpoint, EndpointConfig, Runtime as _};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use undertone_wire::transport::{QuicLimits, TcpTls, server_config};
@@ -29,7 +28,9 @@ use crate::store::{
     Command, Outcome, ReadThread, Store, StoreFailure, StoreHandle, StoreThread, TokenClass, Told,
 };
 use crate::tickets::Tickets;
-use crate::transport::{BlobDirectory, Doors, Server, Services, Socket, Tap, listen};
+use crate::transport::{
+    BlobDirectory, ConnectionIds, Doors, Reading, Server, Services, Socket, Tap, listen,
+};
 
 /// How often expired things are removed. A relay that is restarted more often than this removes
 /// nothing: what it is told about time is worth little.
@@ -282,8 +283,8 @@ async fn doors(config: &Config, identity: &Identity, leaf: Arc<Leaf>) -> Result<
     let sockets = listen(config.listen).await.map_err(failed)?;
     let keys = identity.connection_keys();
     let mut endpoint = EndpointConfig::new(Arc::new(keys.reset));
-    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(keys.ids)));
-    let runtime = Arc::new(TokioRuntime);
+    endpoint.cid_generator(move || Box::new(ConnectionIds::new(keys.ids.clone())));
+    let runtime = Arc::new(Reading::start().map_err(failed)?);
     let socket = Socket(runtime.wrap_udp_socket(sockets.udp).map_err(failed)?);
     let quic =
         Endpoint::new_with_abstract_socket(endpoint, Some(server), Arc::new(socket), runtime);

@@ -66,7 +66,7 @@ pub(crate) struct ConnectionKeys {
     /// Makes the tokens of stateless resets.
     pub(crate) reset: hmac::Key,
     /// Marks connection ids as this relay's, so that junk is dropped without an answer.
-    pub(crate) ids: u64,
+    pub(crate) ids: hmac::Key,
 }
 
 fn damaged<E>(_: E) -> StoreFailure {
@@ -203,8 +203,8 @@ impl Identity {
         let secret = hmac::Key::new(hmac::HMAC_SHA256, &self.transport);
         let reset = hmac::sign(&secret, b"undertone/1 stateless reset");
         let ids = hmac::sign(&secret, b"undertone/1 connection ids");
-        let ids = ids.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        ConnectionKeys { reset: hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref()), ids }
+        let key = |tag: hmac::Tag| hmac::Key::new(hmac::HMAC_SHA256, tag.as_ref());
+        ConnectionKeys { reset: key(reset), ids: key(ids) }
     }
 
     /// A leaf key with its certificate, and the root's certificates behind it: a fresh one, or, if

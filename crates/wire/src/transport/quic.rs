@@ -27,12 +27,15 @@ const IDLE_TIMEOUT: VarInt = VarInt::from_u32(60_000);
 /// How often a client says that it is there: below the 30 s after which some NATs forget UDP.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// Bytes that are kept of whoever waits for a handshake to begin: the two packets of a first message, in
-/// some repetitions.
-const INCOMING: u64 = 16 * 1024;
+/// Bytes that are kept of whoever waits for a handshake to begin: the second packet of a first message,
+/// and both of them three times more, which a client sends after 1, 3 and 7 seconds. Whether the last
+/// arrived decides how long it takes the way to be: what is lost later is sent again after a multiple
+/// of that.
+const INCOMING: u64 = 9 * 1024;
 
-/// The same for all of them.
-const INCOMING_TOTAL: u64 = 32 * 1024 * 1024;
+/// The same for all of them: as many as a relay lets wait, so that the repetitions of some do not take the
+/// place of what others say first.
+const INCOMING_TOTAL: u64 = 8192 * INCOMING;
 
 /// Codes that TLS alerts have in QUIC (RFC 9001 §4.8): 0x100 and the alert.
 const CRYPTO_ERRORS: core::ops::Range<u64> = 0x100..0x200;
