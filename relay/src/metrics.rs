@@ -163,6 +163,12 @@ impl Metrics {
         self.add(counter, 1);
     }
 
+    /// How often it was counted.
+    #[cfg(test)]
+    pub(crate) fn get(&self, counter: Counter) -> u64 {
+        self.counters.get(counter as usize).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
     /// So many more.
     pub(crate) fn add(&self, counter: Counter, more: u64) {
         add(self.counters.get(counter as usize), more);

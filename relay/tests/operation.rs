@@ -4,10 +4,12 @@
 mod common;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use undertone_relay::admission::OPEN_TOKEN;
 use undertone_relay::limits::{Id, Rate};
 use undertone_relay::operator::{self, Layout, monitor, root};
@@ -87,21 +89,66 @@ async fn while_handshakes_are_short_addresses_are_confirmed_first() -> Test {
     from(&relay, 2).await?;
     assert_eq!(metric(&ask(&relay, "/metrics").await?, retries), 0);
     // Half of them are held by connections that never say anything.
-    let mut silent = Vec::new();
-    for network in [1, 3] {
-        let from = tokio::net::TcpSocket::new_v4()?;
-        from.bind(SocketAddr::from(([127, 0, network, 1], 0)))?;
-        silent.push(from.connect(socket(&relay)).await?);
-    }
-    while metric(&ask(&relay, "/metrics").await?, "undertone_relay_handshakes") < 2 {
-        tokio::task::yield_now().await;
-    }
+    let held = silent(&relay, &[1, 3]).await?;
+    until(&relay, "undertone_relay_handshakes", 2).await?;
     // QUIC's client does as it is told, and is let in.
     let honest = from(&relay, 2).await?;
     refused(honest.deliver(&capability(1), envelope(1)).await, ErrorCode::Unknown);
     assert_eq!(metric(&ask(&relay, "/metrics").await?, retries), 1);
-    drop(silent);
+    drop(held);
     relay.shutdown().await.unwrap();
+    Ok(())
+}
+
+/// Connections that never say anything and hold a handshake each, from networks of their own.
+async fn silent(relay: &RunningRelay, networks: &[u8]) -> std::io::Result<Vec<TcpStream>> {
+    let mut silent = Vec::new();
+    for network in networks {
+        let from = tokio::net::TcpSocket::new_v4()?;
+        from.bind(SocketAddr::from(([127, 0, *network, 1], 0)))?;
+        silent.push(from.connect(socket(relay)).await?);
+    }
+    Ok(silent)
+}
+
+/// Waits until a metric is at least so much.
+async fn until(relay: &RunningRelay, name: &str, at_least: u64) -> Test {
+    while metric(&ask(relay, "/metrics").await?, name) < at_least {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_while_all_handshakes_are_held_waits_and_is_let_in() -> Test {
+    let directory = tempfile::tempdir()?;
+    let mut config = strict(directory.path());
+    config.monitoring = Some("127.0.0.1:0".parse()?);
+    config.limits.handshakes = 4;
+    let relay = Arc::new(Relay::start(config).await?);
+    let held = silent(&relay, &[201, 202, 203, 204]).await?;
+    until(&relay, "undertone_relay_handshakes", 4).await?;
+    let come = |network| {
+        let relay = relay.clone();
+        tokio::spawn(async move { from(&relay, network).await })
+    };
+    let leaving: Vec<_> = (1..=8).map(come).collect();
+    // Each of them is told to confirm its address, and then waits.
+    until(&relay, "undertone_relay_retries_total", 8).await?;
+    let staying: Vec<_> = (11..=40).map(come).collect();
+    until(&relay, "undertone_relay_retries_total", 38).await?;
+    // Some give up. They stand before the others, and must not keep their places.
+    leaving.iter().for_each(tokio::task::JoinHandle::abort);
+    let begun = tokio::time::Instant::now();
+    drop(held);
+    for client in staying {
+        let connection = client.await??;
+        refused(connection.deliver(&capability(1), envelope(1)).await, ErrorCode::Unknown);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "nobody holds a place for ten seconds");
+    let metrics = ask(&relay, "/metrics").await?;
+    assert_eq!(metric(&metrics, "undertone_relay_turned_away_total{limit=\"handshakes\"}"), 0);
+    Arc::into_inner(relay).unwrap().shutdown().await.unwrap();
     Ok(())
 }
 

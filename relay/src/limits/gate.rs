@@ -121,6 +121,8 @@ impl Gate {
         let rules = Arc::new(Rules { limits, denied: Denied::new(deny), open });
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
         self.look.send_replace(());
+        // There may be room for who waits.
+        self.look_again();
     }
 
     /// Whether the operator denies this mailbox.

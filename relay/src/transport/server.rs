@@ -103,7 +103,7 @@ async fn accept(
                 Some(incoming) => waiting.admit(incoming).map(quic),
                 None => return connections,
             },
-            () = gate.over(), if !waiting.is_empty() => waiting.next().map(quic),
+            () = waiting.stirs() => waiting.next().map(quic),
             (connection, peer) = resting.next(|| doors.tcp.accept()) => {
                 admit_tcp(&gate, peer, Arrived::Tcp(connection, peer))
             }
