@@ -92,6 +92,9 @@ enum Command {
         /// With the mailboxes' keys instead of tickets.
         #[arg(long)]
         keys: bool,
+        /// Clients do not try TCP as well, which the SDK does after half a second.
+        #[arg(long)]
+        quic_only: bool,
     },
     /// Latency of honest clients, alone and beside hostile ones.
     Hostile {
@@ -166,8 +169,8 @@ fn main() -> Result {
             Command::Idle { clients, seconds } => {
                 idle::run(on, clients, Duration::from_secs(seconds)).await
             }
-            Command::Storm { clients, mailboxes, keys } => {
-                storm::run(on, clients, mailboxes, keys).await
+            Command::Storm { clients, mailboxes, keys, quic_only } => {
+                storm::run(on, storm::Plan { clients, mailboxes, keys, quic_only }).await
             }
             Command::Hostile { seconds } => hostile::run(on, Duration::from_secs(seconds)).await,
             Command::Startup { mailboxes } => startup::run(on, mailboxes).await,

@@ -45,6 +45,17 @@ pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks.saturating_mul(10)))
 }
 
+/// Datagrams that the system dropped because a socket on this port had no room for them (Linux).
+pub(crate) fn lost_datagrams(port: u16) -> Result<u64> {
+    let (table, ending) = (std::fs::read_to_string("/proc/net/udp")?, format!(":{port:04X}"));
+    let sockets = table.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        words.nth(1).filter(|local| local.ends_with(&ending))?;
+        words.last()
+    });
+    Ok(sockets.map(str::parse::<u64>).sum::<std::result::Result<u64, _>>()?)
+}
+
 /// Mean number of processes that wanted a processor in the last minute.
 pub(crate) fn busy() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
