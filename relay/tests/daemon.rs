@@ -43,11 +43,17 @@ fn wait(lines: &Receiver<String>, text: &str) -> String {
 
 impl Daemon {
     fn start(config: &Path) -> Self {
+        Self::start_with(config, |_| {})
+    }
+
+    fn start_with(config: &Path, more: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_undertone-relay"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("UNDERTONE_RELAY_")) {
             command.env_remove(name);
         }
+        command.env_remove("JOURNAL_STREAM").env_remove("container");
         command.arg("run").arg("--config").arg(config);
+        more(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, log) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Self { child, out: lines(out), log: lines(log) }
@@ -63,6 +69,30 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_join_address_does_not_go_to_a_journal() {
+    use std::os::unix::fs::PermissionsExt as _;
+    for log in ["JOURNAL_STREAM", "container"] {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("relay.toml");
+        let data = directory.path().join("data");
+        std::fs::write(&config, format!("dir = {data:?}\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+        let mut daemon = Daemon::start_with(&config, |command| {
+            command.env(log, "8:12345");
+        });
+        wait(&daemon.log, "serving");
+        daemon.signal("TERM");
+        wait(&daemon.log, "stopped");
+        assert!(daemon.child.wait().unwrap().success());
+        let said: Vec<_> = daemon.out.iter().collect();
+        assert!(said.iter().any(|line| line.contains("join-address")), "{said:?}");
+        assert!(said.iter().all(|line| !line.contains("ut-join:")), "{said:?}");
+        let file = data.join("join-address");
+        assert!(std::fs::read_to_string(&file).unwrap().starts_with("ut-join:127.0.0.1:"));
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
 

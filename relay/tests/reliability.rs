@@ -42,6 +42,8 @@ impl Drop for Daemon {
 
 impl Daemon {
     fn start(mut command: Command) -> Self {
+        // Wherever this runs, what it prints is read here.
+        command.env_remove("JOURNAL_STREAM").env_remove("container");
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let first = !known(&command);

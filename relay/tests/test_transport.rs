@@ -31,6 +31,9 @@ fn start() -> Program {
         .args(["--dir", directory.path().to_str().unwrap()])
         .args(["run", "--listen", "127.0.0.1:0"])
         .env("UNDERTONE_TEST_TRANSPORT", "127.0.0.1:0")
+        // Wherever this runs, what it prints is read here.
+        .env_remove("JOURNAL_STREAM")
+        .env_remove("container")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

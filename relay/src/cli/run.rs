@@ -1,5 +1,6 @@
 //! `run`: serves until a signal ends it.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use undertone_relay::settings::{Layers, Loaded};
@@ -66,7 +67,17 @@ fn announce(directory: &Path, relay: &RunningRelay) -> Result {
     if let Some(monitoring) = relay.monitoring() {
         text.push_str(&format!("Metrics:   http://{monitoring}/metrics\n"));
     }
-    if let Some(join) = relay.join_address() {
+    if let Some(join) = relay.join_address().filter(|_| is_log()) {
+        let file = directory.join(JOIN_ADDRESS);
+        write_join_address(&file, join.to_text().as_str()).map_err(|error| {
+            let file = file.display();
+            format!("{file}: {error}; `undertone-relay token add` makes a join address")
+        })?;
+        text.push_str(&format!(
+            "\nThe join address, for `undertone init --relay`, is in {}.\nIt holds an admission token: remove the file when you have it.\n",
+            file.display()
+        ));
+    } else if let Some(join) = relay.join_address() {
         text.push_str(&format!(
             "\nJoin address, for `undertone init --relay`. It holds an admission token and is not shown again\n(`undertone-relay token add` makes another):\n{}\n",
             join.to_text().as_str()
@@ -79,6 +90,28 @@ fn announce(directory: &Path, relay: &RunningRelay) -> Result {
         ));
     }
     print(&text)
+}
+
+/// The file that the first join address goes to where the output is kept.
+const JOIN_ADDRESS: &str = "join-address";
+
+/// Whether what is printed goes to a log, where a token would stay and be read by others: systemd and
+/// containers say so (systemd.exec(5), and the variable that podman, systemd and our image set).
+fn is_log() -> bool {
+    let kept = ["JOURNAL_STREAM", "container"].into_iter();
+    kept.filter_map(std::env::var_os).any(|value| !value.is_empty())
+        && !std::io::stdout().is_terminal()
+}
+
+/// Writes a file that its owner alone can read, in a directory that is its owner's alone.
+fn write_join_address(path: &Path, join: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(format!("{join}\n").as_bytes())?;
+    file.sync_all()
 }
 
 /// Reads the same layers again. A configuration that is not good changes nothing.
