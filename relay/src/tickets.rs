@@ -102,13 +102,14 @@ impl Tickets {
             let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
             keys.first().map(|key| key.day)
         };
-        // A clock that was set back: the newest key serves on.
-        if newest.is_some_and(|newest| newest >= today) {
+        // A clock that was set back over midnight: the newest key serves on. One that was ahead for
+        // longer must not keep a key for as long.
+        if newest.is_some_and(|newest| newest >= today && newest <= today.plus(1)) {
             return Ok(());
         }
         let fresh = DayKey::random(today)?;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.retain(|key| key.day.plus(1) >= today);
+        keys.retain(|key| key.day.plus(1) >= today && key.day <= today.plus(1));
         keys.insert(0, fresh);
         keys.truncate(KEPT);
         let mut bytes = Vec::new();
@@ -276,6 +277,19 @@ mod tests {
         assert!(at(directory.path(), 2, NOW).open_ticket(NOW, &ticket).is_err());
         let elsewhere = tempfile::tempdir().unwrap();
         assert!(at(elsewhere.path(), 1, NOW).open_ticket(NOW, &ticket).is_err());
+    }
+
+    #[test]
+    fn a_key_of_a_clock_that_was_far_ahead_does_not_serve_until_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let tickets = at(directory.path(), 1, 2_000 * 86_400);
+        let newest = || tickets.keys.read().unwrap().first().unwrap().day;
+        tickets.rotate(Day::new(1_000)).unwrap();
+        assert_eq!(newest(), Day::new(1_000));
+        assert_eq!(tickets.keys.read().unwrap().len(), 1);
+        // Over midnight and back is no reason.
+        tickets.rotate(Day::new(999)).unwrap();
+        assert_eq!(newest(), Day::new(1_000));
     }
 
     #[test]
