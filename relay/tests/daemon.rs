@@ -97,6 +97,24 @@ fn a_join_address_does_not_go_to_a_journal() {
 }
 
 #[test]
+fn it_does_not_run_in_another_user_s_directory() {
+    let place = tempfile::tempdir().unwrap();
+    // Whoever runs this: the root of the file system is root's, and root may give away.
+    let mut data = std::path::PathBuf::from("/");
+    let mine = place.path().join("data");
+    std::fs::create_dir(&mine).unwrap();
+    if std::os::unix::fs::chown(&mine, Some(12_345), None).is_ok() {
+        data = mine.clone();
+    }
+    let config = place.path().join("relay.toml");
+    std::fs::write(&config, format!("dir = {data:?}\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+    let mut daemon = Daemon::start(&config);
+    wait(&daemon.log, "belongs to another user");
+    assert!(!daemon.child.wait().unwrap().success());
+    assert_eq!(std::fs::read_dir(&mine).unwrap().count(), 0, "something was left there");
+}
+
+#[test]
 fn it_starts_reloads_and_stops() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("relay.toml");

@@ -24,6 +24,8 @@ pub(super) fn run(common: &Common, shortcuts: &Shortcuts, accept_clock: bool) ->
 
 async fn serve(layers: Layers, mut loaded: Loaded, log: Log, accept_clock: bool) -> Result {
     let directory = directory(&loaded)?;
+    // As another user it would leave files that its owner can't read.
+    super::owner::check(&directory)?;
     // Before the relay starts: a signal that comes meanwhile is not lost, and does not kill.
     let mut signals = Signals::new()?;
     let config = Config { accept_clock, ..loaded.settings.config(directory.clone()) };
