@@ -3,7 +3,7 @@
 use core::fmt;
 use std::fs::{File, TryLockError};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,7 +25,8 @@ use crate::operator::{Identity, Layout, Leaf, private_directory, read_if_there, 
 use crate::store::audit::Action;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{
-    Command, Outcome, ReadThread, Store, StoreFailure, StoreHandle, StoreThread, TokenClass, Told,
+    Command, Outcome, ReadThread, Room, Store, StoreFailure, StoreHandle, StoreThread, TokenClass,
+    Told,
 };
 use crate::tickets::Tickets;
 use crate::transport::{
@@ -105,8 +106,8 @@ impl Relay {
         let layout = Layout::new(&config.directory);
         private_directory(&config.directory)?;
         let lock = Arc::new(lock(&layout)?);
-        private_directory(&layout.store())?;
         check_files(&layout)?;
+        private_directory(&layout.store())?;
         let identity = Identity::open(&layout)?;
         let leaf = Arc::new(Leaf::new(identity.leaf(config.clock.unix_seconds())?));
         let mut store = SqliteStore::open(&layout.store(), config.retention_days)?;
@@ -114,7 +115,8 @@ impl Relay {
         if config.accept_clock {
             store.accept_clock(config.clock.today())?;
         }
-        let room = store.room();
+        store.warn_of_clock(config.clock.today());
+        let (room, removal) = (store.room(), store.removal_clock());
         let blobs = BlobDirectory::open(&layout.blobs(), room.clone())?;
         blobs.sweep(&store.blob_ids()?)?;
 
@@ -162,11 +164,13 @@ impl Relay {
             tap: Tap(config.tap.clone()),
         };
         let gate = Gate::new(config.limits.clone(), &config.deny, config.open, metrics);
+        let blob_files = layout.blobs();
         let watched = Arc::new(Watched {
             gate: gate.clone(),
             leaf: leaf.clone(),
             layout,
-            room,
+            room: room.clone(),
+            removal,
             ended: thread.ended.clone(),
             started: config.clock.unix_seconds(),
             draining: AtomicBool::new(false),
@@ -189,6 +193,8 @@ impl Relay {
             tickets,
             gate,
             clock,
+            room,
+            blob_files,
             accept_clock,
         });
         let maintenance = Maintenance(tokio::spawn(keeper.clone().keep()));
@@ -232,8 +238,12 @@ fn lock(layout: &Layout) -> Result<File, StoreFailure> {
 }
 
 /// A first start makes the root key, then the databases, then the address. A later one without the
-/// store would forget everybody's mail, one without the key would be another relay: refused.
+/// store would forget everybody's mail, one without the key would be another relay: refused. What a
+/// restore has begun may look like a first start, and has the only copy of somebody's blobs.
 fn check_files(layout: &Layout) -> Result<(), StoreFailure> {
+    if layout.restoring().try_exists()? {
+        return Err(StoreFailure::HalfRestored);
+    }
     let there = |name: &str| layout.store().join(name).try_exists();
     let root = layout.root_key().try_exists()? || layout.leaf().try_exists()?;
     let started = layout.address().try_exists()?;
@@ -335,6 +345,8 @@ struct Keeper {
     tickets: Arc<Tickets>,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
+    room: Arc<Room>,
+    blob_files: PathBuf,
     accept_clock: bool,
 }
 
@@ -384,10 +396,21 @@ impl Keeper {
             // Reported where it fails; the next start sweeps what is left.
             let _ = self.blobs.remove(&self.store, blob).await;
         }
+        while self.store.shrink().await == Some(true) {}
     }
 
-    /// Tells those who are subscribed to a mailbox that was erased.
+    /// Tells those who are subscribed to a mailbox that was erased, and counts what blobs are left. What
+    /// comes in while they are counted may be missing from the sum, until the next start: a piece of each
+    /// upload under way.
     async fn end_erased(&self) {
+        let (room, files) = (self.room.clone(), self.blob_files.clone());
+        let counted = tokio::task::spawn_blocking(move || count_bytes(&files)).await;
+        match counted {
+            Ok(Ok(bytes)) => room.set_blobs(bytes),
+            Ok(Err(error)) => tracing::error!(%error, "blobs could not be counted"),
+            // The relay ends.
+            Err(_) => return,
+        }
         for mailboxes in self.hub.mailboxes().chunks(STATUS_AT_A_TIME) {
             let commands = mailboxes.iter().copied().map(Command::Status).collect();
             let Ok(answers) = self.store.submit(commands).await else { return };
@@ -399,6 +422,16 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Bytes of the files in a directory.
+fn count_bytes(directory: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0_u64;
+    for entry in std::fs::read_dir(directory)? {
+        // One that goes meanwhile counts for nothing.
+        bytes = bytes.saturating_add(entry?.metadata().map_or(0, |file| file.len()));
+    }
+    Ok(bytes)
 }
 
 /// The task that maintains; it ends with the relay, since it holds the store open.
@@ -585,5 +618,48 @@ mod tests {
         let closed = tokio::time::timeout(Duration::from_secs(60), closed).await;
         assert!(matches!(*closed.unwrap().unwrap(), Some(Ok(()))));
         assert!(lock(&layout).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_an_operator_erased_is_not_counted_any_more() {
+        use undertone_wire::{
+            BlobDeleteCapability, BlobHash, BlobId, WriteCapability, ids::BlobReadCapability,
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::new(directory.path().to_owned());
+        config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let relay = Relay::start(config).await.unwrap();
+        let (secret, blob) = ([7; 32], BlobId::from_bytes([8; 32]));
+        let record = crate::store::BlobRecord {
+            blob,
+            read: BlobReadCapability::from_bytes(secret).hash(),
+            delete: BlobDeleteCapability::from_bytes([9; 32]).hash(),
+            length: 1000,
+            hash: BlobHash::from_bytes([0; 32]),
+            expires: undertone_wire::Day::new(1_000_000),
+        };
+        let verifier = relay.join_address().unwrap().token().verifier();
+        let announced = relay.handle.run(Command::AnnounceBlob(record, verifier)).await;
+        assert!(matches!(announced, Ok(Ok(_))), "{announced:?}");
+        let room = &relay.watched.room;
+        let before = room.used();
+        std::fs::write(relay.keeper.blob_files.join(blob.to_string()), [1; 1000]).unwrap();
+        room.add_blob_bytes(1000);
+        let at = directory.path().to_owned();
+        let erased = tokio::task::spawn_blocking(move || {
+            let claim = WriteCapability::from_bytes(secret);
+            let claim = crate::operator::Claim::Capability(claim);
+            crate::operator::erase(&at, undertone_wire::Day::new(20_000), &claim)
+        });
+        assert_eq!(erased.await.unwrap().unwrap(), crate::store::audit::Thing::Blob);
+        // Whatever comes next, the relay notices.
+        let _ = relay.handle.run(Command::Tokens).await;
+        for _ in 0..500 {
+            if room.used() < before + 1000 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(room.used() < before + 1000);
     }
 }

@@ -21,11 +21,11 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use undertone_wire::{Day, Incarnation};
 
-use super::{Layout, hex, private_directory, read_if_there, write_private};
-use crate::store::StoreFailure;
+use super::{Layout, durable_directory, hex, read_if_there, write_private};
 use crate::store::audit::Action;
 use crate::store::sqlite::schema::sync_directory;
 use crate::store::sqlite::{DayKey, Snapshot, SqliteStore, is_whole};
+use crate::store::{Disk, DiskLimits, StoreFailure, SystemDisk};
 
 /// Raised when files get another meaning.
 const FORMAT: u32 = 1;
@@ -88,6 +88,8 @@ pub enum BackupError {
     Store(StoreFailure),
     /// There is something where the backup, or the restored relay, was to go.
     NotEmpty(PathBuf),
+    /// There is not enough room for it: bytes that it takes and bytes that it may take.
+    NoRoom(u64, u64),
     /// There is no backup there.
     NoBackup(PathBuf),
     /// A file of the backup is not what was written; its name.
@@ -107,6 +109,11 @@ impl core::fmt::Display for BackupError {
                     path.display()
                 )
             }
+            Self::NoRoom(needed, room) => write!(
+                f,
+                "the backup takes about {needed} bytes and finds room for {room} there; nothing was written. On the relay's own file system {} bytes stay free",
+                DiskLimits::FREE_FLOOR
+            ),
             Self::NoBackup(path) => write!(f, "there is no backup in {}", path.display()),
             Self::Damaged(name) => {
                 write!(f, "the backup's {name} is missing or damaged; nothing was restored")
@@ -128,7 +135,7 @@ impl<E: Into<StoreFailure>> From<E> for BackupError {
 }
 
 fn empty(path: &Path) -> Result<(), BackupError> {
-    private_directory(path)?;
+    durable_directory(path)?;
     if std::fs::read_dir(path)?.next().is_some() {
         return Err(BackupError::NotEmpty(path.to_owned()));
     }
@@ -182,20 +189,58 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// # Errors
 /// [`BackupError`]; what was written so far stays, without a manifest.
 pub fn backup(directory: &Path, to: &Path, today: Day) -> Result<BackedUp, BackupError> {
+    backup_on(&SystemDisk, directory, to, today)
+}
+
+/// Refuses a backup for which there is no room. It would be of no use, and on the relay's own file system
+/// it would take the room that the relay needs for what must always work.
+fn check_room(disk: &dyn Disk, layout: &Layout, to: &Path) -> Result<(), BackupError> {
+    let mut needed = 0_u64;
+    for part in [layout.store(), layout.blobs()] {
+        for file in std::fs::read_dir(part).into_iter().flatten() {
+            // One that goes meanwhile takes no room.
+            needed = needed.saturating_add(file?.metadata().map_or(0, |file| file.len()));
+        }
+    }
+    let kept = if on_one_file_system(&layout.store(), to)? { DiskLimits::FREE_FLOOR } else { 0 };
+    let room = disk.free(to)?.saturating_sub(kept);
+    if needed > room { Err(BackupError::NoRoom(needed, room)) } else { Ok(()) }
+}
+
+#[cfg(unix)]
+fn on_one_file_system(one: &Path, other: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok(std::fs::metadata(one)?.dev() == std::fs::metadata(other)?.dev())
+}
+
+/// Not known here, so the careful answer.
+#[cfg(not(unix))]
+fn on_one_file_system(_: &Path, _: &Path) -> std::io::Result<bool> {
+    Ok(true)
+}
+
+fn backup_on(
+    disk: &dyn Disk,
+    directory: &Path,
+    to: &Path,
+    today: Day,
+) -> Result<BackedUp, BackupError> {
     let layout = Layout::new(directory);
     empty(to)?;
+    check_room(disk, &layout, to)?;
     super::record(directory, today, Action::BackedUp)?;
     let (data, keys, identity) = (to.join("data"), to.join("keys"), to.join("identity"));
     for path in [&data, &data.join("blobs"), &keys, &identity] {
-        private_directory(path)?;
+        durable_directory(path)?;
     }
     let snapshot = Snapshot::take(&layout.store())?;
+    let (blobs, day_keys) = (snapshot.blobs()?, snapshot.keys().to_vec());
     let mut files = Vec::new();
     for name in snapshot.write(&data)? {
         let (bytes, hash) = measure(&mut File::open(data.join(&name))?, |_| Ok(()))?;
         files.push(Entry { name, bytes, sha256: hexadecimal(&hash) });
     }
-    for blob in snapshot.blobs()? {
+    for blob in blobs {
         let name = format!("blobs/{blob}");
         // One that is still being uploaded, or was deleted a moment ago, has no file.
         if let Some((bytes, hash)) =
@@ -205,7 +250,7 @@ pub fn backup(directory: &Path, to: &Path, today: Day) -> Result<BackedUp, Backu
         }
     }
     sync_directory(&data.join("blobs"))?;
-    write_private(&keys.join("day-keys"), day_keys_text(snapshot.keys()).as_bytes())?;
+    write_private(&keys.join("day-keys"), day_keys_text(&day_keys).as_bytes())?;
     let root = read_if_there(&layout.root_key())?;
     if let Some(root) = &root {
         write_private(&identity.join("root.key"), root)?;
@@ -218,7 +263,7 @@ pub fn backup(directory: &Path, to: &Path, today: Day) -> Result<BackedUp, Backu
     let made = BackedUp {
         files: files.len(),
         bytes: files.iter().map(|file| file.bytes).sum(),
-        keys: snapshot.keys().len(),
+        keys: day_keys.len(),
         identity: root.is_some(),
     };
     // Last, so that what has a manifest is whole.
@@ -294,6 +339,16 @@ impl Source {
 /// [`BackupError`]; everything is checked before anything is made, and what was made before a later
 /// failure is no relay that starts.
 pub fn restore(source: &Source, directory: &Path, today: Day) -> Result<Restored, BackupError> {
+    restore_in_steps(source, directory, today, &mut || Ok(()))
+}
+
+/// `step` is called before each step that changes something; tests stop there.
+fn restore_in_steps(
+    source: &Source,
+    directory: &Path,
+    today: Day,
+    step: &mut dyn FnMut() -> Result<(), StoreFailure>,
+) -> Result<Restored, BackupError> {
     let manifest = read_text(&source.data.join("manifest.json"))?
         .ok_or_else(|| BackupError::NoBackup(source.data.clone()))?;
     let damaged = |name: &str| BackupError::Damaged(name.to_owned());
@@ -312,11 +367,14 @@ pub fn restore(source: &Source, directory: &Path, today: Day) -> Result<Restored
     }
     empty(directory)?;
     let layout = Layout::new(directory);
-    // Under another name until it is whole: a relay does not start without a store, since it has a
-    // root key.
-    let store = directory.join("restoring");
-    private_directory(&store)?;
-    private_directory(&layout.blobs())?;
+    // Under another name until it is whole. While that is there no relay starts: it must be durable
+    // before anything else is, and go last.
+    let store = layout.restoring();
+    step()?;
+    durable_directory(&store)?;
+    step()?;
+    durable_directory(&layout.blobs())?;
+    step()?;
     let root = read_if_there(&source.root_key)?;
     if let Some(root) = &root {
         write_private(&layout.root_key(), root)?;
@@ -334,13 +392,16 @@ pub fn restore(source: &Source, directory: &Path, today: Day) -> Result<Restored
             }
             None => store.join(&entry.name),
         };
+        step()?;
         let copied = copy(&source.data.join(&entry.name), &target)?;
         if copied.map(|(_, hash)| hexadecimal(&hash)).as_ref() != Some(&entry.sha256) {
             return Err(damaged(&entry.name));
         }
     }
     sync_directory(&layout.blobs())?;
+    step()?;
     let revived = SqliteStore::revive(&store, today, &keys)?;
+    step()?;
     std::fs::rename(&store, layout.store())?;
     sync_directory(directory)?;
     Ok(Restored {
@@ -393,4 +454,106 @@ pub(super) fn damaged_blobs(layout: &Layout) -> Result<usize, StoreFailure> {
         }
     }
     Ok(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::relay::StartError;
+    use crate::{Config, Relay};
+
+    const TODAY: Day = Day::new(20_000);
+
+    fn config(directory: &Path) -> Config {
+        Config {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ..Config::new(directory.to_owned())
+        }
+    }
+
+    /// Everything below a directory, except the lock that whoever looks takes.
+    fn names(directory: &Path) -> Vec<PathBuf> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                all.extend(names(&path));
+            }
+            if path.file_name().unwrap() != "lock" {
+                all.push(path);
+            }
+        }
+        all.sort();
+        all
+    }
+
+    /// So many bytes are free.
+    struct Free(u64);
+
+    impl Disk for Free {
+        fn free(&self, _: &Path) -> std::io::Result<u64> {
+            Ok(self.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backup_leaves_the_relay_its_room() {
+        let place = tempfile::tempdir().unwrap();
+        let (old, to) = (place.path().join("old"), place.path().join("backup"));
+        Relay::start(config(&old)).await.unwrap().shutdown().await.unwrap();
+        let refused = backup_on(&Free(DiskLimits::FREE_FLOOR), &old, &to, TODAY);
+        assert!(matches!(refused, Err(BackupError::NoRoom(_, 0))), "{refused:?}");
+        assert!(names(&to).is_empty());
+        backup_on(&Free(2 * DiskLimits::FREE_FLOOR), &old, &to, TODAY).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_restore_that_was_cut_off_anywhere_is_no_relay_that_starts() {
+        let place = tempfile::tempdir().unwrap();
+        let (old, to) = (place.path().join("old"), place.path().join("backup"));
+        Relay::start(config(&old)).await.unwrap().shutdown().await.unwrap();
+        backup(&old, &to, TODAY).unwrap();
+        // Without its root key a directory looks like a first start even more.
+        for root_key in [to.join("identity/root.key"), to.join("nothing")] {
+            let source = Source { root_key, ..Source::whole(&to) };
+            let mut stop_at = 0;
+            loop {
+                let directory = place.path().join("new");
+                let mut left = stop_at;
+                let restored = restore_in_steps(&source, &directory, TODAY, &mut || {
+                    if left == 0 {
+                        return Err(StoreFailure::Random);
+                    }
+                    left -= 1;
+                    Ok(())
+                });
+                if restored.is_ok() {
+                    break;
+                }
+                let before = names(&directory);
+                if stop_at == 0 {
+                    // Nothing was made yet, so that whoever starts there begins anew.
+                    assert!(before.is_empty());
+                } else {
+                    let started = Relay::start(config(&directory)).await.map(|_| ());
+                    let refused =
+                        matches!(started, Err(StartError::Store(StoreFailure::HalfRestored)));
+                    assert!(refused, "stopped at step {stop_at}: {started:?}");
+                    assert_eq!(names(&directory), before, "stopped at step {stop_at}");
+                }
+                std::fs::remove_dir_all(&directory).unwrap();
+                stop_at += 1;
+            }
+            assert!(stop_at > 5, "{stop_at} steps");
+            let directory = place.path().join("new");
+            if source.root_key.exists() {
+                let relay = Relay::start(config(&directory)).await.unwrap();
+                relay.shutdown().await.unwrap();
+            }
+            std::fs::remove_dir_all(&directory).unwrap();
+        }
+    }
 }

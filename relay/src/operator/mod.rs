@@ -41,6 +41,12 @@ impl Layout {
         self.root.join("store")
     }
 
+    /// What is to become [`Self::store`], while a restore is under way.
+    #[must_use]
+    pub fn restoring(&self) -> PathBuf {
+        self.root.join("restoring")
+    }
+
     /// Blobs, a file each.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {
@@ -124,6 +130,33 @@ pub(crate) fn private_directory(path: &Path) -> Result<(), StoreFailure> {
     Ok(builder.create(path)?)
 }
 
+/// The same, durably: it is there after a power failure, and so is what leads to it.
+pub(crate) fn durable_directory(path: &Path) -> Result<(), StoreFailure> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    private_directory(path)?;
+    for made in &missing {
+        sync_parent(made)?;
+    }
+    if missing.is_empty() {
+        // It may have been made a moment ago. What is not to be looked at was made by somebody else.
+        match sync_parent(path) {
+            Err(StoreFailure::File(error)) if error.kind() == ErrorKind::PermissionDenied => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Makes the name of a file or directory durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreFailure> {
+    use crate::store::sqlite::schema::sync_directory;
+    match path.parent() {
+        None => Ok(()),
+        Some(here) if here.as_os_str().is_empty() => sync_directory(Path::new(".")),
+        Some(parent) => sync_directory(parent),
+    }
+}
+
 /// Writes a file that only the owner can read: whole or not at all, and durably.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StoreFailure> {
     use std::io::Write as _;
@@ -140,10 +173,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StoreFailur
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(parent) => crate::store::sqlite::schema::sync_directory(parent),
-        None => Ok(()),
-    }
+    sync_parent(path)
 }
 
 /// Reads a file; `None` if there is none.

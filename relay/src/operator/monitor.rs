@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -55,6 +55,7 @@ gauges! {
     LIMIT_SUBSCRIPTIONS "undertone_relay_limit_subscriptions" "The limit of subscriptions.";
     READY "undertone_relay_ready" "1 while new clients should be sent here.";
     LEAF "undertone_relay_leaf_expiry_seconds" "When the certificate in use ends, in Unix time.";
+    REMOVAL_CLOCK "undertone_relay_removal_clock_seconds" "The clock by which everything is removed, in Unix time. Ahead of the machine's it says that one of the two is wrong.";
     STORE "undertone_relay_store_bytes" "Bytes of the databases' files, without blobs.";
     DISK_FREE "undertone_relay_disk_free_bytes" "Bytes that are free on the file system, as measured by the last commits.";
     STORAGE_FULL "undertone_relay_storage_full" "1 while nothing is taken in, because of disk.quota or disk.free_floor.";
@@ -76,6 +77,8 @@ pub(crate) struct Watched {
     pub(crate) leaf: Arc<Leaf>,
     pub(crate) layout: Layout,
     pub(crate) room: Arc<Room>,
+    /// As the store's `removal_clock`.
+    pub(crate) removal: Arc<AtomicU32>,
     pub(crate) ended: Ended,
     pub(crate) started: u64,
     pub(crate) draining: AtomicBool,
@@ -104,12 +107,18 @@ impl Watched {
         out.single(&LIMIT_SUBSCRIPTIONS, &limits.subscriptions);
         out.single(&READY, &u8::from(self.is_ready()));
         out.single(&LEAF, &self.leaf.ends());
+        out.single(&REMOVAL_CLOCK, &self.removal_clock());
         out.single(&STORE, &store_bytes(&self.layout));
         out.single(&DISK_FREE, &self.room.free());
         out.single(&STORAGE_FULL, &u8::from(self.room.check(LARGEST).is_err()));
         self.process(&mut out);
         self.gate.metrics().write(&mut out);
         out.into_text()
+    }
+
+    /// The clock of removal, in Unix time.
+    fn removal_clock(&self) -> u64 {
+        u64::from(self.removal.load(Ordering::Relaxed)).saturating_mul(3600)
     }
 
     /// What Linux says of the process; elsewhere the lines are absent.

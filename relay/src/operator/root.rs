@@ -453,7 +453,9 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.sync_all()
     };
-    write().map_err(|error| RootError::File(path.to_owned(), error))
+    write().map_err(|error| RootError::File(path.to_owned(), error))?;
+    // Its name as well, before another copy is removed because of this one.
+    Ok(super::sync_parent(path)?)
 }
 
 /// `leaf.pem`: private key, leaf, root.

@@ -190,6 +190,9 @@ pub fn erase(directory: &Path, today: Day, claim: &Claim) -> Result<Thing, Store
                     _ => {}
                 }
             }
+            crate::store::sqlite::schema::sync_directory(&layout.blobs())?;
+            // Not before they are gone: a running relay counts what is left.
+            store.count_erasure()?;
         }
         None => {
             store.commit(today, &[erased])?;

@@ -395,19 +395,24 @@ fn depots(s: &mut Subject) -> Result<(), Finding> {
     same!(s.run(take(9))?, once(100));
     s.run(Command::DeleteDepot(depot, owner))??;
     same!(s.run(take(10))?, Err(ErrorCode::Unknown));
-    // One that has expired is in nobody's way, and nothing of it is in the next.
+    // One that has expired is in nobody's way, and nothing of it is in the next; not if it has by the
+    // machine's clock alone (R-1205).
     s.run(fill(owner, FillMode::Add, vec![1, 2], Some(3)))??;
     s.today = Day::new(20_011);
-    let anew = DepotFill {
-        depot,
-        owner: other,
-        token: TOKEN,
-        mode: FillMode::Add,
-        one_time: vec![vec![4; 4096]],
-        last_resort: None,
-        expires: Day::new(20_012),
+    let anew = || {
+        Command::FillDepot(DepotFill {
+            depot,
+            owner: other,
+            token: TOKEN,
+            mode: FillMode::Add,
+            one_time: vec![vec![4; 4096]],
+            last_resort: None,
+            expires: Day::new(20_012),
+        })
     };
-    s.run(Command::FillDepot(anew))??;
+    same!(s.run(anew())?, Err(ErrorCode::Unknown));
+    s.store.expire(s.today, 200)?;
+    s.run(anew())??;
     same!(s.run(take(11))?, once(4));
     same!(s.run(take(12))?, Ok(Outcome::Prekey(Prekey::UsedUp)));
     Ok(())

@@ -152,8 +152,14 @@ impl State {
         }))
     }
 
+    /// The later of the machine's day and the maintenance clock's.
+    fn later(&self, today: Day) -> Day {
+        self.hours.map_or(today, |hours| today.max(Day::new(hours / 24)))
+    }
+
     fn deliver(&mut self, today: Day, to: WriteCapabilityHash, envelope: &[u8]) -> Answer {
         let id = *self.capabilities.get(&to).ok_or(ErrorCode::Unknown)?;
+        let day = self.later(today);
         let mailbox = self.mailboxes.get_mut(&id).ok_or(ErrorCode::Unknown)?;
         let remembered =
             mailbox.head().saturating_sub(u64::try_from(REMEMBERED_ENVELOPES).unwrap_or(0));
@@ -179,7 +185,6 @@ impl State {
             return Err(ErrorCode::MailboxFull);
         }
         // By the later of the machine's clock and the maintenance clock.
-        let day = self.hours.map_or(today, |hours| today.max(Day::new(hours / 24)));
         mailbox.all.push((envelope.to_vec(), day.plus(self.retention)));
         mailbox.by.push(Some(to));
         Ok(Outcome::Delivered { mailbox: id, new: Some(Seq::new(mailbox.head())) })
@@ -227,7 +232,8 @@ impl State {
     }
 
     fn fill(&mut self, today: Day, fill: &DepotFill) -> Answer {
-        self.depots.retain(|id, depot| *id != fill.depot || depot.expires >= today);
+        let passed = self.hours.map_or(today, |hours| today.min(Day::new(hours / 24)));
+        self.depots.retain(|id, depot| *id != fill.depot || depot.expires >= passed);
         let existing = self.depots.get(&fill.depot);
         if existing.is_some_and(|depot| depot.owner != fill.owner) {
             return Err(ErrorCode::Unknown);
@@ -319,13 +325,13 @@ impl State {
             Command::CreateMailbox { key, token, kind: _, limits, capabilities } => {
                 let id = key.mailbox();
                 if !self.mailboxes.contains_key(&id) {
-                    let tokens = self.tokens.clone();
+                    let (tokens, later) = (self.tokens.clone(), self.later(today));
                     self.admit(today, token, 1, 0)?;
                     self.mailboxes.insert(
                         id,
                         Mailbox {
                             limits: clamp(*limits),
-                            expires: today.plus(MAILBOX_IDLE_DAYS),
+                            expires: later.plus(MAILBOX_IDLE_DAYS),
                             acknowledged: 0,
                             expired: 0,
                             all: Vec::new(),
@@ -358,8 +364,8 @@ impl State {
             }
             Command::Status(id) => self.mailbox_state(*id),
             Command::Visit(id) => {
+                let renewed = self.later(today).plus(MAILBOX_IDLE_DAYS);
                 let mailbox = self.mailboxes.get_mut(id).ok_or(ErrorCode::Unknown)?;
-                let renewed = today.plus(MAILBOX_IDLE_DAYS);
                 if mailbox.expires.days_until(renewed) >= super::rules::RENEW_AFTER_DAYS {
                     mailbox.expires = renewed;
                 }

@@ -63,6 +63,15 @@ pub trait Store: Send {
     /// As [`Self::commit`].
     fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Removed, StoreFailure>;
 
+    /// Gives room that has become free back to the file system, as much as can be done in passing;
+    /// `true` if there is more of it.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn shrink(&mut self) -> Result<bool, StoreFailure> {
+        Ok(false)
+    }
+
     /// What the operator decides, from now on. Holds at first: [`Policy::default`], with the
     /// retention that the store was opened with.
     fn set_policy(&mut self, policy: &Policy);
@@ -319,10 +328,14 @@ pub enum StoreFailure {
     Damaged(&'static str),
     /// Written by a version that this one does not know.
     Version(i64),
+    /// Written by the version before, and only the relay itself brings it up to this one.
+    NotUpgraded,
     /// The SQLite library is older than the first one without a fault that loses commits.
     OldSqlite,
     /// Another process uses the directory.
     InUse,
+    /// A restore into the directory has not come to its end.
+    HalfRestored,
     /// The system's random generator failed.
     Random,
 }
@@ -340,12 +353,18 @@ impl fmt::Display for StoreFailure {
                 f,
                 "the store has format {version}, which this version does not know; use a newer undertone-relay"
             ),
+            Self::NotUpgraded => f.write_str(
+                "an earlier version wrote the store; start the relay of this version first, which brings the store up to it",
+            ),
             Self::OldSqlite => {
                 f.write_str("this SQLite is too old; version 3.51.3 or later is needed")
             }
             Self::InUse => {
                 f.write_str("another undertone-relay uses this directory; stop it first")
             }
+            Self::HalfRestored => f.write_str(
+                "a restore into this directory has not come to its end; if none is running, empty the directory and restore again",
+            ),
             Self::Random => f.write_str("the system's random generator failed"),
         }
     }

@@ -32,6 +32,7 @@ pub(crate) struct Told {
 enum Job {
     Run(Vec<Command>, oneshot::Sender<Vec<Answer>>),
     Expire(u32, oneshot::Sender<Removed>),
+    Shrink(oneshot::Sender<bool>),
     Policy(Policy),
     /// Something beside the database can't be stored: end as if the database had failed.
     Fail(StoreFailure),
@@ -88,6 +89,14 @@ impl StoreHandle {
     pub(crate) async fn expire(&self, observed_hours: u32) -> Option<Removed> {
         let (answer, receiver) = oneshot::channel();
         self.jobs.send(Job::Expire(observed_hours, answer)).await.ok()?;
+        receiver.await.ok()
+    }
+
+    /// Gives room back, a part of it, between two batches; whether there is more, and `None` if the
+    /// store has ended.
+    pub(crate) async fn shrink(&self) -> Option<bool> {
+        let (answer, receiver) = oneshot::channel();
+        self.jobs.send(Job::Shrink(answer)).await.ok()?;
         receiver.await.ok()
     }
 }
@@ -173,7 +182,7 @@ fn count(jobs: &[Job]) -> usize {
     jobs.iter()
         .map(|job| match job {
             Job::Run(commands, _) => commands.len(),
-            Job::Expire(..) | Job::Policy(_) | Job::Fail(_) | Job::Close => 0,
+            Job::Expire(..) | Job::Shrink(_) | Job::Policy(_) | Job::Fail(_) | Job::Close => 0,
         })
         .sum()
 }
@@ -188,7 +197,7 @@ fn commit(
 ) -> Result<(), StoreFailure> {
     let mut batch = Vec::new();
     let mut waiting = Vec::new();
-    let mut expiring = Vec::new();
+    let (mut expiring, mut shrinking) = (Vec::new(), Vec::new());
     for job in jobs {
         match job {
             Job::Run(mut commands, answer) => {
@@ -196,6 +205,7 @@ fn commit(
                 batch.append(&mut commands);
             }
             Job::Expire(hours, answer) => expiring.push((hours, answer)),
+            Job::Shrink(answer) => shrinking.push(answer),
             Job::Policy(policy) => store.set_policy(&policy),
             Job::Fail(failure) => return Err(failure),
             Job::Close => {}
@@ -225,6 +235,9 @@ fn commit(
     }
     for (hours, answer) in expiring {
         let _ = answer.send(store.expire(today, hours)?);
+    }
+    for answer in shrinking {
+        let _ = answer.send(store.shrink()?);
     }
     Ok(())
 }

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode as SqliteError};
 use undertone_wire::{BlobId, Day, Incarnation};
 
 use super::queue::read_key;
-use super::schema::{self, Database};
+use super::schema::{self, Database, Upgrading};
 use super::{SqliteStore, sums};
 use crate::store::audit::Action;
 use crate::store::{Command, Store as _, StoreFailure};
@@ -57,9 +57,10 @@ fn look(directory: &Path, database: Database) -> Result<Connection, StoreFailure
 impl Snapshot {
     /// Takes a snapshot. The relay's writer waits for some milliseconds.
     ///
-    /// Both files that every batch writes to are locked, without waiting for the second while the
-    /// first is held, since the writer may hold them in the other order. Between two batches all
-    /// files are of one state.
+    /// All files that a batch may write to are locked, without waiting for one while another is
+    /// held, since the writer may hold them in another order. Between two batches all files are of one
+    /// state. Which queue file is in use can't be told from their days: after a shorter retention, or
+    /// a clock that jumped ahead and back, it is not the last.
     pub(crate) fn take(directory: &Path) -> Result<Self, StoreFailure> {
         schema::check_sqlite()?;
         let records = schema::open_there(directory, Database::Relay)?;
@@ -77,16 +78,18 @@ impl Snapshot {
         Err(StoreFailure::InUse)
     }
 
-    /// `None` if the newest queue file is being written to.
-    fn under_lock(directory: &Path) -> Result<Option<Self>, StoreFailure> {
+    /// `None` if a queue file is being written to.
+    pub(super) fn under_lock(directory: &Path) -> Result<Option<Self>, StoreFailure> {
         let days = schema::queue_days(directory)?;
-        let newest = days.last().map(|day| schema::open_there(directory, Database::Queue(*day)));
-        let newest = newest.transpose()?;
-        if let Some(newest) = &newest {
-            newest.busy_timeout(Duration::ZERO)?;
-            if let Locked::Busy = try_lock(newest)? {
+        // Being dropped, a connection ends its transaction.
+        let mut locks = Vec::new();
+        for day in &days {
+            let queue = schema::open_there(directory, Database::Queue(*day))?;
+            queue.busy_timeout(Duration::ZERO)?;
+            if let Locked::Busy = try_lock(&queue)? {
                 return Ok(None);
             }
+            locks.push(queue);
         }
         let relay = look(directory, Database::Relay)?;
         let mut queues = Vec::new();
@@ -100,9 +103,7 @@ impl Snapshot {
             keys.extend(read_key(&database, *day)?.map(|key| (*day, key)));
         }
         queues.retain(|(day, _)| keys.iter().any(|(live, _)| live == day));
-        if let Some(newest) = newest {
-            newest.execute_batch("ROLLBACK")?;
-        }
+        drop(locks);
         Ok(Some(Self { relay, queues, keys }))
     }
 
@@ -118,17 +119,21 @@ impl Snapshot {
         Ok(rows.map(|id| id.map(BlobId::from_bytes)).collect::<Result<_, _>>()?)
     }
 
-    /// Writes its databases, except the keys, into a directory; names the files.
-    pub(crate) fn write(&self, directory: &Path) -> Result<Vec<String>, StoreFailure> {
-        let queues = self.queues.iter().map(|(day, queue)| (Database::Queue(*day), queue));
-        let all = std::iter::once((Database::Relay, &self.relay)).chain(queues);
+    /// Writes its databases, except the keys, into a directory; names the files. Each is let go as
+    /// soon as it is copied: as long as somebody looks at a file, its WAL grows.
+    pub(crate) fn write(self, directory: &Path) -> Result<Vec<String>, StoreFailure> {
+        let queues = self.queues.into_iter().map(|(day, queue)| (Database::Queue(day), queue));
+        let all = std::iter::once((Database::Relay, self.relay)).chain(queues);
         let mut names = Vec::new();
         for (database, source) in all {
             let path = directory.join(database.file_name());
             schema::create_private(&path)?;
             let mut target = Connection::open(&path)?;
             // The source's transaction is what is copied, whatever was written since.
-            Backup::new(source, &mut target)?.step(-1)?;
+            if Backup::new(&source, &mut target)?.step(-1)? != StepResult::Done {
+                return Err(StoreFailure::InUse);
+            }
+            drop(source);
             // One file, without a WAL beside it, durable.
             target.pragma_update(None, "journal_mode", "DELETE")?;
             target.close().map_err(|(_, error)| error)?;
@@ -158,7 +163,7 @@ impl SqliteStore {
         today: Day,
         keys: &[DayKey],
     ) -> Result<Revived, StoreFailure> {
-        let database = schema::open(directory, Database::Keys)?;
+        let database = schema::open(directory, Database::Keys, Upgrading::Yes)?;
         let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
         for day in schema::queue_days(directory)? {
             match keys.iter().find(|(with, _)| *with == day) {
@@ -175,9 +180,9 @@ impl SqliteStore {
                 }
             }
         }
-        schema::checkpoint(&database)?;
+        schema::checkpoint_overwriting(directory, Database::Keys, &database)?;
         drop(database);
-        let mut store = Self::open_records_only(directory)?;
+        let mut store = Self::open_with(directory, Upgrading::Yes)?;
         for day in store.records.high_water_days()? {
             store.records.forget_high_water(day)?;
         }

@@ -44,12 +44,18 @@ impl SqliteStore {
         connection.execute("DELETE FROM floor WHERE tag = ?1", [tag])?;
         connection.execute_batch("COMMIT")?;
         // What is left in the WAL goes with the next checkpoint if a reader hinders this one.
-        schema::checkpoint(&connection)?;
+        schema::checkpoint_soon(&connection)?;
         Ok(())
     }
 
     fn has_queue(&self, day: Day) -> Result<bool, StoreFailure> {
         Ok(self.directory.join(Database::Queue(day).file_name()).try_exists()?)
+    }
+
+    /// Lets a running relay notice that something was erased.
+    pub(crate) fn count_erasure(&mut self) -> Result<(), StoreFailure> {
+        self.records.count_erasure()?;
+        self.records.commit()
     }
 
     /// Removes a depot or the record of a blob by its id, with an entry in the operator's log.

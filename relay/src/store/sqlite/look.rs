@@ -27,7 +27,7 @@ impl SqliteStore {
 
     /// As [`Self::state`]; the owner has come, so the mailbox lives on.
     pub(super) fn visit(&mut self, today: Day, id: MailboxId) -> Result<Answer, StoreFailure> {
-        let renewed = idle_expiry(today);
+        let renewed = idle_expiry(self.later(today));
         let is_old = |expires: Day| expires.days_until(renewed) >= RENEW_AFTER_DAYS;
         if let Some(mailbox) = self.cache.get_mut(id) {
             if is_old(mailbox.expires) {

@@ -23,6 +23,7 @@ mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::Connection;
@@ -44,7 +45,7 @@ use cache::Cache;
 pub(crate) use check::{blob_records, check};
 use queue::{Days, Queue};
 use records::{Found, Records};
-use schema::Database;
+use schema::{Database, Upgrading};
 
 /// Days after the last on which a queue file is still kept, so that a clock that is set forward and
 /// back again destroys nothing.
@@ -89,6 +90,8 @@ pub struct SqliteStore {
     credit: u32,
     /// The operator said that the clock is right: all that has passed may go.
     catching_up: bool,
+    /// As `maintenance`, for who shows it.
+    shown_clock: Arc<AtomicU32>,
     room: Arc<Room>,
     /// Bytes accepted since the files were measured.
     unmeasured: u64,
@@ -130,12 +133,17 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreFailure`].
     pub(crate) fn open_records_only(directory: &Path) -> Result<Self, StoreFailure> {
+        Self::open_with(directory, Upgrading::No)
+    }
+
+    fn open_with(directory: &Path, upgrading: Upgrading) -> Result<Self, StoreFailure> {
         schema::check_sqlite()?;
         check_files(directory)?;
-        let mut records = Records::open(directory)?;
+        let mut records = Records::open(directory, upgrading)?;
         let incarnation = records.incarnation()?;
-        let key_database = schema::open(directory, Database::Keys)?;
+        let key_database = schema::open(directory, Database::Keys, upgrading)?;
         let maintenance = records.maintenance_clock()?;
+        records.removal = Day::new(maintenance.unwrap_or(0) / 24);
         let erasures = records.erasures()?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -150,6 +158,7 @@ impl SqliteStore {
             cache: Cache::default(),
             credit: 0,
             catching_up: false,
+            shown_clock: Arc::new(AtomicU32::new(maintenance.unwrap_or(0))),
             room: Arc::new(Room::new(directory, Arc::new(SystemDisk))),
             unmeasured: 0,
             erasures,
@@ -167,7 +176,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreFailure`]; a damaged store is reported and left as it is.
     pub fn open(directory: &Path, retention: u32) -> Result<Self, StoreFailure> {
-        let mut store = Self::open_records_only(directory)?;
+        let mut store = Self::open_with(directory, Upgrading::Yes)?;
         store.retention = retention.min(MAX_RETENTION_DAYS);
         store.finish_removals()?;
         let days = schema::queue_days(directory)?;
@@ -182,7 +191,7 @@ impl SqliteStore {
             }
         }
         store.newest = store.queues.keys().next_back().copied();
-        for (day, queue) in &store.queues {
+        for (day, queue) in &mut store.queues {
             if Some(*day) != store.newest {
                 queue.retire()?;
             }
@@ -221,6 +230,11 @@ impl SqliteStore {
         self
     }
 
+    /// The clock of removal, in hours since 1970-01-01; 0 before the first commit.
+    pub(crate) fn removal_clock(&self) -> Arc<AtomicU32> {
+        self.shown_clock.clone()
+    }
+
     /// How much room there is; whoever writes blobs counts them there.
     pub(crate) fn room(&self) -> Arc<Room> {
         self.room.clone()
@@ -254,11 +268,15 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// The later of the two clocks' days.
+    fn later(&self, today: Day) -> Day {
+        today.max(self.records.removal)
+    }
+
     /// The file that today's envelopes go to. By the later of the two clocks: a machine's clock that
     /// is behind must not put envelopes where they expire when it is set right.
     fn current(&mut self, today: Day) -> Result<&mut Queue, StoreFailure> {
-        let removal = self.maintenance.map_or(today, |hours| Day::new(hours / 24));
-        let day = today.max(removal).plus(self.retention);
+        let day = self.later(today).plus(self.retention);
         if self.newest != Some(day) {
             self.change_day(day)?;
         }
@@ -428,15 +446,12 @@ impl SqliteStore {
             Command::Acknowledge(ack) => self.acknowledge(today, ack),
             Command::CreateMailbox { key, token, kind, limits, capabilities } => {
                 let id = key.mailbox();
-                if let Err(code) = self.room.check(ROW_BYTES) {
-                    return Ok(Err(code));
-                }
+                // R-1209: one that is there is a repetition.
                 if !self.records.has_mailbox(id)? {
-                    // What an earlier mailbox with this key left would count as this one's.
-                    self.shares.forget(id);
-                    for queue in self.queues.values_mut() {
-                        queue.purge(id)?;
+                    if let Err(code) = self.room.check(ROW_BYTES) {
+                        return Ok(Err(code));
                     }
+                    self.purge_before(id)?;
                 }
                 let made = self.records.create(today, *key, token, *kind, *limits, capabilities)?;
                 match made {
@@ -445,9 +460,12 @@ impl SqliteStore {
                 }
             }
             Command::SetLimits(id, limits) => self.with_mailbox(*id, |store, mailbox| {
-                mailbox.limits = super::rules::effective(Some(*limits));
-                store.records.set_limits(*id, mailbox.limits)?;
-                Ok(Ok(Outcome::Done))
+                let limits = super::rules::effective(Some(*limits));
+                let answer = store.records.set_limits(*id, limits)?;
+                if answer.is_ok() {
+                    mailbox.limits = limits;
+                }
+                Ok(answer)
             }),
             Command::AddCapabilities(id, hashes) => self.records.add_capabilities(*id, hashes),
             Command::RevokeCapabilities(id, hashes) => {
@@ -479,6 +497,20 @@ impl SqliteStore {
         }
     }
 
+    /// What an earlier mailbox with this key left would count as that of the one that is made. It is
+    /// gone for good before that one is there: a power failure brings nothing of it back.
+    fn purge_before(&mut self, id: MailboxId) -> Result<(), StoreFailure> {
+        self.shares.forget(id);
+        for queue in self.queues.values_mut() {
+            queue.purge(id)?;
+        }
+        // Also of one that was deleted in the same batch.
+        if self.queues.values().any(Queue::purges) {
+            self.commit_queues()?;
+        }
+        Ok(())
+    }
+
     fn delete_mailbox(&mut self, id: MailboxId) -> Result<Answer, StoreFailure> {
         if !self.records.has_mailbox(id)? {
             return Ok(Err(ErrorCode::Unknown));
@@ -499,13 +531,19 @@ impl SqliteStore {
     fn set_maintenance(&mut self, hours: u32) -> Result<(), StoreFailure> {
         if self.maintenance != Some(hours) {
             self.records.set_maintenance_clock(hours)?;
+            self.records.removal = Day::new(hours / 24);
             self.maintenance = Some(hours);
+            self.shown_clock.store(hours, Ordering::Relaxed);
         }
         Ok(())
     }
 
     fn commit_all(&mut self) -> Result<(), StoreFailure> {
         self.records.commit()?;
+        self.commit_queues()
+    }
+
+    fn commit_queues(&mut self) -> Result<(), StoreFailure> {
         // First the newest: floors are there, and what they repeat, the deletions in older files,
         // must not be durable before them.
         if let Some(newest) = self.newest.and_then(|day| self.queues.get_mut(&day)) {
@@ -541,6 +579,7 @@ impl Store for SqliteStore {
     }
 
     fn expire(&mut self, today: Day, observed_hours: u32) -> Result<Removed, StoreFailure> {
+        self.warn_of_clock(today);
         let now = self.maintenance.unwrap_or(hours(today));
         let now = maintenance_clock(now, today, observed_hours);
         self.set_maintenance(now)?;
@@ -566,14 +605,34 @@ impl Store for SqliteStore {
             }
         }
         self.commit_all()?;
-        self.shrink()?;
         self.room.measure();
         self.measure_databases()?;
         Ok(removed)
     }
 
+    fn shrink(&mut self) -> Result<bool, StoreFailure> {
+        let more = self.give_back()?;
+        if !more {
+            // What somebody hindered before.
+            for queue in self.queues.values() {
+                schema::checkpoint(queue.connection())?;
+            }
+            self.room.measure();
+            self.measure_databases()?;
+        }
+        Ok(more)
+    }
+
     fn set_policy(&mut self, policy: &Policy) {
-        self.retention = policy.retention_days.min(MAX_RETENTION_DAYS);
+        let retention = policy.retention_days.min(MAX_RETENTION_DAYS);
+        if retention < self.retention {
+            tracing::warn!(
+                before = self.retention,
+                now = retention,
+                "what comes from now on goes earlier, and takes with it what came before into the same mailbox"
+            );
+        }
+        self.retention = retention;
         self.records.quotas = policy.quotas;
         self.share = policy.share;
         self.room.set_limits(policy.disk);
@@ -591,13 +650,17 @@ impl Store for SqliteStore {
 
     fn close(mut self: Box<Self>) -> Result<(), StoreFailure> {
         for (day, queue) in &self.queues {
-            queue.checkpoint()?;
+            if Some(*day) == self.newest {
+                schema::checkpoint_soon(queue.connection())?;
+            } else {
+                schema::checkpoint(queue.connection())?;
+            }
             self.records.set_high_water(*day, queue.high_water()?)?;
         }
         self.records.commit()?;
         self.records.checkpoint()?;
         self.finish_removals()?;
-        schema::checkpoint(&self.key_database)?;
+        self.checkpoint_keys()?;
         Ok(())
     }
 }

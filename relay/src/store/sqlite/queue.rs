@@ -1,14 +1,14 @@
 //! One day's queue file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use undertone_wire::{Day, EnvelopeHash, ErrorCode, MailboxId};
 
 use super::keys::{DayKeys, OVERHEAD, Tag};
-use super::schema::{self, Database};
+use super::schema::{self, Database, Upgrading};
 use crate::store::rules::Entry;
 use crate::store::{StoreFailure, random};
 
@@ -27,6 +27,10 @@ pub(super) struct Queue {
     connection: Connection,
     keys: Arc<DayKeys>,
     batch: schema::Batch,
+    directory: PathBuf,
+    retired: bool,
+    /// What is left of a mailbox that is gone is removed in the open transaction.
+    purges: bool,
 }
 
 impl Queue {
@@ -52,12 +56,15 @@ impl Queue {
                 key
             }
         };
-        let connection = schema::open(directory, Database::Queue(day))?;
+        let connection = schema::open(directory, Database::Queue(day), Upgrading::Yes)?;
         Ok(Self {
             day,
             connection,
             keys: Arc::new(DayKeys::new(day, &key)?),
             batch: schema::Batch::default(),
+            directory: directory.to_owned(),
+            retired: false,
+            purges: false,
         })
     }
 
@@ -70,9 +77,10 @@ impl Queue {
         self.keys.clone()
     }
 
-    /// No longer the newest: what is still written (deletions) may be lost, since floors that are
-    /// stored elsewhere repeat it.
-    pub(super) fn retire(&self) -> Result<(), StoreFailure> {
+    /// No longer the newest: what is deleted behind a floor may come back after a power failure, since
+    /// the floor is stored elsewhere. A mailbox that is purged may not: see [`Self::commit`].
+    pub(super) fn retire(&mut self) -> Result<(), StoreFailure> {
+        self.retired = true;
         schema::checkpoint(&self.connection)?;
         self.connection.pragma_update(None, "synchronous", "NORMAL")?;
         // There may be many such files, and none is asked often.
@@ -90,9 +98,19 @@ impl Queue {
         &self.connection
     }
 
-    /// Durable when it returns (unless retired).
+    /// Durable when it returns; of a file that is retired only what is purged is. Nothing repeats
+    /// that: rows of a mailbox that was deleted would be the next one's with its key.
     pub(super) fn commit(&mut self) -> Result<(), StoreFailure> {
-        self.batch.commit(&self.connection)
+        self.batch.commit(&self.connection)?;
+        if std::mem::take(&mut self.purges) && self.retired {
+            schema::sync_wal(&self.directory, Database::Queue(self.day))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a mailbox was purged since the last commit.
+    pub(super) const fn purges(&self) -> bool {
+        self.purges
     }
 
     /// Makes the transaction that is open fail when it is committed.
@@ -104,10 +122,6 @@ impl Queue {
              INSERT INTO child VALUES (1);",
         );
         assert!(broken.is_ok() && self.batch.is_open());
-    }
-
-    pub(super) fn checkpoint(&self) -> Result<(), StoreFailure> {
-        schema::checkpoint(&self.connection).map(|_| ())
     }
 
     pub(super) fn insert(
@@ -177,6 +191,7 @@ impl Queue {
             .query_row([tag], |row| row.get(0))?;
         if present {
             self.begin()?;
+            self.purges = true;
             self.connection.execute("DELETE FROM envelope WHERE tag = ?1", [tag])?;
             self.connection.execute("DELETE FROM known WHERE tag = ?1", [tag])?;
             self.connection.execute("DELETE FROM floor WHERE tag = ?1", [tag])?;

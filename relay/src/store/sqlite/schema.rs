@@ -6,11 +6,11 @@
 //! | `queue-DAY.db` | envelopes that expire at the end of DAY, hashes of those that were acknowledged, and floors set while it was the newest | each delivery and acknowledgement |
 //! | `keys.db` | the key of each day that has a queue file | once a day |
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode as SqliteError, OpenFlags};
 use undertone_wire::Day;
 
 use super::queue::natural;
@@ -206,8 +206,29 @@ pub(super) fn check_sqlite() -> Result<(), StoreFailure> {
     if rusqlite::version_number() < OLDEST_SQLITE { Err(StoreFailure::OldSqlite) } else { Ok(()) }
 }
 
+/// Whether a database of the version before is brought up to this one. Only who holds the
+/// directory's lock may do it: the relay that uses it may be of the version before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Upgrading {
+    Yes,
+    No,
+}
+
+impl Upgrading {
+    fn upgrade(self, connection: &Connection, database: Database) -> Result<(), StoreFailure> {
+        match self {
+            Self::Yes => upgrade(connection, database),
+            Self::No => Err(StoreFailure::NotUpgraded),
+        }
+    }
+}
+
 /// Opens a database for writing, and makes it if it is not there.
-pub(super) fn open(directory: &Path, database: Database) -> Result<Connection, StoreFailure> {
+pub(super) fn open(
+    directory: &Path,
+    database: Database,
+    upgrading: Upgrading,
+) -> Result<Connection, StoreFailure> {
     let path = directory.join(database.file_name());
     let is_new = !path.try_exists()?;
     if is_new {
@@ -243,7 +264,7 @@ pub(super) fn open(directory: &Path, database: Database) -> Result<Connection, S
             transaction.commit()?;
             sync_directory(directory)?;
         }
-        BEFORE => upgrade(&connection, database)?,
+        BEFORE => upgrading.upgrade(&connection, database)?,
         VERSION => {}
         other => return Err(StoreFailure::Version(other)),
     }
@@ -299,26 +320,90 @@ pub(super) fn open_there(directory: &Path, database: Database) -> Result<Connect
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.set_prepared_statement_cache_capacity(16);
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == BEFORE {
-        upgrade(&connection, database)?;
+    match version {
+        VERSION => Ok(connection),
+        BEFORE => Err(StoreFailure::NotUpgraded),
+        other => Err(StoreFailure::Version(other)),
     }
-    Ok(connection)
 }
 
-/// Moves everything from the WAL into the database file; `false` if a reader hindered that.
+/// Moves everything from the WAL into the database file; `false` if somebody hindered that, who looks
+/// at an earlier state or is writing. Nobody is waited for: a backup looks for as long as it copies,
+/// and SQLite would wait while it keeps others from writing.
 pub(super) fn checkpoint(connection: &Connection) -> Result<bool, StoreFailure> {
-    let busy: i64 =
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    Ok(busy == 0)
+    checkpoint_in(connection, "TRUNCATE")
+}
+
+fn checkpoint_in(connection: &Connection, mode: &str) -> Result<bool, StoreFailure> {
+    let wait: u32 = connection.pragma_query_value(None, "busy_timeout", |row| row.get(0))?;
+    connection.busy_timeout(Duration::ZERO)?;
+    let busy: rusqlite::Result<i64> =
+        connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0));
+    connection.busy_timeout(Duration::from_millis(wait.into()))?;
+    Ok(busy? == 0)
+}
+
+/// Makes what was committed durable where commits alone do not (`synchronous=NORMAL`).
+pub(super) fn sync_wal(directory: &Path, database: Database) -> Result<(), StoreFailure> {
+    std::fs::File::open(wal(directory, database))?.sync_all()?;
+    // The commit may have made it.
+    sync_directory(directory)
+}
+
+fn wal(directory: &Path, database: Database) -> PathBuf {
+    directory.join(format!("{}-wal", database.file_name()))
+}
+
+/// Bytes at the beginning of a WAL, and of each page in it (<https://sqlite.org/walformat.html>).
+const WAL_HEADER: u64 = 32;
+const FRAME_HEADER: u64 = 24;
+
+/// Moves everything from the WAL into the database, as [`checkpoint`], and overwrites what stood in
+/// the WAL before it is cut off: what is cut off goes back to the file system as it is.
+pub(super) fn checkpoint_overwriting(
+    directory: &Path,
+    database: Database,
+    connection: &Connection,
+) -> Result<bool, StoreFailure> {
+    let length = || std::fs::metadata(wal(directory, database)).map_or(0, |wal| wal.len());
+    let before = length();
+    let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    if !checkpoint_in(connection, "RESTART")? {
+        return Ok(false);
+    }
+    // From the beginning again, a frame with the first page at a time, in which is no row.
+    let frame = u64::from(page).saturating_add(FRAME_HEADER);
+    for _ in 0..before.saturating_sub(WAL_HEADER).div_ceil(frame) {
+        connection.pragma_update(None, "user_version", VERSION)?;
+    }
+    // Somebody looked meanwhile, so that it went on behind instead.
+    let overwritten = length() <= before;
+    Ok(checkpoint(connection)? && overwritten)
+}
+
+/// How often, and after what pause, a checkpoint is tried that should not be left to later: a second.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The same, tried for a while: others write and look in between.
+pub(super) fn checkpoint_soon(connection: &Connection) -> Result<bool, StoreFailure> {
+    for _ in 1..TRIES {
+        if checkpoint(connection)? {
+            return Ok(true);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    checkpoint(connection)
 }
 
 /// Pages given back to the file system at a time: moving them writes to the WAL, 4 MiB at most.
 const GIVE_BACK_PAGES: u32 = 1024;
 
-/// Gives free pages back to the file system; `true` if there may be more of them.
+/// Gives free pages back to the file system; `true` if there are more of them. While somebody keeps the
+/// WAL from being moved, nothing is given back: it would make the WAL larger instead.
 pub(super) fn give_back(connection: &Connection) -> Result<bool, StoreFailure> {
     let free: u32 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
-    if free == 0 {
+    if free == 0 || !checkpoint(connection)? {
         return Ok(false);
     }
     // Each row that it returns is a page.
@@ -328,8 +413,7 @@ pub(super) fn give_back(connection: &Connection) -> Result<bool, StoreFailure> {
     while rows.next()?.is_some() {}
     drop(rows);
     drop(statement);
-    checkpoint(connection)?;
-    Ok(free > GIVE_BACK_PAGES)
+    Ok(checkpoint(connection)? && free > GIVE_BACK_PAGES)
 }
 
 /// Bytes that a database uses: what is in its WAL, and its pages except those that are free.
@@ -344,8 +428,7 @@ pub(super) fn used(
     };
     let pages = number("page_count")?.saturating_sub(number("freelist_count")?);
     let pages = pages.saturating_mul(number("page_size")?);
-    let wal = directory.join(format!("{}-wal", database.file_name()));
-    let wal = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
+    let wal = std::fs::metadata(wal(directory, database)).map_or(0, |metadata| metadata.len());
     Ok(pages.saturating_add(wal))
 }
 
@@ -405,11 +488,20 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Opens it, if it is not open.
+    /// Opens it, if it is not open. Another process that writes is waited for, however long it takes:
+    /// an operator's command that stands still is no reason to end.
     pub(super) fn begin(&mut self, connection: &Connection) -> Result<(), StoreFailure> {
-        if !self.open {
-            connection.execute_batch("BEGIN IMMEDIATE")?;
-            self.open = true;
+        while !self.open {
+            match connection.execute_batch("BEGIN IMMEDIATE") {
+                Ok(()) => self.open = true,
+                Err(error) if error.sqlite_error_code() == Some(SqliteError::DatabaseBusy) => {
+                    tracing::warn!(
+                        "another process has been writing to the store for long; waiting"
+                    );
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ fn left_of(directory: &Path, day: Day) -> (usize, bool) {
     let count = files
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(&name))
         .count();
-    let keys = schema::open(directory, Database::Keys).unwrap();
+    let keys = schema::open(directory, Database::Keys, Upgrading::No).unwrap();
     (count, queue::read_key(&keys, day).unwrap().is_some())
 }
 
@@ -148,6 +148,144 @@ fn a_removal_waits_until_the_key_is_overwritten() {
     store.expire(TODAY, 1).unwrap();
     assert_eq!(store.records.removals().unwrap(), []);
     assert!(!holds("-wal") && !holds(""));
+}
+
+/// Acknowledged envelopes leave more free pages in the newest file than go in one slice.
+fn with_free_pages(directory: &Path) -> SqliteStore {
+    let mut store = populated(directory);
+    let capability = WriteCapability::from_bytes([1; 32]).hash();
+    let large = |n: u8| Command::Deliver { capability, envelope: vec![n; 65_536] };
+    let batch: Vec<Command> = (0..200).map(large).collect();
+    run(&mut store, TODAY, &batch);
+    let acknowledged = acknowledge(&store, 201);
+    run(&mut store, TODAY, &[acknowledged]);
+    store
+}
+
+#[test]
+fn who_looks_for_long_stops_nobody_who_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = with_free_pages(directory.path());
+    let day = store.newest.unwrap();
+    let mut looking = Vec::new();
+    for database in [Database::Relay, Database::Keys, Database::Queue(day)] {
+        let reader = schema::open_read_only(directory.path(), database).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema").unwrap();
+        looking.push(reader);
+    }
+    let begun = std::time::Instant::now();
+    store.expire(TODAY, 1).unwrap();
+    store.shrink().unwrap();
+    // Another day: the file of today is retired.
+    run(&mut store, TODAY.plus(1), &[deliver(2)]);
+    let erased = Command::Audit(Action::Checked);
+    let mut operator = SqliteStore::open_records_only(directory.path()).unwrap();
+    operator.erase_mailbox(TODAY, key().mailbox(), erased).unwrap();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(8), "{:?}", begun.elapsed());
+    drop(looking);
+}
+
+#[test]
+fn who_writes_for_long_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    let day = store.newest.unwrap();
+    store.queues[&day].connection().busy_timeout(std::time::Duration::ZERO).unwrap();
+    let other = schema::open_there(directory.path(), Database::Queue(day)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let writing = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        other.execute_batch("ROLLBACK").unwrap();
+    });
+    run(&mut store, TODAY, &[deliver(2)]);
+    writing.join().unwrap();
+    assert_eq!(state(&mut store, TODAY).head.get(), 2);
+}
+
+fn free_pages(store: &SqliteStore) -> u32 {
+    let count = |queue: &Queue| -> u32 {
+        queue.connection().pragma_query_value(None, "freelist_count", |row| row.get(0)).unwrap()
+    };
+    store.queues.values().map(count).sum()
+}
+
+#[test]
+fn all_that_is_free_is_given_back_in_slices() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = with_free_pages(directory.path());
+    // An older file is as full of nothing as the newest.
+    run(&mut store, TODAY.plus(1), &[deliver(2)]);
+    assert!(free_pages(&store) > 3000, "{}", free_pages(&store));
+    let mut slices = 1;
+    while store.shrink().unwrap() {
+        slices += 1;
+    }
+    assert!(slices > 2, "{slices} slices");
+    assert_eq!(free_pages(&store), 0);
+}
+
+/// So large, and with nothing on it but the store.
+struct SmallDisk(u64);
+
+impl Disk for SmallDisk {
+    fn free(&self, path: &Path) -> std::io::Result<u64> {
+        let files = std::fs::read_dir(path)?.map(|entry| Ok(entry?.metadata()?.len()));
+        let used: u64 = files.collect::<std::io::Result<Vec<_>>>()?.iter().sum();
+        Ok(self.0.saturating_sub(used))
+    }
+}
+
+/// R-1209
+#[test]
+fn what_an_older_file_has_free_is_room_for_what_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = with_free_pages(directory.path());
+    let tomorrow = TODAY.plus(1);
+    let mut store = store.with_disk(Arc::new(SmallDisk(14 << 20)));
+    let disk = crate::store::DiskLimits { free_floor: 8 << 20, ..Default::default() };
+    store.set_policy(&Policy { disk, ..Policy::default() });
+    let mut refused = 0;
+    while store.commit(tomorrow, &[deliver(2)]).unwrap().pop().unwrap().is_err() {
+        refused += 1;
+        assert!(refused < 20, "no room for ever");
+    }
+    assert!(refused > 0, "there was room from the first");
+}
+
+/// Writes rows with sums that are not theirs.
+fn damage(directory: &Path, database: Database, sql: &str) {
+    use rusqlite::functions::FunctionFlags;
+    let connection = Connection::open(directory.join(database.file_name())).unwrap();
+    let flags = FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("row_sum", -1, flags, |_| Ok(0_i64)).unwrap();
+    assert!(connection.execute(sql, []).unwrap() > 0);
+}
+
+/// R-1206
+#[test]
+fn a_floor_that_is_damaged_gives_no_number_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    let all = acknowledge(&store, 3);
+    run(&mut store, TODAY, &[deliver(2), deliver(3), all]);
+    let day = store.newest.unwrap();
+    damage(directory.path(), Database::Queue(day), "UPDATE floor SET acknowledged = 7");
+    store.remove_queue(day).unwrap();
+    assert_eq!(state(&mut store, TODAY).head.get(), 3);
+}
+
+#[test]
+fn a_backup_waits_for_whichever_file_is_written_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    // A retention that became shorter: the file in use is not the last.
+    store.retention = 1;
+    run(&mut store, TODAY, &[deliver(2)]);
+    assert!(store.newest < store.queues.keys().next_back().copied());
+    store.current(TODAY).unwrap().begin().unwrap();
+    assert!(backup::Snapshot::under_lock(directory.path()).unwrap().is_none());
+    store.commit_all().unwrap();
+    assert!(backup::Snapshot::under_lock(directory.path()).unwrap().is_some());
 }
 
 #[test]
@@ -259,4 +397,114 @@ fn a_queue_file_of_the_version_before_is_brought_up_and_its_hashes_move() {
     let mut store = open(directory.path());
     let again = store.commit(TODAY, &[deliver(2)]).unwrap().pop().unwrap();
     assert!(matches!(again, Ok(Outcome::Delivered { new: None, .. })));
+}
+
+/// R-1205
+#[test]
+fn a_clock_that_is_behind_shortens_no_mailbox_s_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    // The machine's clock is 200 days behind when a mailbox is made and when its owner comes.
+    let behind = Day::new(TODAY.get() - 200);
+    let other = ReadKey::from_bytes([2; 32]);
+    let create = Command::CreateMailbox {
+        key: other,
+        token: TOKEN,
+        kind: MailboxKind::Queue,
+        limits: None,
+        capabilities: Vec::new(),
+    };
+    run(&mut store, behind, &[create, Command::Visit(key().mailbox())]);
+    assert_eq!(store.expire(TODAY, 1).unwrap(), Removed::default());
+    run(&mut store, TODAY, &[Command::Status(other.mailbox())]);
+}
+
+fn fill(owner: u8, expires: Day) -> Command {
+    Command::FillDepot(crate::store::DepotFill {
+        depot: undertone_wire::DepotId::from_bytes([3; 32]),
+        owner: undertone_wire::DepotKey::from_bytes([owner; 32]),
+        token: TOKEN,
+        mode: undertone_wire::frame::FillMode::Add,
+        one_time: vec![vec![owner; 4096]],
+        last_resort: None,
+        expires,
+    })
+}
+
+/// R-1205, R-1208
+#[test]
+fn a_fill_removes_no_depot_by_a_clock_that_is_ahead_and_no_damaged_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    run(&mut store, TODAY, &[fill(1, TODAY.plus(20))]);
+    let ahead = TODAY.plus(1000);
+    let other = store.commit(ahead, &[fill(2, ahead.plus(20))]).unwrap().pop().unwrap();
+    assert_eq!(other, Err(ErrorCode::Unknown));
+    damage(directory.path(), Database::Relay, "UPDATE depot SET expires = 7");
+    let damaged = store.commit(TODAY, &[fill(2, TODAY.plus(20))]).unwrap().pop().unwrap();
+    assert_eq!(damaged, Err(ErrorCode::Damaged));
+}
+
+/// R-1208
+#[test]
+fn a_mailbox_that_is_damaged_while_it_is_remembered_stays_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path());
+    damage(directory.path(), Database::Relay, "UPDATE mailbox SET expired = 7");
+    let id = key().mailbox();
+    let limits = undertone_wire::frame::MailboxLimits { envelopes: 5, bytes: 1 << 20 };
+    let answers = store.commit(TODAY, &[Command::SetLimits(id, limits)]).unwrap();
+    assert_eq!(answers, [Err(ErrorCode::Damaged)]);
+    run(&mut store, TODAY.plus(30), &[Command::Visit(id)]);
+    drop(store);
+    let answers = open(directory.path()).commit(TODAY, &[Command::Status(id)]).unwrap();
+    assert_eq!(answers, [Err(ErrorCode::Damaged)]);
+}
+
+/// R-1209
+#[test]
+fn making_what_is_there_is_a_repetition_also_where_there_is_no_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = populated(directory.path()).with_disk(Arc::new(SmallDisk(0)));
+    let create = |n| Command::CreateMailbox {
+        key: ReadKey::from_bytes([n; 32]),
+        token: TOKEN,
+        kind: MailboxKind::Queue,
+        limits: None,
+        capabilities: Vec::new(),
+    };
+    let answers = store.commit(TODAY, &[create(1), create(2)]).unwrap();
+    assert!(matches!(answers[0], Ok(Outcome::Mailbox(_))), "{answers:?}");
+    assert_eq!(answers[1], Err(ErrorCode::StorageFull));
+}
+
+#[test]
+fn beside_the_relay_no_store_of_another_version_is_opened() {
+    for version in [2, 4] {
+        let directory = tempfile::tempdir().unwrap();
+        drop(populated(directory.path()));
+        let queue = Database::Queue(TODAY.plus(30));
+        for database in [Database::Relay, Database::Keys, queue] {
+            let db = Connection::open(directory.path().join(database.file_name())).unwrap();
+            if (version, database) == (2, queue) {
+                db.execute_batch("DROP TABLE known").unwrap();
+            }
+            db.pragma_update(None, "user_version", version).unwrap();
+            drop(db);
+            let failure = schema::open_there(directory.path(), database).map(|_| ());
+            let refused = matches!(
+                (version, &failure),
+                (2, Err(StoreFailure::NotUpgraded)) | (4, Err(StoreFailure::Version(4)))
+            );
+            assert!(refused, "{failure:?}");
+        }
+        assert!(SqliteStore::open_records_only(directory.path()).is_err());
+        assert!(backup::Snapshot::take(directory.path()).is_err());
+        for database in [Database::Relay, Database::Keys, queue] {
+            let db = Connection::open(directory.path().join(database.file_name())).unwrap();
+            let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(found, version);
+        }
+        assert_eq!(SqliteStore::open(directory.path(), 30).is_ok(), version == 2);
+    }
 }

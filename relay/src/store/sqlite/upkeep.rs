@@ -5,8 +5,10 @@ use std::sync::PoisonError;
 
 use undertone_wire::Day;
 
+use super::queue::Queue;
 use super::schema::{self, Database};
 use super::{AUDIT_HEAD, MEASURE_AFTER, SqliteStore};
+use crate::store::rules::Entry;
 use crate::store::{Command, StoreFailure};
 
 impl SqliteStore {
@@ -39,13 +41,26 @@ impl SqliteStore {
     pub(super) fn measure(&mut self) -> Result<(), StoreFailure> {
         self.room.measure();
         let short = self.room.check(0).is_err();
-        if short && let Some(newest) = self.newest.and_then(|day| self.queues.get(&day)) {
-            schema::give_back(newest.connection())?;
+        if short {
+            self.give_back()?;
+            self.room.measure();
         }
         if self.room.has_quota() && (short || self.unmeasured >= MEASURE_AFTER) {
             self.measure_databases()?;
         }
         Ok(())
+    }
+
+    /// Says so if the machine's clock is behind the clock of removal, which never goes ahead of it: it
+    /// was ahead once, perhaps when the store was made, and what came then stays so much longer.
+    pub(crate) fn warn_of_clock(&self, today: Day) {
+        let days = today.days_until(self.records.removal);
+        if days > 0 {
+            tracing::warn!(
+                days,
+                "this machine's clock is behind the clock of removal; see \"Wrong clock\" in the operator's guide"
+            );
+        }
     }
 
     pub(super) fn measure_databases(&mut self) -> Result<(), StoreFailure> {
@@ -70,13 +85,16 @@ impl SqliteStore {
         self.records.commit()
     }
 
-    /// Gives back the pages that were freed since, as much as can be done in passing.
-    pub(super) fn shrink(&self) -> Result<(), StoreFailure> {
-        for queue in self.queues.values() {
-            schema::give_back(queue.connection())?;
+    /// Gives back the pages that were freed since, as much as can be done in passing; `true` if there
+    /// are more.
+    pub(super) fn give_back(&self) -> Result<bool, StoreFailure> {
+        let queues = self.queues.values().map(Queue::connection);
+        for connection in queues.chain([self.records.connection()]) {
+            if schema::give_back(connection)? {
+                return Ok(true);
+            }
         }
-        schema::give_back(self.records.connection())?;
-        Ok(())
+        Ok(false)
     }
 
     /// Moves the floors that a queue file knows to the mailboxes' records, then removes its key and
@@ -85,11 +103,13 @@ impl SqliteStore {
         let Some(queue) = self.queues.remove(&day) else { return Ok(()) };
         for id in self.records.mailbox_ids()? {
             // A floor that is damaged goes with its file; what was behind it shows as expired.
-            let (acknowledged, entries) = match queue.load(id)? {
-                Ok(loaded) => loaded,
-                Err(_) => (0, queue.entries(id)?),
+            let (is_damaged, (acknowledged, entries)) = match queue.load(id)? {
+                Ok(loaded) => (false, loaded),
+                Err(_) => (true, (0, queue.entries(id)?)),
             };
-            let last = entries.iter().filter(|entry| entry.bytes > 0).map(|entry| entry.seq).max();
+            // R-1206: numbers that are behind it must not be given again.
+            let counts = |entry: &&Entry| is_damaged || entry.bytes > 0;
+            let last = entries.iter().filter(counts).map(|entry| entry.seq).max();
             if acknowledged > 0 || last.is_some() {
                 self.records.raise_floors(id, acknowledged, last.unwrap_or(0))?;
             }
@@ -105,6 +125,12 @@ impl SqliteStore {
         self.finish_removals()
     }
 
+    /// Moves the WAL of the day keys into their file. What was in it is overwritten, so that a key that
+    /// is deleted later is not left where it was first written.
+    pub(super) fn checkpoint_keys(&self) -> Result<bool, StoreFailure> {
+        schema::checkpoint_overwriting(&self.directory, Database::Keys, &self.key_database)
+    }
+
     /// Removes keys and files of the days whose removal has begun. A removal is over when the key
     /// is overwritten in the file of keys; while a reader hinders that, it waits for the next time.
     pub(super) fn finish_removals(&mut self) -> Result<(), StoreFailure> {
@@ -112,7 +138,7 @@ impl SqliteStore {
             // R-1204: the key goes first and for good (`secure_delete`): without it the file is noise.
             self.key_database.execute("DELETE FROM day_key WHERE day = ?1", [day.get()])?;
             schema::remove_queue(&self.directory, day)?;
-            if schema::checkpoint(&self.key_database)? {
+            if self.checkpoint_keys()? {
                 self.records.end_removal(day)?;
             }
         }

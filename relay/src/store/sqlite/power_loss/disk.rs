@@ -21,7 +21,9 @@ pub(super) enum Operation {
     Sync {
         path: String,
     },
-    SyncDirectory,
+    SyncDirectory {
+        path: String,
+    },
     Create {
         path: String,
     },
@@ -55,7 +57,7 @@ pub(super) fn parse(mut log: &[u8]) -> Vec<Operation> {
             b'W' => Operation::Write { path, offset, data: data.to_vec() },
             b'T' => Operation::Truncate { path, length: offset },
             b'F' => Operation::Sync { path },
-            b'D' => Operation::SyncDirectory,
+            b'D' => Operation::SyncDirectory { path },
             b'C' => Operation::Create { path },
             b'R' => Operation::Rename { from: path, to: String::from_utf8(data.to_vec()).unwrap() },
             b'U' => Operation::Unlink { path },
@@ -181,7 +183,8 @@ impl Disk {
                     apply(&mut file.synced, &change);
                 }
             }
-            Operation::SyncDirectory => {
+            // One directory is all that these disks have.
+            Operation::SyncDirectory { .. } => {
                 for naming in std::mem::take(&mut self.since) {
                     rename(&mut self.synced_names, &naming);
                 }

@@ -16,6 +16,8 @@
 
 mod blobs;
 mod disk;
+mod keys;
+mod names;
 mod workload;
 
 use std::path::{Path, PathBuf};

@@ -68,13 +68,7 @@ impl Notes {
 
 fn first(store: &mut SqliteStore) {
     let mut batch = vec![Command::AddToken(TOKEN, TokenClass::Unlimited)];
-    batch.extend((0..MAILBOXES).map(|n| Command::CreateMailbox {
-        key: key(n),
-        token: TOKEN,
-        kind: MailboxKind::Queue,
-        limits: None,
-        capabilities: vec![WriteCapability::from_bytes([n; 32]).hash()],
-    }));
+    batch.extend((0..MAILBOXES).map(create));
     batch.push(Command::FillDepot(DepotFill {
         depot: depot(),
         owner: DepotKey::from_bytes([2; 32]),
@@ -91,6 +85,30 @@ fn first(store: &mut SqliteStore) {
 
 fn open(root: &Path) -> SqliteStore {
     SqliteStore::open(root, RETENTION).unwrap().with_disk(Arc::new(EndlessDisk))
+}
+
+fn create(n: u8) -> Command {
+    Command::CreateMailbox {
+        key: key(n),
+        token: TOKEN,
+        kind: MailboxKind::Queue,
+        limits: None,
+        capabilities: vec![WriteCapability::from_bytes([n; 32]).hash()],
+    }
+}
+
+/// Deletes a mailbox and makes another with the same key, in one batch or in two.
+fn replace(store: &mut SqliteStore, today: Day, n: u8, at_once: bool, notes: &mut Notes) {
+    notes.write(&[format!("replace {n}")]);
+    let (delete, create) = (Command::DeleteMailbox(mailbox(n)), create(n));
+    let batches =
+        if at_once { vec![vec![delete, create]] } else { vec![vec![delete], vec![create]] };
+    for batch in batches {
+        for answer in store.commit(today, &batch).unwrap() {
+            answer.unwrap();
+        }
+    }
+    notes.write(&[format!("ok replace {n}")]);
 }
 
 /// Works on a store, and ends without closing it.
@@ -121,6 +139,12 @@ pub(super) fn run(root: &Path, seed: u64) {
                 continue;
             }
             _ => {}
+        }
+        if random.below(12) == 0 {
+            let n = random.below(usize::from(MAILBOXES));
+            heads[n] = 0;
+            replace(&mut store, today, n as u8, random.below(2) == 0, &mut notes);
+            continue;
         }
         let (mut batch, mut lines) = (Vec::new(), Vec::new());
         for _ in 0..=random.below(7) {
@@ -182,6 +206,8 @@ struct Mailbox {
     delivered: BTreeMap<u64, (u32, u32, bool)>,
     tried_floor: u64,
     floor: u64,
+    /// It is being deleted and made anew: it may be as it was, gone, or new.
+    replacing: bool,
 }
 
 impl Answered {
@@ -191,6 +217,14 @@ impl Answered {
         let at = |index: usize| words[index].parse::<u64>().unwrap();
         match words[0] {
             "begun" => self.begun = true,
+            "replace" => {
+                let mailbox = self.mailboxes.entry(at(1) as u8).or_default();
+                *mailbox = if is_answer {
+                    Mailbox::default()
+                } else {
+                    Mailbox { replacing: true, ..std::mem::take(mailbox) }
+                };
+            }
             "expire" => self.expired = at(1) as u32,
             "deliver" => {
                 let mailbox = self.mailboxes.entry(at(1) as u8).or_default();
@@ -220,6 +254,9 @@ impl Answered {
         let none = Mailbox::default();
         for n in 0..MAILBOXES {
             let expected = self.mailboxes.get(&n).unwrap_or(&none);
+            if expected.replacing {
+                continue;
+            }
             self.check_mailbox(&mut store, n, expected).map_err(|f| format!("mailbox {n}: {f}"))?;
         }
         // Somebody else's take gets what nobody was given.

@@ -15,7 +15,7 @@ impl Records {
         self.begin()?;
         self.connection.execute("DELETE FROM bundle", [])?;
         Ok(self.connection.execute(
-            "UPDATE depot SET last_resort = NULL, last_take = NULL, last_bundle = NULL",
+            "UPDATE depot SET last_resort = NULL, last_take = NULL, last_bundle = NULL WHERE intact",
             [],
         )?)
     }
@@ -38,13 +38,17 @@ fn bundles_left(db: &Connection, depot: DepotId) -> Result<u32, StoreFailure> {
 pub(super) fn fill(
     db: &Connection,
     quotas: &Quotas,
-    today: Day,
+    (today, removal): (Day, Day),
     fill: &DepotFill,
     incarnation: Incarnation,
 ) -> Result<Answer, StoreFailure> {
     let id = fill.depot.as_bytes();
-    // An expired depot is like none, also where it has not been removed yet.
-    db.execute("DELETE FROM depot WHERE id = ?1 AND expires < ?2", params![id, today.get()])?;
+    // R-1205, R-1208: an expired depot is like none, also where it has not been removed yet; not if it
+    // has expired by a clock alone that may be ahead, and not if its day may be what is damaged.
+    db.execute(
+        "DELETE FROM depot WHERE id = ?1 AND expires < ?2 AND intact",
+        params![id, today.min(removal).get()],
+    )?;
     match owner(db, fill.depot)? {
         Err(code) => return Ok(Err(code)),
         Ok(Some(owner)) if owner == fill.owner => {}

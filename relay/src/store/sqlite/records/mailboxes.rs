@@ -112,6 +112,8 @@ impl Records {
             Err(code) => return Ok(Err(code)),
         };
         let quotas = self.quotas;
+        // R-1205: by the later of the two clocks, so that one that is behind shortens nobody's time.
+        let expires = idle_expiry(today.max(self.removal));
         let answer = self.all_or_nothing(|db| {
             if !exists {
                 if let Err(code) = tokens::admit(db, &quotas, today, token, 1, 0)? {
@@ -121,7 +123,7 @@ impl Records {
                     "INSERT INTO mailbox (id, key, kind, expires, max_envelopes, max_bytes, acknowledged, expired)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0)",
                     params![
-                        id.as_bytes(), key.as_bytes(), KIND_QUEUE, idle_expiry(today).get(),
+                        id.as_bytes(), key.as_bytes(), KIND_QUEUE, expires.get(),
                         limits.envelopes, integer(limits.bytes)?
                     ],
                 )?;
@@ -131,19 +133,21 @@ impl Records {
         Ok(answer.map(|_| ()))
     }
 
+    /// A damaged row stays as it is: see [`Self::raise_floors`].
     pub(in super::super) fn set_limits(
         &mut self,
         id: MailboxId,
         limits: MailboxLimits,
-    ) -> Result<(), StoreFailure> {
+    ) -> Result<Answer, StoreFailure> {
         self.begin()?;
-        self.connection.execute(
-            "UPDATE mailbox SET max_envelopes = ?2, max_bytes = ?3 WHERE id = ?1",
+        let changed = self.connection.execute(
+            "UPDATE mailbox SET max_envelopes = ?2, max_bytes = ?3 WHERE id = ?1 AND intact",
             params![id.as_bytes(), limits.envelopes, integer(limits.bytes)?],
         )?;
-        Ok(())
+        Ok(if changed == 0 { Err(ErrorCode::Damaged) } else { Ok(Outcome::Done) })
     }
 
+    /// A damaged row stays as it is: see [`Self::raise_floors`].
     pub(in super::super) fn renew(
         &mut self,
         id: MailboxId,
@@ -151,7 +155,7 @@ impl Records {
     ) -> Result<(), StoreFailure> {
         self.begin()?;
         self.connection.execute(
-            "UPDATE mailbox SET expires = ?2 WHERE id = ?1",
+            "UPDATE mailbox SET expires = ?2 WHERE id = ?1 AND intact",
             params![id.as_bytes(), expires.get()],
         )?;
         Ok(())

@@ -17,7 +17,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 use undertone_wire::{Day, ErrorCode, Incarnation};
 
-use super::schema::{self, Database};
+use super::schema::{self, Database, Upgrading};
 use crate::store::{Answer, Command, Outcome, Quotas, Removed, StoreFailure};
 
 /// Savepoint around a command that may be refused half-way.
@@ -41,14 +41,17 @@ fn intact<T>(row: Option<(bool, T)>, table: &'static str) -> Found<T> {
 pub(super) struct Records {
     connection: Connection,
     pub(super) quotas: Quotas,
+    /// The day of the clock of removal.
+    pub(super) removal: Day,
     batch: schema::Batch,
 }
 
 impl Records {
-    pub(super) fn open(directory: &Path) -> Result<Self, StoreFailure> {
+    pub(super) fn open(directory: &Path, upgrading: Upgrading) -> Result<Self, StoreFailure> {
         Ok(Self {
-            connection: schema::open(directory, Database::Relay)?,
+            connection: schema::open(directory, Database::Relay, upgrading)?,
             quotas: Quotas::default(),
+            removal: Day::new(0),
             batch: schema::Batch::default(),
         })
     }
@@ -61,8 +64,9 @@ impl Records {
         self.batch.commit(&self.connection)
     }
 
+    /// Moves the WAL into the database, unless somebody hinders it for long.
     pub(super) fn checkpoint(&self) -> Result<(), StoreFailure> {
-        schema::checkpoint(&self.connection).map(|_| ())
+        schema::checkpoint_soon(&self.connection).map(|_| ())
     }
 
     /// Removes a row by its id.
@@ -103,11 +107,11 @@ impl Records {
         command: &Command,
         incarnation: Incarnation,
     ) -> Result<Answer, StoreFailure> {
-        let quotas = self.quotas;
+        let (quotas, removal) = (self.quotas, self.removal);
         match command {
-            Command::FillDepot(fill) => {
-                self.all_or_nothing(|db| depots::fill(db, &quotas, today, fill, incarnation))
-            }
+            Command::FillDepot(fill) => self.all_or_nothing(|db| {
+                depots::fill(db, &quotas, (today, removal), fill, incarnation)
+            }),
             Command::DepotStatus(depot, owner) => {
                 depots::state(&self.connection, today, *depot, *owner, incarnation)
             }
