@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use undertone::AccountId;
 
 use crate::exit;
 use messages::MESSAGE_HELP;
@@ -515,9 +516,14 @@ pub struct Key {
     /// Whose.
     pub contact: String,
 
-    /// It is theirs: they told you so by another way.
-    #[arg(long, conflicts_with = "refuse", required_unless_present = "refuse")]
-    pub accept: bool,
+    /// This account is theirs: they told you so by another way.
+    #[arg(
+        long,
+        value_name = "ACCOUNT",
+        conflicts_with = "refuse",
+        required_unless_present = "refuse"
+    )]
+    pub accept: Option<AccountId>,
 
     /// It is not theirs.
     #[arg(long)]

@@ -11,12 +11,13 @@ use undertone_core::rand_core::UnwrapErr;
 use undertone_session::backup::{
     BackupError, BackupReader, BackupWriter, Record, RecoveryKeyError,
 };
-use undertone_session::engine::{Export, Restored, Restorer};
+use undertone_session::engine::{BackupCheck, Export, Restored, Restorer};
 use undertone_session::ids::UnixMillis;
 use zeroize::Zeroizing;
 
 use crate::builder::Builder;
 use crate::client::Client;
+use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::profile::{self, ProfileEngine};
 use crate::store::SqliteStore;
@@ -344,8 +345,8 @@ fn restore(
     Ok(restorer.finish()?)
 }
 
-/// Reads a backup from beginning to end, without restoring it: whether the key is right, and the file
-/// whole.
+/// Reads a backup from beginning to end, without restoring it: whether the key is right, the file
+/// whole, and nothing in it contradicts itself.
 ///
 /// # Errors
 /// Those of [`Builder::restore`] that concern the backup.
@@ -364,16 +365,19 @@ pub async fn check_backup(
     let (mut reader, bytes) = open(path.as_ref(), key)?;
     let check = move || {
         let mut report = BackupReport { contacts: 0, messages: 0, bytes, made: UnixMillis::new(0) };
+        let mut check = BackupCheck::new(UnwrapErr(SysRng), SystemClock.now());
         let mut seen = 0_usize;
         while let Some(record) = reader.next_record()? {
             report.contacts = report.contacts.saturating_add(u64::from(record.is_contact()));
             report.messages = report.messages.saturating_add(u64::from(record.is_message()));
             report.made = record.made().unwrap_or(report.made);
+            check.put(vec![record])?;
             seen = seen.saturating_add(1);
             if seen.is_multiple_of(BATCH) {
                 progress(reader.read(), bytes);
             }
         }
+        check.finish()?;
         progress(bytes, bytes);
         Ok(report)
     };

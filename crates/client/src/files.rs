@@ -220,7 +220,8 @@ impl Shared {
             }
             Ok(Err(of_the_disk)) => Err(of_the_disk),
             Ok(Ok(())) => {
-                if !self.core.change(move |e| e.uploaded(message)).await? {
+                let relay = upload.relay.clone();
+                if !self.core.change(move |e| e.uploaded(message, &relay)).await? {
                     // It was cancelled, or erased, when all of it was on its way.
                     self.delete_at_relay(upload).await;
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use undertone_session::contact::Contact;
+use undertone_session::contact::{AccountId, Contact};
 use undertone_session::engine::LinkView;
 use undertone_session::ids::ContactId;
 use undertone_wire::JoinAddress;
@@ -174,23 +174,30 @@ impl Client {
         count.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
-    /// The person knows that the contact has another account, which has called
+    /// The person knows that the contact has another account, this one, which has called
     /// ([`EventKind::KeyChanged`](crate::EventKind::KeyChanged)): the contact is that account from
     /// now on, and not verified.
     ///
     /// # Errors
-    /// [`Error::UnknownContact`], [`Error::NothingToDecide`].
+    /// [`Error::UnknownContact`]; [`Error::NothingToDecide`] if this account did not call, or another
+    /// has called since, or it is a contact by now.
     ///
     /// ```no_run
-    /// # async fn example(client: undertone::Client) -> Result<(), undertone::Error> {
-    /// let bob = client.contact("Bob").await?;
-    /// client.accept_key_change(bob.id).await?;
+    /// # async fn example(client: undertone::Client, event: undertone::Event) -> Result<(), undertone::Error> {
+    /// if let undertone::EventKind::KeyChanged { contact, account } = event.kind {
+    ///     client.accept_key_change(contact, account).await?;
+    /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn accept_key_change(&self, contact: ContactId) -> Result<Contact, Error> {
+    pub async fn accept_key_change(
+        &self,
+        contact: ContactId,
+        account: AccountId,
+    ) -> Result<Contact, Error> {
         let now = self.core().now();
-        let accepted = self.core().change(move |e| e.accept_key_change(contact, now)).await;
+        let accepted =
+            self.core().change(move |e| e.accept_key_change(contact, account, now)).await;
         self.shared.outgoing.notify_one();
         accepted.map_err(|error| error.asked_for(&contact.to_string()))
     }

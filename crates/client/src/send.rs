@@ -91,7 +91,7 @@ impl Shared {
         let mut accepted = 0_u64;
         self.check_contact(contact).await?;
         if self.core.ask(move |e| e.contact(contact)).await?.state == ContactState::RolledBack {
-            self.core.change(move |e| e.refused(contact, Hold::StoreRolledBack)).await?;
+            self.core.change(move |e| e.hold(contact, Hold::StoreRolledBack)).await?;
         }
         while let Some(delivery) = self.core.change(move |e| e.next_delivery(contact)).await? {
             let history = delivery.is_message;
@@ -124,18 +124,18 @@ impl Shared {
     }
 
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered, Error> {
-        let Delivery { contact, place, relay, capability, envelope, is_message: _ } = delivery;
+        let Delivery { id, contact: _, relay, capability, envelope, is_message: _ } = delivery;
         let (capability, envelope) = (&capability, &envelope);
         let deliver = |c: Connection| async move { c.deliver(capability, envelope.clone()).await };
         let hold = match self.network.request(&relay, Role::Sender, deliver).await {
             Ok(()) => {
                 let now = self.core.now();
-                self.core.change(move |e| e.accepted(contact, place, now)).await?;
+                self.core.change(move |e| e.accepted(id, now)).await?;
                 return Ok(Delivered::Accepted);
             }
             Err(failure) => hold(failure)?,
         };
-        let again = self.core.change(move |e| e.refused(contact, hold)).await?;
+        let again = self.core.change(move |e| e.refused(id, hold)).await?;
         Ok(if again { Delivered::Readdressed } else { Delivered::Held })
     }
 }

@@ -1,8 +1,9 @@
 //! Contacts as a person sees them.
 
 use core::fmt;
+use core::str::FromStr;
 
-use data_encoding::HEXLOWER;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ContactId;
@@ -74,6 +75,27 @@ impl AccountId {
 impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+/// The text is not the fingerprint of an account: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParseAccountIdError;
+
+impl fmt::Display for ParseAccountIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an account is written as 64 hexadecimal digits")
+    }
+}
+
+impl core::error::Error for ParseAccountIdError {}
+
+impl FromStr for AccountId {
+    type Err = ParseAccountIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| ParseAccountIdError)?;
+        bytes.try_into().map(Self).map_err(|_| ParseAccountIdError)
     }
 }
 

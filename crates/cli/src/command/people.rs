@@ -53,10 +53,9 @@ pub(super) async fn resend(resend: &Resend, client: &Client, output: &Output) ->
 
 pub(super) async fn key(key: &Key, client: &Client, output: &Output) -> Written {
     let contact = client.contact(&key.contact).await?;
-    let contact = if key.accept {
-        client.accept_key_change(contact.id).await?
-    } else {
-        client.refuse_key_change(contact.id).await?
+    let contact = match key.accept {
+        Some(account) => client.accept_key_change(contact.id, account).await?,
+        None => client.refuse_key_change(contact.id).await?,
     };
     tell(client, output).await;
     output.result(|| contact_line(&contact), || json::contact(&contact))

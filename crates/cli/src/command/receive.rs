@@ -265,7 +265,8 @@ async fn describe(
             let name = safe_text::line(&name_of(client, *contact).await?);
             Some(format!(
                 "* somebody with another key ({}) calls as {name}. Nothing was accepted. Ask {name} \
-                 by another way, then `undertone key {contact} --accept` or `--refuse`",
+                 by another way, then `undertone key {contact} --accept {account}` or \
+                 `--refuse`",
                 account.short()
             ))
         }

@@ -2,6 +2,8 @@
 //! wrote the message, and applied once: of two by the same person about the same message, the one
 //! that claims the later time stands, in whichever order they come.
 
+use std::collections::HashSet;
+
 use undertone_core::rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -182,7 +184,9 @@ fn delete(tx: &mut dyn Transaction, mut row: MessageRow) -> Result<(), StoreErro
     if row.kind == MessageKind::Deleted {
         return Ok(());
     }
-    drop_attached(tx, &row)?;
+    let mut repeated = HashSet::new();
+    drop_attached(tx, &row, &mut repeated)?;
+    events::forget(tx, &repeated)?;
     row.kind = MessageKind::Deleted;
     row.reactions.clear();
     row.edited_at = 0;
@@ -192,12 +196,16 @@ fn delete(tx: &mut dyn Transaction, mut row: MessageRow) -> Result<(), StoreErro
     emit(tx, EventKind::MessageDeleted { contact, id, direction })
 }
 
-/// What belongs to a message that goes: the log repeats nothing of it; a file is not fetched any
-/// more, and what was fetched is to be removed.
-fn drop_attached(tx: &mut dyn Transaction, row: &MessageRow) -> Result<(), StoreError> {
+/// What belongs to a message that goes: the log is to repeat nothing of it (noted in `repeated`, for
+/// [`events::forget`]); a file is not fetched any more, and what was fetched is to be removed.
+fn drop_attached(
+    tx: &mut dyn Transaction,
+    row: &MessageRow,
+    repeated: &mut HashSet<(ContactId, MessageId)>,
+) -> Result<(), StoreError> {
     let has_path = matches!(&row.kind, MessageKind::File(file) if file.path.is_some());
     if has_path || !row.reactions.is_empty() {
-        events::forget(tx, (row.contact, row.id))?;
+        repeated.insert((row.contact, row.id));
     }
     if !matches!(row.kind, MessageKind::File(_)) {
         return Ok(());
@@ -211,13 +219,15 @@ fn drop_attached(tx: &mut dyn Transaction, row: &MessageRow) -> Result<(), Store
 }
 
 /// Takes a message away altogether, here. What came is remembered by its id, so that a repeat is
-/// not shown; what was to go out, and has not been sealed, does not.
+/// not shown; what was to go out, and has not been sealed, does not. What the log repeats of it is noted
+/// in `repeated`, for [`events::forget`].
 pub(super) fn erase(
     tx: &mut dyn Transaction,
     row: &MessageRow,
     today: u32,
+    repeated: &mut HashSet<(ContactId, MessageId)>,
 ) -> Result<(), StoreError> {
-    drop_attached(tx, row)?;
+    drop_attached(tx, row, repeated)?;
     remove_message(tx, row)?;
     if let Some(at) = row.erase_at {
         tx.delete(Table::Erasures, &key2(&key1(at), &key1(row.seq)))?;
@@ -396,7 +406,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         let today = super::day(now).get();
         self.store.transaction(|tx| {
             let row = load_message(tx, place)?.ok_or(EngineError::UnknownMessage)?;
-            Ok(erase(tx, &row, today)?)
+            let mut repeated = HashSet::new();
+            erase(tx, &row, today, &mut repeated)?;
+            Ok(events::forget(tx, &repeated)?)
         })
     }
 

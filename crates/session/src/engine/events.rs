@@ -4,6 +4,8 @@
 //! log for ever: beyond [`MAX_EVENTS`] the oldest go, and a cursor that had not come so far is told
 //! which it missed, by an event of its own ([`EventKind::EventsLost`]).
 
+use std::collections::HashSet;
+
 use undertone_core::blob_len;
 use undertone_core::rand_core::CryptoRng;
 
@@ -43,17 +45,21 @@ pub(super) fn emit(tx: &mut dyn Transaction, kind: EventKind) -> Result<(), Stor
     bound(tx, seq)
 }
 
-/// Takes out of the log what it repeats of a message that is erased: the name of its file, reactions.
+/// Takes out of the log what it repeats of messages that are erased: the names of their files, reactions.
+/// It is read once, however many they are.
 pub(super) fn forget(
     tx: &mut dyn Transaction,
-    message: (ContactId, MessageId),
+    messages: &HashSet<(ContactId, MessageId)>,
 ) -> Result<(), StoreError> {
+    if messages.is_empty() {
+        return Ok(());
+    }
     let mut found = Vec::new();
     for_each(tx, Table::Events, &[], |key, value| {
         let event: Event = decode(Table::Events, value)?;
         if let EventKind::FileReceived { contact, id, .. }
         | EventKind::ReactionChanged { contact, id, .. } = event.kind
-            && (contact, id) == message
+            && messages.contains(&(contact, id))
         {
             found.push(key.to_vec());
         }

@@ -1,5 +1,7 @@
 //! What follows from the content of an opened envelope.
 
+use std::collections::HashSet;
+
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{DeviceList, IdentityError};
 
@@ -149,41 +151,51 @@ fn delivered(
     ids: &[MessageId],
     now: UnixMillis,
 ) -> Result<(), StoreError> {
+    let mut unknown = Vec::new();
     for id in ids {
         let key = key2(&key1(contact.get()), id.as_bytes());
         if let Some(row) = load::<SentRow>(tx, Table::Unacknowledged, &key)? {
             tx.delete(Table::Unacknowledged, &key)?;
             come_further(tx, row.message, MessageState::Delivered, now)?;
-        } else if !overtaken(tx, contact, id, now)? {
-            // It had expired here when they fetched it after all.
-            reached(tx, contact, id, MessageState::Delivered, now)?;
+        } else {
+            unknown.push(*id);
         }
+    }
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    overtaken(tx, contact, &mut unknown, now)?;
+    for id in unknown {
+        // It had expired here when they fetched it after all.
+        reached(tx, contact, &id, MessageState::Delivered, now)?;
     }
     Ok(())
 }
 
-/// The acknowledgement came before the relay's own answer: the message need not go out again.
-/// True if it was so.
+/// The acknowledgement came before the relay's own answer: the message need not go out again. Takes out
+/// of `ids` those of which it was so. The outbox is read once, however many ids there are: a contact
+/// can make them up.
 fn overtaken(
     tx: &mut dyn Transaction,
     contact: ContactId,
-    id: &MessageId,
+    ids: &mut Vec<MessageId>,
     now: UnixMillis,
-) -> Result<bool, StoreError> {
-    let mut found = None;
+) -> Result<(), StoreError> {
+    let wanted: HashSet<[u8; 16]> = ids.iter().map(|id| *id.as_bytes()).collect();
+    let mut found = Vec::new();
     super::contacts::for_each(tx, Table::Outbox, &key1(contact.get()), |key, value| {
         let row: OutRow = decode(Table::Outbox, value)?;
-        if row.id == *id.as_bytes() {
-            found = Some((key.to_vec(), row.message));
+        if wanted.contains(&row.id) {
+            found.push((key.to_vec(), row.id, row.message));
         }
         Ok(())
     })?;
-    let Some((key, message)) = found else {
-        return Ok(false);
-    };
-    tx.delete(Table::Outbox, &key)?;
-    come_further(tx, message, MessageState::Delivered, now)?;
-    Ok(true)
+    for (key, id, message) in found {
+        tx.delete(Table::Outbox, &key)?;
+        come_further(tx, message, MessageState::Delivered, now)?;
+        ids.retain(|one| *one.as_bytes() != id);
+    }
+    Ok(())
 }
 
 fn read(

@@ -135,11 +135,12 @@ pub(super) fn subscription(row: &MailboxRow) -> Result<Subscription, StoreError>
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
-    pub(super) fn plan(&self, row: &MailboxRow) -> Result<MailboxPlan, StoreError> {
+    pub(super) fn plan(&mut self, row: &MailboxRow) -> Result<MailboxPlan, EngineError> {
+        let relay = relay_of(row)?;
         Ok(MailboxPlan {
-            relay: relay_of(row)?,
+            token: self.token_for(&relay)?,
+            relay,
             secret: secret_of(row)?,
-            token: self.token(),
             capabilities: vec![routing(row)?.capability.hash()],
         })
     }
@@ -182,8 +183,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         let rows = self.mailbox_rows()?;
         let pending =
             rows.iter().filter(|row| !row.live && matches!(row.purpose, Purpose::Contact(_)));
-        let plans: Result<Vec<_>, _> = pending.map(|row| self.plan(row)).collect();
-        Ok(plans?)
+        pending.map(|row| self.plan(row)).collect()
     }
 
     /// The relay has made a mailbox. If it takes the place of another, its contact is told to write

@@ -10,12 +10,34 @@ use super::links::{is_held, load_link, remove_link};
 use super::outbox::advance;
 use super::rows::{
     ChoreRow, EarlyRow, LinkKindRow, LinkRow, LinkState, ParkedRow, PrekeyRow, ReplayRow, Secret,
-    SentRow, SessionRow, corrupt, decode, must, number, save,
+    SentRow, SessionRow, corrupt, decode, load, must, number, save,
 };
 use super::{Engine, EngineError, day, unopened};
 use crate::ids::UnixMillis;
 use crate::message::MessageState;
 use crate::store::{Store, StoreError, Table, Transaction};
+
+/// The day of the last [`Engine::expire`].
+const EXPIRED: &[u8] = b"expired-on";
+
+/// Whether something that is done once a day was not done on this one, also where the clock was put
+/// back.
+pub(super) fn is_due(
+    tx: &dyn Transaction,
+    what: &[u8],
+    now: UnixMillis,
+) -> Result<bool, EngineError> {
+    let last: Option<u32> = load(tx, Table::Meta, what)?;
+    Ok(last != Some(day(now).get()))
+}
+
+pub(super) fn note_done(
+    tx: &mut dyn Transaction,
+    what: &[u8],
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    save(tx, Table::Meta, what, &day(now).get())
+}
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// Removes links that were being made when the program ended: nobody was given them. Called
@@ -35,11 +57,15 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
 
     /// Tries once more what was parked, with every session that it may be for; tells contacts of whom
     /// something did not open once more where they reach us, by which they see whether this store was
-    /// put back; and removes what no relay can still deliver to, or from. Once a day.
+    /// put back; and removes what no relay can still deliver to, or from. That once a day, however often
+    /// it is called.
     ///
     /// # Errors
     /// Those of the store.
     pub fn expire(&mut self, now: UnixMillis) -> Result<(), EngineError> {
+        if !self.store.transaction(|tx| is_due(tx, EXPIRED, now))? {
+            return Ok(());
+        }
         let (store, mut inbox) = self.inbox(now);
         store.transaction(|tx| inbox.retry_all(tx))?;
         let (store, rng) = (&mut self.store, &mut self.rng);
@@ -82,7 +108,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             for message in expired {
                 advance(tx, message, MessageState::Expired)?;
             }
-            expire_sessions(tx, day(now))
+            expire_sessions(tx, day(now))?;
+            // Last, so that what broke off is done anew.
+            Ok(note_done(tx, EXPIRED, now)?)
         })
     }
 }

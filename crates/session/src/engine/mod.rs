@@ -5,6 +5,7 @@
 //! as plain values ([`MailboxPlan`], [`Delivery`], …); their answers come back through the methods
 //! named beside them.
 
+mod attempt;
 mod audit;
 mod backup;
 mod changes;
@@ -41,7 +42,7 @@ mod unopened;
 mod tests;
 
 pub use audit::{AuditClass, AuditSecret};
-pub use backup::{Export, Restored, Restorer};
+pub use backup::{BackupCheck, Export, Restored, Restorer};
 pub use chores::{Chore, ChoreRequest};
 pub use error::EngineError;
 pub use events::{MAX_CURSOR_NAME, MAX_CURSORS, MAX_EVENTS};
@@ -51,7 +52,7 @@ pub use health::{ConversationHealth, Health};
 pub use inbox::Received;
 pub use links::{LinkPlan, LinkView, RefillPlan};
 pub use mailboxes::{FloorVerdict, MailboxPlan, Subscription};
-pub use outbox::Delivery;
+pub use outbox::{Delivery, DeliveryId};
 pub use receipts::RECEIPT_DELAY_MILLIS;
 pub use search::Found;
 pub use transfers::{Download, FetchLimits, OutgoingFile, Upload};

@@ -8,12 +8,15 @@ use undertone_wire::{JoinAddress, MailboxId, RelayAddress};
 
 use super::contacts::{all_contacts, for_each, load_contact, save_contact};
 use super::mailboxes::{
-    FORMER_RELAYS, Subscription, new_mailbox, relay_of, subscription, tell_mailbox,
+    FORMER_RELAYS, Subscription, new_mailbox, relay_of, routing, subscription, tell_mailbox,
 };
+use super::outbox::encode;
 use super::rows::{
-    ChoreKind, FormerRelay, MailboxRow, ProfileRow, Purpose, Secret, decode, load, must, save,
+    ChoreKind, FormerRelay, MailboxRow, OutRow, OutState, ProfileRow, Purpose, Secret, TakeRow,
+    corrupt, decode, key1, load, must, save,
 };
 use super::{Engine, EngineError, PROFILE, chores, day, random};
+use crate::content::{Body, Content};
 use crate::ids::{ContactId, UnixMillis};
 use crate::store::{Store, StoreError, Table, Transaction};
 
@@ -84,6 +87,98 @@ fn moving(tx: &dyn Transaction) -> Result<Vec<u64>, StoreError> {
         Ok(())
     })?;
     Ok(moving)
+}
+
+/// Mailboxes that no relay has made yet are made at the new home, under another id: the old relay, which
+/// may be gone for good, may be making them just now.
+fn rehome(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    home: &RelayAddress,
+) -> Result<(), EngineError> {
+    let mut elsewhere: Vec<(Vec<u8>, MailboxRow)> = Vec::new();
+    for_each(tx, Table::Mailboxes, &[], |key, value| {
+        let row: MailboxRow = decode(Table::Mailboxes, value)?;
+        if !row.live && row.relay != home.to_bytes() {
+            elsewhere.push((key.to_vec(), row));
+        }
+        Ok(())
+    })?;
+    for (key, old) in elsewhere {
+        match old.purpose {
+            // Another has taken its place already.
+            Purpose::Contact(_) if old.retired.is_some() => tx.delete(Table::Mailboxes, &key)?,
+            Purpose::Contact(contact) => {
+                let (mailbox, _) = new_mailbox(tx, rng, home, old.purpose)?;
+                tx.delete(Table::Mailboxes, &key)?;
+                give_instead(tx, ContactId::new(contact), &old, (&key, mailbox))?;
+            }
+            Purpose::Adding => take_elsewhere(tx, rng, home, &key)?,
+            // Whoever has the link looks for it where it is.
+            Purpose::Link(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// A contact's mailbox that was never made gives way to another: also in what waits to be told to them.
+fn give_instead(
+    tx: &mut dyn Transaction,
+    contact: ContactId,
+    old: &MailboxRow,
+    (key, mailbox): (&[u8], [u8; 32]),
+) -> Result<(), EngineError> {
+    let mut row = load_contact(tx, contact)?;
+    if row.mailbox != *key {
+        // One that was to take another's place; nobody was told of it.
+        return Ok(());
+    }
+    row.mailbox = mailbox;
+    save_contact(tx, contact, &row)?;
+    let told = routing(old)?.to_route();
+    let new: MailboxRow = must(tx, Table::Mailboxes, &mailbox)?;
+    let new = routing(&new)?;
+    let mut waiting: Vec<(Vec<u8>, OutRow)> = Vec::new();
+    for_each(tx, Table::Outbox, &key1(contact.get()), |key, value| {
+        let out: OutRow = decode(Table::Outbox, value)?;
+        if matches!(out.state, OutState::Ready) {
+            waiting.push((key.to_vec(), out));
+        }
+        Ok(())
+    })?;
+    for (key, mut out) in waiting {
+        let mut content =
+            Content::decode(out.content.bytes()).map_err(|_| corrupt("a content that waits"))?;
+        let Body::MailboxMove(route) = &mut content.body else { continue };
+        if route.as_bytes() == told.as_bytes() {
+            *route = new.to_route();
+            out.content = encode(&content)?;
+            save(tx, Table::Outbox, &key, &out)?;
+        }
+    }
+    Ok(())
+}
+
+/// The mailbox of a contact who is just being added: the same take goes on with another.
+fn take_elsewhere(
+    tx: &mut dyn Transaction,
+    rng: &mut impl CryptoRng,
+    home: &RelayAddress,
+    mailbox: &[u8],
+) -> Result<(), EngineError> {
+    let mut takes: Vec<(Vec<u8>, TakeRow)> = Vec::new();
+    for_each(tx, Table::Takes, &[], |key, value| {
+        let row: TakeRow = decode(Table::Takes, value)?;
+        if row.mailbox == *mailbox {
+            takes.push((key.to_vec(), row));
+        }
+        Ok(())
+    })?;
+    for (key, mut row) in takes {
+        (row.mailbox, _) = new_mailbox(tx, rng, home, Purpose::Adding)?;
+        save(tx, Table::Takes, &key, &row)?;
+    }
+    Ok(tx.delete(Table::Mailboxes, mailbox)?)
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
@@ -176,13 +271,15 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     }
 
     /// From now on this profile is reached at another relay. Contacts move there one by one, each
-    /// when they have heard of it; links that were handed out stay where they are.
+    /// when they have heard of it, and mailboxes that the old one has not made yet are made here; links
+    /// that were handed out stay where they are.
     ///
     /// # Errors
     /// Those of the store.
     pub fn move_home(&mut self, join: &JoinAddress) -> Result<(), EngineError> {
         let (old, old_token) = (self.relay.to_bytes(), self.token.duplicate());
-        self.store.transaction(|tx| -> Result<_, StoreError> {
+        let rng = &mut self.rng;
+        self.store.transaction(|tx| -> Result<_, EngineError> {
             let mut row: ProfileRow = must(tx, Table::Meta, PROFILE)?;
             row.relay = join.relay().to_bytes();
             row.token = Secret::new(join.token().as_bytes());
@@ -195,7 +292,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 former.insert(0, FormerRelay { relay: old, token });
             }
             former.truncate(MAX_FORMER_RELAYS);
-            save(tx, Table::Meta, FORMER_RELAYS, &former)
+            save(tx, Table::Meta, FORMER_RELAYS, &former)?;
+            rehome(tx, rng, join.relay())
         })?;
         self.relay = join.relay().clone();
         self.token = join.token().duplicate();

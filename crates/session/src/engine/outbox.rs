@@ -1,6 +1,7 @@
 //! The outbox. Queued content is sealed when it can go out; envelope and ratchet state are stored
 //! together before the first transmission, and every retry sends the same bytes.
 
+use sha2::{Digest, Sha256};
 use undertone_core::Session;
 use undertone_core::bounds::MAX_CONTENT;
 use undertone_core::rand_core::CryptoRng;
@@ -28,12 +29,36 @@ pub(super) const ORDINARY: u64 = 1 << 63;
 /// The places of what goes first. (What version 1 queued has such places, too.)
 const URGENT: u64 = 0;
 
+/// Which delivery an answer is about: what stands at its place may be another by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeliveryId {
+    contact: ContactId,
+    place: u64,
+    /// SHA-256 of the envelope.
+    envelope: [u8; 32],
+}
+
+impl DeliveryId {
+    fn new(contact: ContactId, place: u64, envelope: &[u8]) -> Self {
+        Self { contact, place, envelope: Sha256::digest(envelope).into() }
+    }
+
+    /// Its row and key in the outbox, and what was sealed, if it is the very envelope of this delivery.
+    fn load(&self, tx: &dyn Transaction) -> Result<Option<(Vec<u8>, OutRow)>, StoreError> {
+        let key = out_key(self.contact, self.place);
+        let Some(row) = load::<OutRow>(tx, Table::Outbox, &key)? else { return Ok(None) };
+        let same = matches!(&row.state, OutState::Sealed(sealed)
+            if *self == Self::new(self.contact, self.place, &sealed.envelope));
+        Ok(same.then_some((key, row)))
+    }
+}
+
 /// An envelope to be delivered. The answer goes to [`Engine::accepted`] or [`Engine::refused`].
 pub struct Delivery {
+    /// Which it is.
+    pub id: DeliveryId,
     /// To whom.
     pub contact: ContactId,
-    /// Its place in the outbox.
-    pub place: u64,
     /// Where.
     pub relay: RelayAddress,
     /// What lets us write there.
@@ -52,7 +77,7 @@ pub(super) struct NewMessage {
 }
 
 /// Refuses what no envelope could hold, while the person can still do something about it.
-fn encode(content: &Content) -> Result<Secret, EngineError> {
+pub(super) fn encode(content: &Content) -> Result<Secret, EngineError> {
     let bytes = content.encode()?;
     if bytes.len() > MAX_CONTENT {
         return Err(EngineError::TooLong { length: bytes.len(), max: MAX_CONTENT });
@@ -103,22 +128,26 @@ pub(super) fn enqueue_urgent(
     enqueue(tx, contact, content, None, OutState::Ready, session, URGENT).map(drop)
 }
 
-/// The same, sealed at once in this session, also if it is retired; it never goes out in another.
+/// The same, sealed at once in this session, also if it is retired; it never goes out in another. False
+/// if there is nowhere to send it to.
 pub(super) fn enqueue_in(
     tx: &mut dyn Transaction,
     rng: &mut impl CryptoRng,
     contact: ContactId,
     content: &Content,
     session: [u8; 32],
-) -> Result<(), EngineError> {
+) -> Result<bool, EngineError> {
     let row = load_contact(tx, contact)?;
-    let device = current_device(&row)?;
-    let Some(of) = device.sessions.iter().find(|one| one.id == session) else { return Ok(()) };
-    let route = route(device, of).ok_or_else(|| corrupt("a contact's address"))?.bytes();
+    let mut all =
+        row.devices.iter().flat_map(|device| device.sessions.iter().map(move |one| (device, one)));
+    let Some((device, of)) = all.find(|(_, one)| one.id == session) else { return Ok(false) };
+    let Some(route) = route(device, of) else { return Ok(false) };
+    let route = route.bytes();
     let (envelope, greets) = seal(tx, rng, &session, encode(content)?.bytes())?;
     let sealed = SealedRow { envelope, route: Secret::new(route), greets, session: Some(session) };
     let state = OutState::Sealed(sealed);
-    enqueue(tx, contact, content, None, state, Some(session), URGENT).map(drop)
+    enqueue(tx, contact, content, None, state, Some(session), URGENT)?;
+    Ok(true)
 }
 
 fn out_key(contact: ContactId, place: u64) -> Vec<u8> {
@@ -377,18 +406,12 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn accepted(
-        &mut self,
-        contact: ContactId,
-        place: u64,
-        now: UnixMillis,
-    ) -> Result<(), EngineError> {
+    pub fn accepted(&mut self, id: DeliveryId, now: UnixMillis) -> Result<(), EngineError> {
+        let DeliveryId { contact, place, .. } = id;
         self.store.transaction(|tx| {
-            let key = out_key(contact, place);
-            // Gone if the acknowledgement overtook the relay's answer.
-            let Some(row) = load::<OutRow>(tx, Table::Outbox, &key)? else {
-                return Ok(());
-            };
+            // Gone if the acknowledgement overtook the relay's answer. Another, if the session has
+            // started anew meanwhile: what was accepted may never be opened, and goes out again.
+            let Some((key, row)) = id.load(tx)? else { return Ok(()) };
             tx.delete(Table::Outbox, &key)?;
             if row.hold.is_some() {
                 set_hold(tx, contact, None)?;
@@ -409,17 +432,25 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// Nothing could be delivered to a contact: all that waits for them stays. True if it now has
+    /// An envelope could not be delivered: all that waits for its contact stays. True if it now has
     /// another address, so that it may be tried again at once.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn refused(&mut self, contact: ContactId, hold: Hold) -> Result<bool, EngineError> {
+    pub fn refused(&mut self, id: DeliveryId, hold: Hold) -> Result<bool, EngineError> {
         self.store.transaction(|tx| {
-            let again = hold == Hold::AddressUnknown && readdress(tx, contact)?;
-            set_hold(tx, contact, (!again).then_some(hold))?;
+            let again = hold == Hold::AddressUnknown && readdress(tx, id)?;
+            set_hold(tx, id.contact, (!again).then_some(hold))?;
             Ok(again)
         })
+    }
+
+    /// Nothing goes out to a contact now: all that waits for them stays.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn hold(&mut self, contact: ContactId, hold: Hold) -> Result<(), EngineError> {
+        self.store.transaction(|tx| Ok(set_hold(tx, contact, Some(hold))?))
     }
 }
 
@@ -466,8 +497,8 @@ fn next_delivery(
     let routing =
         Routing::from_bytes(sealed.route.bytes()).ok_or_else(|| corrupt("a contact's address"))?;
     Ok(Some(Delivery {
+        id: DeliveryId::new(contact, place, &sealed.envelope),
         contact,
-        place,
         relay: routing.relay,
         capability: routing.capability,
         envelope: sealed.envelope,
@@ -479,19 +510,19 @@ fn next_delivery(
 /// the identical bytes go to the newest address; with one they would be understood nowhere else,
 /// so once the session is confirmed (or another one is) the content is sealed anew: the recipient
 /// knows repeats by the message's id. True if there is somewhere else to try.
-fn readdress(tx: &mut dyn Transaction, contact: ContactId) -> Result<bool, EngineError> {
-    let first = tx.scan(Table::Outbox, &key1(contact.get()), None, Order::Ascending, 1)?;
-    let Some(first) = first.first() else { return Ok(false) };
-    let mut row: OutRow = decode(Table::Outbox, &first.value)?;
-    let OutState::Sealed(sealed) = row.state else { return Ok(false) };
-    let contact_row = load_contact(tx, contact)?;
-    let device = current_device(&contact_row)?;
+fn readdress(tx: &mut dyn Transaction, id: DeliveryId) -> Result<bool, EngineError> {
+    // Taken back meanwhile: what stands there now has not been tried.
+    let Some((key, mut row)) = id.load(tx)? else { return Ok(true) };
+    let OutState::Sealed(sealed) = row.state else { return Ok(true) };
+    let contact_row = load_contact(tx, id.contact)?;
+    // Gone if the contact has withdrawn it meanwhile.
+    let Some(device) = contact_row.devices.last() else { return Ok(false) };
     let Some(session) = choose(device, None) else { return Ok(false) };
     let newest = route(device, session).filter(|route| route.bytes() != sealed.route.bytes());
     let (Some(newest), true) = (newest, session.peer_has) else { return Ok(false) };
     if sealed.greets && row.content.bytes().is_empty() {
         // Erased since: nothing to be sealed anew.
-        tx.delete(Table::Outbox, &first.key)?;
+        tx.delete(Table::Outbox, &key)?;
         return Ok(true);
     }
     if sealed.greets {
@@ -500,7 +531,7 @@ fn readdress(tx: &mut dyn Transaction, contact: ContactId) -> Result<bool, Engin
     } else {
         row.state = OutState::Sealed(SealedRow { route: Secret::new(newest.bytes()), ..sealed });
     }
-    save(tx, Table::Outbox, &first.key, &row)?;
+    save(tx, Table::Outbox, &key, &row)?;
     Ok(true)
 }
 

@@ -4,17 +4,18 @@
 use undertone_core::rand_core::CryptoRng;
 use undertone_core::{AccountKey, SafetyNumber};
 
-use super::contacts::{all_contacts, for_each, load_contact, save_contact, view};
+use super::contacts::{all_contacts, contact_of, for_each, load_contact, save_contact, view};
 use super::history::{must_message, note_erased, remove_message};
 use super::links::{load_link, withdraw};
 use super::mailboxes::{new_mailbox, tell_mailbox};
+use super::maintenance::{is_due, note_done};
 use super::outbox::advance;
 use super::rows::{
     ChoreKind, ContactRow, HealingRow, LinkRow, LinkState, MailboxRow, Purpose, Secret, SentRow,
     TransferRow, corrupt, decode, key1, key2, load, number, save,
 };
 use super::{Engine, EngineError, chores, day};
-use crate::contact::Contact;
+use crate::contact::{AccountId, Contact};
 use crate::event::Event;
 use crate::ids::{ContactId, MessageId, UnixMillis};
 use crate::message::MessageState;
@@ -30,6 +31,9 @@ pub(super) const MAX_CONTACTS: usize = 4_000;
 pub(super) const STRANGERS_PER_DAY: u32 = 200;
 
 const STRANGERS: &[u8] = b"strangers";
+
+/// The day of the last [`Engine::admit_strangers`].
+const ADMITTED: &[u8] = b"admitted-on";
 
 /// Tables whose keys begin with a contact's number, and that go with the contact.
 const OF_A_CONTACT: [Table; 7] = [
@@ -211,21 +215,28 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// The person knows, by another way, that the contact has another account: the one that called
+    /// The person knows, by another way, that the contact has another account: this one, which called
     /// over their reset link. From now on the contact is that account, unverified; what was sent to
     /// the other one is not sent again.
     ///
     /// # Errors
-    /// [`EngineError::UnknownContact`], [`EngineError::NothingToDecide`] if no other account called.
+    /// [`EngineError::UnknownContact`], [`EngineError::NothingToDecide`] if this account did not call,
+    /// or another has called since, or it is a contact by now.
     pub fn accept_key_change(
         &mut self,
         contact: ContactId,
+        offered: AccountId,
         now: UnixMillis,
     ) -> Result<Contact, EngineError> {
         let (store, mut inbox) = self.inbox(now);
         store.transaction(|tx| {
             let mut row = load_contact(tx, contact)?;
             let account = row.offered_account.take().ok_or(EngineError::NothingToDecide)?;
+            let key = AccountKey::from_bytes(&account).map_err(|_| corrupt("an account key"))?;
+            let same = key.fingerprint().as_bytes() == offered.as_bytes();
+            if !same || contact_of(tx, &key)?.is_some() {
+                return Err(EngineError::NothingToDecide);
+            }
             for session in row.sessions() {
                 tx.delete(Table::Sessions, &session.id)?;
             }
@@ -286,13 +297,17 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// Strangers who came when there was no room are tried once more. Once a day.
+    /// Strangers who came when there was no room are tried once more. That once a day, however often it
+    /// is called.
     ///
     /// # Errors
     /// Those of the store.
     pub fn admit_strangers(&mut self, now: UnixMillis) -> Result<(), EngineError> {
         let (store, mut inbox) = self.inbox(now);
         store.transaction(|tx| {
+            if !is_due(tx, ADMITTED, now)? {
+                return Ok(());
+            }
             let mut links = Vec::new();
             for_each(tx, Table::Links, &[], |key, value| {
                 let link: LinkRow = decode(Table::Links, value)?;
@@ -304,7 +319,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             for link in links {
                 inbox.retry_greetings(tx, link)?;
             }
-            Ok(())
+            Ok(note_done(tx, ADMITTED, now)?)
         })
     }
 }

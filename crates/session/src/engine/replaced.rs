@@ -67,10 +67,12 @@ fn tell(
         return Ok(());
     };
     old.told = true;
-    save_contact(tx, contact, &row)?;
     let body = Body::ResetNotice { cause: REPLACED, sessions };
     let content = Content { id: MessageId::from_bytes(random(rng)), sent_at: now, body };
-    enqueue_in(tx, rng, contact, &content, *session)
+    if enqueue_in(tx, rng, contact, &content, *session)? {
+        save_contact(tx, contact, &row)?;
+    }
+    Ok(())
 }
 
 /// The contact says, in a session that is in use here, that these have taken its place on their side,

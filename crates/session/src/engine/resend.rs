@@ -94,6 +94,10 @@ pub(super) fn drop_addresses(
     let mut gone = Vec::new();
     for_each(tx, Table::Outbox, &key1(contact.get()), |key, value| {
         let out: OutRow = decode(Table::Outbox, value)?;
+        if out.content.bytes().is_empty() {
+            // Erased since it was sealed.
+            return Ok(());
+        }
         let content =
             Content::decode(out.content.bytes()).map_err(|_| corrupt("a content that waits"))?;
         if matches!(content.body, Body::MailboxMove(_) | Body::ResetLink(_)) {

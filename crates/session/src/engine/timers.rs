@@ -2,11 +2,13 @@
 //! has the timer that the conversation had when it was written (here) or came (from there), and is
 //! erased by this machine's clock: so long after the relay accepted it, or after it was read.
 
+use std::collections::HashSet;
+
 use undertone_core::rand_core::CryptoRng;
 
 use super::changes::erase;
 use super::contacts::{load_contact, save_contact};
-use super::events::emit;
+use super::events::{self, emit};
 use super::history::{SCRUB, load_message};
 use super::outbox::enqueue_control;
 use super::rows::{ContactRow, MessageRow, key1, key2, load, number, save};
@@ -141,6 +143,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 let rows =
                     tx.scan(Table::Erasures, &[], None, Order::Ascending, ERASED_AT_A_TIME)?;
                 let mut count = 0_usize;
+                let mut repeated = HashSet::new();
                 for row in rows {
                     if time_of(&row.key)? > now.get() {
                         break;
@@ -148,10 +151,11 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                     tx.delete(Table::Erasures, &row.key)?;
                     let place = number(&row.key, "a place in the history")?;
                     if let Some(message) = load_message(tx, place)? {
-                        erase(tx, &message, today)?;
+                        erase(tx, &message, today, &mut repeated)?;
                     }
                     count = count.saturating_add(1);
                 }
+                events::forget(tx, &repeated)?;
                 Ok(count)
             })?;
             erased = erased.saturating_add(u64::try_from(batch).unwrap_or(u64::MAX));

@@ -12,7 +12,7 @@ use undertone_wire::{
 use super::contacts::for_each;
 use super::events::emit;
 use super::history::{must_message, save_message};
-use super::outbox::{NewMessage, advance, enqueue_message, set_hold};
+use super::outbox::{NewMessage, advance, encode, enqueue_message, set_hold};
 use super::rows::{
     OutRow, OutState, Secret, TransferRow, Want, corrupt, decode, incoming_key, key1, key2, load,
     must, number, outgoing_key, save,
@@ -89,6 +89,33 @@ pub struct Download {
     pub relay: RelayAddress,
     /// What it is and how it is opened.
     pub attachment: Attachment,
+}
+
+/// The content of a file's message, with the relay that has the file: another than when it was queued if
+/// the profile has moved meanwhile. `None` if no envelope could hold it.
+fn stored_at(content: &Secret, relay: &RelayAddress) -> Result<Option<Secret>, EngineError> {
+    let mut decoded = Content::decode(content.bytes()).map_err(|_| corrupt("a file's message"))?;
+    let Body::Attachment(attachment) = &mut decoded.body else {
+        return Err(corrupt("a file's message").into());
+    };
+    attachment.relay = relay.to_bytes();
+    match encode(&decoded) {
+        Ok(content) => Ok(Some(content)),
+        Err(EngineError::TooLong { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The message of a file that can't be stored has failed.
+fn fail(tx: &mut dyn Transaction, message: u64, reason: &str) -> Result<(), EngineError> {
+    if let Some(TransferRow::Up { contact, out, .. }) = load(tx, Table::Transfers, &key1(message))?
+    {
+        tx.delete(Table::Transfers, &key1(message))?;
+        tx.delete(Table::Outbox, &key2(&key1(contact), &key1(out)))?;
+        let reason = reason.to_owned();
+        advance(tx, Some(message), MessageState::Failed { reason })?;
+    }
+    Ok(())
 }
 
 impl<S: Store, R: CryptoRng> Engine<S, R> {
@@ -188,22 +215,27 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         Ok(uploads)
     }
 
-    /// The relay has the whole blob on stable storage: the message may go out, and the ciphertext
+    /// This relay has the whole blob on stable storage: the message may go out, and the ciphertext
     /// is not needed here any more. False if the message was cancelled or erased meanwhile: the caller
     /// deletes the blob.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn uploaded(&mut self, message: u64) -> Result<bool, EngineError> {
+    pub fn uploaded(&mut self, message: u64, relay: &RelayAddress) -> Result<bool, EngineError> {
         self.store.transaction(|tx| {
             let Some(TransferRow::Up { contact, out, .. }) =
                 load(tx, Table::Transfers, &key1(message))?
             else {
                 return Ok(false);
             };
-            tx.delete(Table::Transfers, &key1(message))?;
             let key = key2(&key1(contact), &key1(out));
             let mut row: OutRow = must(tx, Table::Outbox, &key)?;
+            let Some(content) = stored_at(&row.content, relay)? else {
+                fail(tx, message, "it is too long with the address of its relay")?;
+                return Ok(false);
+            };
+            tx.delete(Table::Transfers, &key1(message))?;
+            row.content = content;
             row.state = OutState::Ready;
             row.hold = None;
             save(tx, Table::Outbox, &key, &row)?;
@@ -231,17 +263,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// # Errors
     /// Those of the store.
     pub fn upload_failed(&mut self, message: u64, reason: &str) -> Result<(), EngineError> {
-        self.store.transaction(|tx| {
-            if let Some(TransferRow::Up { contact, out, .. }) =
-                load(tx, Table::Transfers, &key1(message))?
-            {
-                tx.delete(Table::Transfers, &key1(message))?;
-                tx.delete(Table::Outbox, &key2(&key1(contact), &key1(out)))?;
-                let reason = reason.to_owned();
-                advance(tx, Some(message), MessageState::Failed { reason })?;
-            }
-            Ok(())
-        })
+        self.store.transaction(|tx| fail(tx, message, reason))
     }
 
     /// Files that are to be fetched now: those that were asked for, and those within the limits. Of

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use undertone_session::engine::{AddPlan, ChoreRequest, Delivery, EngineError, FloorVerdict};
+use undertone_session::engine::{
+    AddPlan, ChoreRequest, Delivery, DeliveryId, EngineError, FloorVerdict,
+};
 use undertone_session::ids::{ContactId, UnixMillis};
 use undertone_session::link::{Link, LinkKind};
 use undertone_session::message::Hold;
@@ -163,17 +165,27 @@ impl Relay {
             let Some(delivery) = from.next_delivery(contact)? else { return Ok(any) };
             any = true;
             if !self.deliver(&delivery) {
-                if !from.refused(contact, Hold::AddressUnknown)? {
+                if !from.refused(delivery.id, Hold::AddressUnknown)? {
                     return Ok(any);
                 }
             } else if loss.of(n) {
                 // The relay has it, and its answer is lost.
                 return Ok(any);
             } else {
-                from.accepted(contact, delivery.place, NOW)?;
+                from.accepted(delivery.id, NOW)?;
             }
         }
         Ok(any)
+    }
+
+    /// The next delivery to a contact, of which the sender has no answer yet.
+    pub fn launch(
+        &mut self,
+        from: &mut Person,
+        contact: ContactId,
+    ) -> Result<Option<DeliveryId>, EngineError> {
+        let Some(delivery) = from.next_delivery(contact)? else { return Ok(None) };
+        Ok(self.deliver(&delivery).then_some(delivery.id))
     }
 
     /// At most `limit` envelopes of one of the mailboxes that have some, those of the earliest phase
@@ -233,6 +245,32 @@ impl Relay {
         self.make(plan.mailbox.mailbox(), &plan.capabilities);
         self.depots.insert(plan.depot, (plan.one_time, plan.last_resort));
         person.activate_link(plan.number, NOW).unwrap()
+    }
+
+    /// Two who know each other meet once more, over a new link: `guest` begins a session that takes the
+    /// place of the others. Both may be killed in the midst of it.
+    pub fn meet_again(
+        &mut self,
+        inviter: &mut Person,
+        guest: &mut Person,
+    ) -> (Result<(), EngineError>, Result<(), EngineError>) {
+        let invited = (|| {
+            let plan = inviter.prepare_link(LinkKind::SingleUse, None, NOW)?;
+            self.make(plan.mailbox.mailbox(), &plan.capabilities);
+            self.depots.insert(plan.depot, (plan.one_time, plan.last_resort));
+            inviter.activate_link(plan.number, NOW)
+        })();
+        let link = match invited {
+            Ok(link) => link,
+            Err(error) => return (Err(error), Ok(())),
+        };
+        let added = (|| {
+            let plan = guest.begin_add(&link, None)?;
+            self.make(plan.mailbox.secret.mailbox(), &plan.mailbox.capabilities);
+            let sealed = self.fetch(&plan.fetch.depot()).unwrap();
+            guest.finish_add(&link, None, &sealed, NOW).map(drop)
+        })();
+        (Ok(()), added)
     }
 
     pub fn add(&mut self, person: &mut Person, link: &Link) -> ContactId {

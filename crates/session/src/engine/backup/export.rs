@@ -35,6 +35,8 @@ pub struct Export {
     at: At,
     /// Messages from this place on are not in it.
     bound: u64,
+    /// Contacts from this number on are not in it.
+    contacts: u64,
     /// The last place that is in it.
     done: u64,
 }
@@ -53,13 +55,25 @@ impl Export {
     /// From the beginning.
     #[must_use]
     pub const fn begin() -> Self {
-        Self { at: At::Beginning, bound: 0, done: 0 }
+        Self { at: At::Beginning, bound: 0, contacts: 0, done: 0 }
     }
 
     /// How far it is, of how much: places of the history.
     #[must_use]
     pub const fn progress(&self) -> (u64, u64) {
         (self.done, self.bound.saturating_sub(1))
+    }
+
+    /// Without what has come since the beginning: the first page does not know of it.
+    fn known(&self, kinds: Vec<Kind>) -> Vec<Kind> {
+        let there = |kind: &Kind| match kind {
+            Kind::Pending(one) => {
+                one.contact.get() < self.contacts && one.message.is_none_or(|m| m < self.bound)
+            }
+            Kind::Message(one) => one.contact.get() < self.contacts && one.place < self.bound,
+            _ => true,
+        };
+        kinds.into_iter().filter(there).collect()
     }
 }
 
@@ -82,8 +96,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         let kinds = match &export.at {
             At::Beginning => {
                 let device = self.me.keys().to_bytes();
-                let (kinds, bound) = self.store.transaction(|tx| beginning(tx, &device, now))?;
-                export.bound = bound;
+                let (kinds, bounds) = self.store.transaction(|tx| beginning(tx, &device, now))?;
+                (export.bound, export.contacts) = bounds;
                 export.at = At::Outbox(None);
                 kinds
             }
@@ -91,14 +105,14 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 let from = from.as_deref();
                 let page = self.store.transaction(|tx| page(tx, Table::Outbox, from, waiting))?;
                 export.at = page.next.map_or(At::Unacknowledged(None), |key| At::Outbox(Some(key)));
-                page.kinds
+                export.known(page.kinds)
             }
             At::Unacknowledged(from) => {
                 let from = from.as_deref();
                 let page =
                     self.store.transaction(|tx| page(tx, Table::Unacknowledged, from, sent))?;
                 export.at = page.next.map_or(At::Messages, |key| At::Unacknowledged(Some(key)));
-                page.kinds
+                export.known(page.kinds)
             }
             At::Messages => {
                 let from = key1(export.done);
@@ -114,9 +128,7 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                 if export.done >= export.bound {
                     export.at = At::End;
                 }
-                let bound = export.bound;
-                let before = |kind: &Kind| !matches!(kind, Kind::Message(m) if m.place >= bound);
-                page.kinds.into_iter().filter(before).collect()
+                export.known(page.kinds)
             }
             At::End => return Ok(None),
         };
@@ -152,9 +164,9 @@ fn beginning(
     tx: &mut dyn Transaction,
     device: &[u8; 64],
     now: UnixMillis,
-) -> Result<(Vec<Kind>, u64), EngineError> {
+) -> Result<(Vec<Kind>, (u64, u64)), EngineError> {
     let account = account(tx, device, now)?;
-    let bound = account.next_message;
+    let bounds = (account.next_message, account.next_contact);
     let mut kinds = vec![Kind::Account(Box::new(account))];
     for former in load::<Vec<FormerRelay>>(tx, Table::Meta, FORMER_RELAYS)?.unwrap_or_default() {
         let token = former.token.array("an admission token")?;
@@ -176,7 +188,7 @@ fn beginning(
         kinds.push(Kind::Erased(erased(key, value)?));
         Ok(())
     })?;
-    Ok((kinds, bound))
+    Ok((kinds, bounds))
 }
 
 fn account(

@@ -1,9 +1,11 @@
 //! Backups of a profile: what goes into one, and a new device out of one
 //! (`protocol-spec/14-backup.md`).
 
+mod check;
 mod export;
 mod restore;
 
+pub use check::BackupCheck;
 pub use export::Export;
 pub use restore::{Restored, Restorer};
 

@@ -76,7 +76,7 @@ struct State<R> {
 }
 
 /// The account's record, read.
-struct Account {
+pub(super) struct Account {
     record: Box<AccountRecord>,
     secret: AccountSecret,
     list: DeviceList,
@@ -127,11 +127,19 @@ impl<S: Store, R: CryptoRng> Restorer<S, R> {
     /// # Errors
     /// [`EngineError::Backup`] with R-1411; [`EngineError::Identity`] if the list's counter can't
     /// rise; those of the store.
-    pub fn finish(self) -> Result<(Engine<S, R>, Restored), EngineError> {
+    pub fn finish(mut self) -> Result<(Engine<S, R>, Restored), EngineError> {
+        let (account, restored) = self.whole()?;
         let Self { mut store, mut state } = self;
+        store.transaction(|tx| state.conclude(tx, account))?;
+        Ok((Engine::open(store, state.rng)?, restored))
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn whole(&mut self) -> Result<(Account, Restored), BackupError> {
+        let state = &mut self.state;
         let account = state.account.take().ok_or(contradiction("it has no account"))?;
         if !state.reset_links.is_empty() {
-            return Err(contradiction("a reset link that was given is not in it").into());
+            return Err(contradiction("a reset link that was given is not in it"));
         }
         let restored = Restored {
             contacts: u64::try_from(state.contacts.len()).unwrap_or(u64::MAX),
@@ -139,8 +147,7 @@ impl<S: Store, R: CryptoRng> Restorer<S, R> {
             pending: u64::try_from(state.places.len()).unwrap_or(u64::MAX),
             made: account.record.made,
         };
-        store.transaction(|tx| state.conclude(tx, account))?;
-        Ok((Engine::open(store, state.rng)?, restored))
+        Ok((account, restored))
     }
 }
 

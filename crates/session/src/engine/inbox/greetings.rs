@@ -188,6 +188,8 @@ impl<R: CryptoRng> Inbox<'_, R> {
             let holder = link.contact.map(ContactId::new);
             return match holder {
                 Some(holder) if known == Some(holder) => Ok(Admission::Welcome),
+                // Who is a contact of their own is not taken for another.
+                Some(_) if known.is_some() => Ok(Admission::Never),
                 // R-1303: somebody else has what only they were given.
                 Some(holder) => offered(tx, holder, pending.peer().account().as_bytes()),
                 None => Ok(Admission::Never),

@@ -10,6 +10,7 @@ use undertone_core::rand_core::CryptoRng;
 use undertone_wire::frame::Acknowledgement;
 use undertone_wire::{Floor, Incarnation, MailboxId, Seq};
 
+use super::attempt::attempt;
 use super::handle::{Effect, Here, handle};
 use super::rows::{MailboxRow, Purpose, load, save};
 use super::{Engine, EngineError, day, health, unopened};
@@ -25,7 +26,7 @@ pub struct Received {
     pub acknowledgement: Acknowledgement,
     /// True if a message came into the history.
     pub message: bool,
-    /// True if nothing opened it and it was kept.
+    /// True if nothing opened it, or it could not be taken up, and it was kept.
     pub parked: bool,
     /// Somebody is writing, or has stopped: told here and stored nowhere.
     pub typing: Option<Typing>,
@@ -49,7 +50,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
     /// stable storage.
     ///
     /// # Errors
-    /// Those of the store; junk is not an error. `Ok(None)` for a mailbox that is not ours.
+    /// Those of the store. Junk is not an error, nor is what the engine fails at for another reason than
+    /// the disk's: it is parked. `Ok(None)` for a mailbox that is not ours.
     pub fn receive(
         &mut self,
         mailbox: &MailboxId,
@@ -75,7 +77,9 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             if seq.get() <= row.floor {
                 return Ok(Some(received));
             }
-            let outcome = inbox.open(tx, mailbox, &row, envelope)?;
+            // What can't be taken up is kept like what nothing opens, and stops nothing behind it.
+            let outcome = attempt(tx, |tx| inbox.open(tx, mailbox, &row, envelope))?
+                .unwrap_or(Outcome::Foreign);
             if matches!(outcome, Outcome::Opened(_) | Outcome::Foreign) {
                 health::count(tx, today.get(), outcome != Outcome::Foreign)?;
             }

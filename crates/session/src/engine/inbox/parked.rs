@@ -8,6 +8,7 @@ use undertone_core::{Day, OpenError, Session};
 use undertone_wire::MailboxId;
 
 use super::super::EngineError;
+use super::super::attempt::attempt;
 use super::super::contacts::for_each;
 use super::super::events::emit;
 use super::super::links::load_link;
@@ -61,7 +62,11 @@ impl<R: CryptoRng> Inbox<'_, R> {
             tx.scan(Table::Parked, mailbox.as_bytes(), None, Order::Ascending, MAX_PARKED)?;
         for row in rows {
             let parked: ParkedRow = decode(Table::Parked, &row.value)?;
-            match self.open_greeting(tx, &mailbox, number, &parked.envelope)? {
+            let greeting = |tx: &mut dyn Transaction| {
+                self.open_greeting(tx, &mailbox, number, &parked.envelope)
+            };
+            // One that can't be taken up stays, and the others are tried.
+            match attempt(tx, greeting)?.unwrap_or(Outcome::Later) {
                 Outcome::Foreign | Outcome::Later => {}
                 Outcome::Opened(_) | Outcome::Dropped => tx.delete(Table::Parked, &row.key)?,
             }
@@ -124,7 +129,9 @@ impl<R: CryptoRng> Inbox<'_, R> {
                     continue;
                 }
                 let mut trials = MAX_HEADER_TRIALS;
-                let outcome = self.open_in(tx, session, envelope, &mut trials)?;
+                let opening =
+                    |tx: &mut dyn Transaction| self.open_in(tx, session, envelope, &mut trials);
+                let outcome = attempt(tx, opening)?.unwrap_or(Outcome::Later);
                 if matches!(outcome, Outcome::Foreign | Outcome::Later) {
                     continue;
                 }
@@ -151,8 +158,14 @@ impl<R: CryptoRng> Inbox<'_, R> {
             tx.scan(Table::Parked, mailbox.as_bytes(), None, Order::Ascending, MAX_PARKED)?;
         for row in rows {
             let parked: ParkedRow = decode(Table::Parked, &row.value)?;
+            if tx.get(Table::Sessions, session)?.is_none() {
+                // Ended by what has just been opened in it.
+                return Ok(());
+            }
             let mut trials = MAX_HEADER_TRIALS;
-            let outcome = self.open_in(tx, session, &parked.envelope, &mut trials)?;
+            let opening =
+                |tx: &mut dyn Transaction| self.open_in(tx, session, &parked.envelope, &mut trials);
+            let outcome = attempt(tx, opening)?.unwrap_or(Outcome::Later);
             if matches!(outcome, Outcome::Opened(_) | Outcome::Dropped) {
                 tx.delete(Table::Parked, &row.key)?;
             }

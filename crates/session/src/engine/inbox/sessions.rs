@@ -13,7 +13,7 @@ use super::super::healing::suspect;
 use super::super::links::load_link;
 use super::super::replaced;
 use super::super::rows::{
-    HealingRow, MailboxRow, Purpose, Secret, SessionRow, corrupt, must, save,
+    HealingRow, MailboxRow, Purpose, Secret, SessionRow, corrupt, load, save,
 };
 use super::super::unopened;
 use super::{Inbox, Outcome};
@@ -63,7 +63,10 @@ impl<R: CryptoRng> Inbox<'_, R> {
         if *trials == 0 {
             return Ok(Outcome::Foreign);
         }
-        let mut row: SessionRow = must(tx, Table::Sessions, id)?;
+        // Gone with its device, by what was opened just before.
+        let Some(mut row) = load::<SessionRow>(tx, Table::Sessions, id)? else {
+            return Ok(Outcome::Foreign);
+        };
         let contact = ContactId::new(row.contact);
         let mut session =
             Session::from_bytes(row.state.bytes()).map_err(|_| corrupt("a session's state"))?;

@@ -32,6 +32,15 @@ fn records(backup: &[u8]) -> Vec<Record> {
     records
 }
 
+/// What a check says.
+fn check(records: Vec<Record>) -> Result<Restored, EngineError> {
+    let mut check = BackupCheck::new(TestRng(1), LATER);
+    for record in records {
+        check.put(vec![record])?;
+    }
+    check.finish()
+}
+
 fn restore(records: Vec<Record>, seed: u64) -> Result<(Person, Restored), EngineError> {
     let mut restorer = Restorer::new(FaultyStore::default(), TestRng(seed), LATER);
     for record in records {
@@ -315,6 +324,36 @@ fn a_backup_that_is_made_while_things_change_restores() {
     }
 }
 
+/// The first page does not know of it, so that no later one may speak of it.
+#[test]
+fn what_comes_when_a_backup_has_begun_is_not_in_it() {
+    for accepted in [false, true] {
+        let (mut relay, mut alice, mut bob, _, at_bob) = ready();
+        let link = relay.invite(&mut bob, LinkKind::Reusable);
+        bob.queue_text(at_bob, "before", NOW).unwrap();
+        let mut at = Export::begin();
+        let mut all = bob.export(&mut at, NOW).unwrap().unwrap();
+        bob.queue_text(at_bob, "behind", NOW).unwrap();
+        let mut carol = person("Carol", 3);
+        relay.add(&mut carol, &link);
+        relay.send(&mut carol);
+        relay.hand_over(&mut bob);
+        let to_carol = bob.find_contact("Carol").unwrap().id;
+        bob.queue_text(to_carol, "to a stranger", NOW).unwrap();
+        if accepted {
+            relay.send(&mut bob);
+        }
+        while let Some(records) = bob.export(&mut at, NOW).unwrap() {
+            all.extend(records);
+        }
+        drop(bob);
+        let (mut bob, restored) = restore(all, 99).unwrap();
+        assert_eq!((restored.contacts, restored.messages, restored.pending), (1, 1, 1));
+        relay.settle(&mut [&mut bob, &mut alice]);
+        assert_eq!(texts(&mut bob, at_bob), ["before"]);
+    }
+}
+
 /// A content moves from where it waits to where its acknowledgement is awaited while both are read.
 #[test]
 fn what_is_sent_while_a_backup_is_made_is_in_it_once() {
@@ -476,10 +515,20 @@ fn r_1411_whole_backups_that_contradict_themselves() {
             }),
         ),
     ];
-    assert!(restore(records(&backup), 1).is_ok());
+    let (_, restored) = restore(records(&backup), 1).unwrap();
+    assert_eq!(check(records(&backup)), Ok(restored));
     for (what, change) in changes {
         let mut changed = records(&backup);
         change(&mut changed);
+        let mut checked = records(&backup);
+        change(&mut checked);
+        // Who checks it hears the same.
+        match check(checked) {
+            Err(EngineError::Backup(BackupError::Contradiction { what: found })) => {
+                assert!(found.contains(what), "{what}: {found}");
+            }
+            other => panic!("{what}: {other:?}"),
+        }
         match restore(changed, 1).map(|_| ()) {
             Err(EngineError::Backup(BackupError::Contradiction { what: found })) => {
                 assert!(found.contains(what), "{what}: {found}");
@@ -491,9 +540,12 @@ fn r_1411_whole_backups_that_contradict_themselves() {
     for at in 0..records(&backup).len() {
         let mut twice = records(&backup);
         let mut again = records(&backup);
+        let mut checked = records(&backup);
+        checked.insert(at, records(&backup).swap_remove(at));
         let may = matches!(twice[at].0, Kind::Leftover(_) | Kind::Erased(_) | Kind::Pending(_));
         twice.insert(at, again.swap_remove(at));
         assert_eq!(restore(twice, 1).is_ok(), may, "record {at}");
+        assert_eq!(check(checked).is_ok(), may, "record {at}");
     }
 }
 

@@ -28,7 +28,7 @@ fn both_sides_erase_by_their_own_clocks() {
     assert_eq!(alice.erase_due(at(90 * MINUTE)).unwrap(), 0);
     let delivery = alice.next_delivery(at_alice).unwrap().unwrap();
     relay.deliver(&delivery);
-    alice.accepted(at_alice, delivery.place, at(100 * MINUTE)).unwrap();
+    alice.accepted(delivery.id, at(100 * MINUTE)).unwrap();
     let disappears = alice.message(id).unwrap().disappears_at;
     assert_eq!(disappears, Some(at(101 * MINUTE)));
     assert_eq!(alice.next_erasure(at(100 * MINUTE)).unwrap(), disappears);

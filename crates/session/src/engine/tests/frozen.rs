@@ -111,7 +111,7 @@ fn freeze() {
     let at_carol = only(&mut carol);
     carol.queue_file(at_carol, file(), NOW).unwrap();
     let upload = carol.uploads().unwrap().pop().unwrap();
-    carol.uploaded(upload.message).unwrap();
+    carol.uploaded(upload.message, &upload.relay).unwrap();
     relay.settle(&mut [&mut carol, &mut bob]);
     bob.queue_file(to_carol, file(), NOW).unwrap();
     bob.queue_text(to_carol, "behind the file", NOW).unwrap();
@@ -119,11 +119,11 @@ fn freeze() {
     for text in ["accepted 1", "accepted 2"] {
         bob.queue_text(to_alice, text, NOW).unwrap();
         let delivery = bob.next_delivery(to_alice).unwrap().unwrap();
-        bob.accepted(to_alice, delivery.place, NOW).unwrap();
+        bob.accepted(delivery.id, NOW).unwrap();
     }
     bob.queue_text(to_alice, "sealed", NOW).unwrap();
-    bob.next_delivery(to_alice).unwrap().unwrap();
-    bob.refused(to_alice, crate::message::Hold::MailboxFull).unwrap();
+    let sealed = bob.next_delivery(to_alice).unwrap().unwrap();
+    bob.refused(sealed.id, crate::message::Hold::MailboxFull).unwrap();
     bob.queue_text(to_alice, "queued", NOW).unwrap();
     // Something that nobody opens, a place in the events, and a link that is being used.
     let mailbox = bob.mailbox_of(to_alice).unwrap().unwrap().secret.mailbox();
@@ -253,7 +253,7 @@ fn stores_of_every_version_are_migrated_and_the_conversations_go_on() {
         assert_eq!(bob.queued_messages().unwrap(), 4);
         let to_carol = bob.find_contact("Carol").unwrap().id;
         let upload = bob.uploads().unwrap().pop().unwrap();
-        bob.uploaded(upload.message).unwrap();
+        bob.uploaded(upload.message, &upload.relay).unwrap();
 
         let mut relay = relay_of(&mut [&mut alice, &mut bob, &mut carol]);
         relay.settle(&mut [&mut alice, &mut bob, &mut carol]);

@@ -191,7 +191,7 @@ fn a_gap_that_nothing_makes_up_for_is_healed_by_who_sees_it() {
     for n in 0..2002_u32 {
         alice.queue_text(at_alice, &n.to_string(), NOW).unwrap();
         let delivery = alice.next_delivery(at_alice).unwrap().unwrap();
-        alice.accepted(at_alice, delivery.place, NOW).unwrap();
+        alice.accepted(delivery.id, NOW).unwrap();
     }
     // A relay that lost all of them: the next is the first that comes.
     alice.queue_text(at_alice, "behind the gap", NOW).unwrap();
@@ -324,7 +324,12 @@ fn r_1303_a_reset_link_in_other_hands_is_refused_until_the_person_accepts() {
         let told = |e: &&EventKind| matches!(e, EventKind::KeyChanged { .. });
         assert_eq!(events(&mut bob).iter().filter(told).count(), 1);
         if accept {
-            let contact = bob.accept_key_change(at_bob, NOW).unwrap();
+            let nobody = crate::contact::AccountId::from_bytes([7; 32]);
+            assert_eq!(
+                bob.accept_key_change(at_bob, nobody, NOW),
+                Err(EngineError::NothingToDecide)
+            );
+            let contact = bob.accept_key_change(at_bob, other.account(), NOW).unwrap();
             assert_eq!(contact.account, other.account());
             assert!(!contact.verified);
             relay.settle(&mut [&mut other, &mut bob]);
@@ -338,6 +343,77 @@ fn r_1303_a_reset_link_in_other_hands_is_refused_until_the_person_accepts() {
             assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
         }
     }
+}
+
+/// Nor is who is a contact already taken for another, whenever they became one.
+#[test]
+fn r_1303_a_contact_is_never_offered_as_the_new_account_of_another() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let public = relay.invite(&mut bob, LinkKind::Reusable);
+    let payload = row(&mut alice, at_alice).reset_theirs.unwrap();
+    let leaked = Link::from_payload(payload.bytes()).unwrap();
+    for before in [true, false] {
+        let mut other = person("Other", 70 + u64::from(before));
+        let links = if before { [&public, &leaked] } else { [&leaked, &public] };
+        for link in links {
+            relay.add(&mut other, link);
+            relay.settle(&mut [&mut other, &mut bob]);
+        }
+        let contacts = bob.contacts().unwrap();
+        let own = contacts.iter().find(|one| one.account == other.account()).unwrap().id;
+        let told = |e: &EventKind| matches!(e, EventKind::KeyChanged { account, .. } if *account == other.account());
+        assert_eq!(events(&mut bob).iter().any(told), !before);
+        let accepted = bob.accept_key_change(at_bob, other.account(), NOW);
+        assert_eq!(accepted, Err(EngineError::NothingToDecide));
+        let key = other.me.account();
+        let known = bob.store.transaction(|tx| contacts::contact_of(tx, &key)).unwrap();
+        assert_eq!(known, Some(own));
+    }
+    assert_eq!(bob.contact(at_bob).unwrap().account, alice.account());
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// Its bytes still go out, and without its content it is never sealed anew.
+#[test]
+fn a_message_that_is_erased_when_it_is_sealed_does_not_stand_in_the_way_of_a_reset() {
+    for by_us in [true, false] {
+        let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+        let id = alice.queue_text(at_alice, "not for long", NOW).unwrap();
+        alice.next_delivery(at_alice).unwrap().unwrap();
+        let place = alice.message(id).unwrap().seq;
+        alice.erase_message(place, NOW).unwrap();
+        let (person, contact) = if by_us { (&mut alice, at_alice) } else { (&mut bob, at_bob) };
+        person.store.transaction(|tx| contact_is_lost(tx, contact)).unwrap();
+        relay.settle(&mut [&mut bob, &mut alice]);
+        assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+    }
+}
+
+/// The relay's answer to an envelope comes when what it was sealed of waits to be sealed anew.
+#[test]
+fn an_answer_that_a_reset_has_overtaken_settles_nothing() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let id = alice.queue_text(at_alice, "in flight", NOW).unwrap();
+    // Accepted by the relay, and never to be opened: who could is lost.
+    let old = alice.next_delivery(at_alice).unwrap().unwrap();
+    bob.store.transaction(|tx| contact_is_lost(tx, at_bob)).unwrap();
+    relay.send(&mut bob);
+    relay.hand_over(&mut alice);
+    alice.accepted(old.id, NOW).unwrap();
+    assert_eq!(state(&mut alice, id), MessageState::Queued);
+    // Sealed anew by now, at the same place.
+    while let Some(one) = alice.next_delivery(at_alice).unwrap() {
+        alice.accepted(old.id, NOW).unwrap();
+        assert!(alice.refused(old.id, Hold::AddressUnknown).unwrap(), "it is not about this one");
+        assert!(relay.deliver(&one));
+        alice.accepted(one.id, NOW).unwrap();
+    }
+    for _ in 0..2 {
+        relay.settle(&mut [&mut bob, &mut alice]);
+    }
+    assert_eq!(state(&mut alice, id), MessageState::Delivered);
+    assert_eq!(texts(&mut bob, at_bob), ["in flight"]);
+    assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
 }
 
 /// A contact can lead us neither to another account nor to another kind of link.

@@ -159,7 +159,7 @@ fn the_progress_of_a_file_says_whose_it_is_unless_that_is_not_certain() {
     let (at_alice, at_bob) = (only(&mut alice), only(&mut bob));
     let id = alice.queue_file(at_alice, frozen::file(), NOW).unwrap();
     let place = alice.message(id).unwrap().seq;
-    alice.uploaded(place).unwrap();
+    alice.uploaded(place, &relay_address()).unwrap();
     relay.settle(&mut [&mut alice, &mut bob]);
     let total = undertone_core::blob_len(frozen::file().info.size).unwrap();
     alice.file_progress(id, 1, total).unwrap();

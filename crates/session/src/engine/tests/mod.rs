@@ -13,6 +13,7 @@ mod disappearing;
 mod frozen;
 mod healing;
 mod health;
+mod isolation;
 mod keeping;
 mod layout;
 mod log;
@@ -282,9 +283,10 @@ impl Relay {
         for contact in again(|| from.contacts_to_send_to()) {
             while let Some(delivery) = again(|| from.next_delivery(contact)) {
                 if self.deliver(&delivery) {
-                    again(|| from.accepted(contact, delivery.place, NOW));
+                    again(|| from.accepted(delivery.id, NOW));
                     sent += 1;
-                } else if !again(|| from.refused(contact, crate::message::Hold::AddressUnknown)) {
+                } else if !again(|| from.refused(delivery.id, crate::message::Hold::AddressUnknown))
+                {
                     break;
                 }
             }

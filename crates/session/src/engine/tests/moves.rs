@@ -90,7 +90,7 @@ fn what_was_sealed_for_a_mailbox_that_is_gone_goes_to_the_new_one_as_it_is() {
     alice.queue_text(at_alice, "2", NOW).unwrap();
     let sealed = alice.next_delivery(at_alice).unwrap().unwrap();
     assert_eq!(relay.capabilities[&sealed.capability.hash()], old);
-    alice.refused(at_alice, Hold::RelayUnreachable).unwrap();
+    alice.refused(sealed.id, Hold::RelayUnreachable).unwrap();
     relay.push(&mut bob);
     relay.send(&mut bob);
     relay.push(&mut alice);
@@ -99,7 +99,7 @@ fn what_was_sealed_for_a_mailbox_that_is_gone_goes_to_the_new_one_as_it_is() {
     let first = alice.next_delivery(at_alice).unwrap().unwrap();
     assert_eq!(first.capability.as_bytes(), sealed.capability.as_bytes());
     assert!(!relay.deliver(&first));
-    assert!(alice.refused(at_alice, Hold::AddressUnknown).unwrap(), "there is another address");
+    assert!(alice.refused(first.id, Hold::AddressUnknown).unwrap(), "there is another address");
     let again = alice.next_delivery(at_alice).unwrap().unwrap();
     assert_eq!(again.envelope, sealed.envelope, "identical bytes");
     assert_eq!(relay.capabilities[&again.capability.hash()], new);
@@ -151,7 +151,7 @@ fn of_a_contact_who_is_silent_the_old_mailbox_is_kept_for_thirty_days() {
     alice.queue_text(at_alice, "late", NOW).unwrap();
     let sealed = alice.next_delivery(at_alice).unwrap().unwrap();
     assert!(!relay.deliver(&sealed));
-    assert!(!alice.refused(at_alice, Hold::AddressUnknown).unwrap());
+    assert!(!alice.refused(sealed.id, Hold::AddressUnknown).unwrap());
     relay.settle(&mut [&mut bob, &mut alice]);
     assert_eq!(texts(&mut bob, at_bob), ["late"]);
 }
@@ -182,4 +182,101 @@ fn no_two_contacts_and_no_two_bundles_share_a_capability() {
     let mailboxes: std::collections::BTreeSet<_> =
         routes.iter().map(|(mailbox, _)| mailbox).collect();
     assert_eq!(mailboxes.len(), 3);
+}
+
+fn elsewhere() -> JoinAddress {
+    let relay =
+        RelayAddress::new("elsewhere.example", 443, RootFingerprint::from_bytes([8; 32])).unwrap();
+    JoinAddress::new(relay, AdmissionToken::from_bytes([4; 32]))
+}
+
+/// The relay ends before it has made what was asked of it, as all of them are after a restore.
+#[test]
+fn mailboxes_that_were_never_made_go_to_the_new_home() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = settled();
+    let link = relay.invite(&mut bob, LinkKind::Reusable);
+    let mut carol = person("Carol", 3);
+    let at_carol = relay.add(&mut carol, &link);
+    relay.send(&mut carol);
+    relay.hand_over(&mut bob);
+    let to_carol = bob.find_contact("Carol").unwrap().id;
+    let theirs = relay.invite(&mut alice, LinkKind::Reusable);
+    let begun = carol.begin_add(&theirs, None).unwrap();
+    // One for Carol, who is told of it as soon as it is there; one that takes the place of Alice's.
+    bob.begin_moves(days(40)).unwrap();
+    let old = bob.pending_mailboxes().unwrap();
+    assert_eq!(old.len(), 2);
+    for person in [&mut bob, &mut carol] {
+        person.move_home(&elsewhere()).unwrap();
+    }
+    // The answer of the old relay, which comes too late.
+    for plan in &old {
+        bob.mailbox_created(&plan.secret.mailbox(), NOW).unwrap();
+    }
+    let new = bob.pending_mailboxes().unwrap();
+    assert_eq!(new.len(), 2);
+    for plan in &new {
+        assert_eq!(plan.relay, *elsewhere().relay());
+        assert_eq!(plan.token.as_bytes(), elsewhere().token().as_bytes());
+        assert!(old.iter().all(|one| one.secret.mailbox() != plan.secret.mailbox()));
+    }
+    // The same take, and a mailbox that can be made.
+    let again = carol.begin_add(&theirs, None).unwrap();
+    assert_eq!(again.take.as_bytes(), begun.take.as_bytes());
+    assert_eq!(again.mailbox.relay, *elsewhere().relay());
+    // What was to be told names the new one.
+    relay.settle(&mut [&mut bob, &mut carol, &mut alice]);
+    for (person, contact, of) in [(&mut carol, at_carol, to_carol), (&mut alice, at_alice, at_bob)]
+    {
+        let text = person.queue_text(contact, "to the new home", NOW).unwrap();
+        let sent = person.next_delivery(contact).unwrap().unwrap();
+        assert_eq!(sent.relay, *elsewhere().relay());
+        assert_eq!(relay.capabilities[&sent.capability.hash()], own_mailbox(&mut bob, of));
+        relay.settle(&mut [&mut bob, person]);
+        assert_eq!(state(person, text), MessageState::Delivered);
+    }
+}
+
+/// What a former relay is asked for, it is asked for with its own token.
+#[test]
+fn a_plan_has_the_token_of_its_relay() {
+    let (_, _, mut bob, _, at_bob) = settled();
+    let key = *own_mailbox(&mut bob, at_bob).as_bytes();
+    bob.move_home(&elsewhere()).unwrap();
+    let row = bob
+        .store
+        .transaction(|tx| rows::must::<rows::MailboxRow>(tx, Table::Mailboxes, &key))
+        .unwrap();
+    let plan = bob.plan(&row).unwrap();
+    assert_eq!(plan.relay, relay_address());
+    assert_eq!(plan.token.as_bytes(), &[1; 32]);
+}
+
+#[test]
+fn a_file_that_waits_is_looked_for_where_it_was_stored() {
+    let (mut relay, mut alice, mut bob, at_alice, _) = settled();
+    let queue = |alice: &mut Person, name: &str| {
+        let file = OutgoingFile {
+            info: crate::message::FileInfo { name: name.into(), ..super::frozen::file().info },
+            ..super::frozen::file()
+        };
+        alice.queue_file(at_alice, file, NOW).unwrap();
+    };
+    queue(&mut alice, "while it moves");
+    let during = alice.uploads().unwrap().pop().unwrap();
+    queue(&mut alice, "before it moves");
+    alice.move_home(&elsewhere()).unwrap();
+    let after = alice.uploads().unwrap().pop().unwrap();
+    assert_eq!(after.relay, *elsewhere().relay());
+    // One was being stored at the old relay all the while.
+    alice.uploaded(during.message, &during.relay).unwrap();
+    alice.uploaded(after.message, &after.relay).unwrap();
+    relay.settle(&mut [&mut alice, &mut bob]);
+    let limits = FetchLimits { file: 1 << 20, day: 1 << 30 };
+    let downloads = bob.downloads(&limits, NOW).unwrap();
+    let at: Vec<_> =
+        downloads.iter().map(|one| (one.attachment.name.as_str(), &one.relay)).collect();
+    assert_eq!(at.len(), 2);
+    assert!(at.contains(&("while it moves", &relay_address())));
+    assert!(at.contains(&("before it moves", elsewhere().relay())));
 }

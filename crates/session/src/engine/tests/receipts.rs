@@ -39,7 +39,7 @@ fn waiting(person: &mut Person) -> (Vec<usize>, Vec<usize>) {
 fn clear(person: &mut Person) {
     let contact = only(person);
     while let Some(delivery) = person.next_delivery(contact).unwrap() {
-        person.accepted(contact, delivery.place, NOW).unwrap();
+        person.accepted(delivery.id, NOW).unwrap();
     }
 }
 

@@ -297,7 +297,7 @@ fn behind_a_reset_nothing_goes_where_only_the_old_store_writes() {
     relay.care(&mut bob, NOW);
     let notice = bob.next_delivery(at_bob).unwrap().unwrap();
     assert!(relay.deliver(&notice));
-    bob.accepted(at_bob, notice.place, NOW).unwrap();
+    bob.accepted(notice.id, NOW).unwrap();
     relay.hand_over(&mut alice);
     let wrote = alice.queue_text(at_alice, "in between", NOW).unwrap();
     let mut sent = 0;
@@ -305,11 +305,46 @@ fn behind_a_reset_nothing_goes_where_only_the_old_store_writes() {
         let to = relay.capabilities.get(&delivery.capability.hash()).copied();
         assert!(to.is_some_and(|to| to != left && to != mailbox(&mut bob)), "not the link's");
         assert!(relay.deliver(&delivery));
-        alice.accepted(at_alice, delivery.place, NOW).unwrap();
+        alice.accepted(delivery.id, NOW).unwrap();
         sent += 1;
     }
     assert!(sent > 0);
     relay.settle(&mut [&mut alice, &mut bob]);
     assert_eq!(state(&mut alice, wrote), MessageState::Delivered);
     assert_healed(&mut relay, (&mut alice, at_alice), (&mut bob, at_bob));
+}
+
+/// It is told also where the contact has another device by now, and again if it could not be.
+#[test]
+fn a_session_is_told_what_has_replaced_it_whichever_device_it_is_with() {
+    let (mut relay, mut alice, mut bob, at_alice, at_bob) = ready();
+    let old = current(&mut alice, at_alice);
+    bob.store.transaction(|tx| super::super::healing::contact_is_lost(tx, at_bob)).unwrap();
+    relay.settle(&mut [&mut bob, &mut alice]);
+    let content = crate::content::Content {
+        id: MessageId::from_bytes([9; 16]),
+        sent_at: NOW,
+        body: crate::content::Body::Text("in the old one".into()),
+    };
+    let content = content.encode().unwrap();
+    let rng = &mut alice.rng;
+    let waiting = alice
+        .store
+        .transaction(|tx| {
+            let mut row = contacts::load_contact(tx, at_alice)?;
+            row.devices.push(rows::DeviceRow {
+                keys: vec![9; 64],
+                routes: Vec::new(),
+                sessions: Vec::new(),
+                spoken: None,
+            });
+            contacts::save_contact(tx, at_alice, &row)?;
+            super::super::replaced::heard(tx, rng, at_alice, &old, &content, NOW)?;
+            let order = crate::store::Order::Ascending;
+            Ok::<_, EngineError>(tx.scan(Table::Outbox, &[], None, order, 9)?.len())
+        })
+        .unwrap();
+    assert_eq!(waiting, 1);
+    let row = alice.store.transaction(|tx| contacts::load_contact(tx, at_alice)).unwrap();
+    assert!(row.sessions().any(|one| one.id == old && one.told));
 }

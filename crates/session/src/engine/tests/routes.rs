@@ -16,7 +16,7 @@ fn an_envelope_with_a_handshake_goes_to_the_mailbox_it_was_sealed_for() {
     relay.send(&mut alice);
     let id = alice.queue_text(at_alice, "sealed early", NOW).unwrap();
     let first = alice.next_delivery(at_alice).unwrap().unwrap();
-    alice.refused(at_alice, Hold::MailboxFull).unwrap();
+    alice.refused(first.id, Hold::MailboxFull).unwrap();
     relay.push(&mut bob);
     relay.send(&mut bob);
     relay.push(&mut alice);
@@ -39,12 +39,12 @@ fn a_handshake_that_has_nowhere_to_go_is_sealed_anew_once_the_session_is_confirm
     alice.queue_text(at_alice, "sealed early", NOW).unwrap();
     let first = alice.next_delivery(at_alice).unwrap().unwrap();
     // Not confirmed yet: there is nowhere else, so it is held and kept as it is.
-    alice.refused(at_alice, Hold::AddressUnknown).unwrap();
+    alice.refused(first.id, Hold::AddressUnknown).unwrap();
     assert_eq!(alice.next_delivery(at_alice).unwrap().unwrap().envelope, first.envelope);
     relay.push(&mut bob);
     relay.send(&mut bob);
     relay.push(&mut alice);
-    alice.refused(at_alice, Hold::AddressUnknown).unwrap();
+    alice.refused(first.id, Hold::AddressUnknown).unwrap();
     let anew = alice.next_delivery(at_alice).unwrap().unwrap();
     assert_ne!(anew.capability.as_bytes(), first.capability.as_bytes());
     relay.settle(&mut [&mut alice, &mut bob]);

@@ -82,7 +82,7 @@ fn send_files(relay: &mut Relay, frank: &mut Person, grace: &mut Person) {
     let mut send = |frank: &mut Person, grace: &mut Person| {
         let id = frank.queue_file(to_grace, file(), NOW).unwrap();
         for upload in frank.uploads().unwrap() {
-            frank.uploaded(upload.message).unwrap();
+            frank.uploaded(upload.message, &upload.relay).unwrap();
         }
         relay.settle(&mut [frank, grace]);
         id

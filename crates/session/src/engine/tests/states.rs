@@ -26,8 +26,8 @@ fn queued_accepted_delivered_read() {
     assert_eq!(state(&mut alice, id), MessageState::Queued);
     // What the relay does not take stays queued, and says why, and where.
     let delivery = alice.next_delivery(at_alice).unwrap().unwrap();
-    assert_eq!(alice.relay_towards(at_alice).unwrap(), Some(delivery.relay));
-    alice.refused(at_alice, Hold::MailboxFull).unwrap();
+    assert_eq!(alice.relay_towards(at_alice).unwrap(), Some(delivery.relay.clone()));
+    alice.refused(delivery.id, Hold::MailboxFull).unwrap();
     assert_eq!(state(&mut alice, id), MessageState::Queued);
     assert_eq!(alice.message(id).unwrap().hold, Some(Hold::MailboxFull));
     relay.send(&mut alice);
@@ -124,7 +124,7 @@ fn a_file_that_is_taken_back_is_neither_fetched_nor_kept() {
         };
         ids.push(alice.queue_file(at_alice, file, NOW).unwrap());
         let upload = alice.uploads().unwrap().pop().unwrap();
-        alice.uploaded(upload.message).unwrap();
+        alice.uploaded(upload.message, &upload.relay).unwrap();
     }
     relay.settle(&mut [&mut alice, &mut bob]);
     let limits = FetchLimits { file: 1 << 20, day: 1 << 30 };
@@ -175,7 +175,9 @@ fn what_went_to_an_account_that_is_no_more_has_failed() {
             Ok::<_, EngineError>(contacts::save_contact(tx, contact, &row)?)
         })
         .unwrap();
-    alice.accept_key_change(contact, NOW).unwrap();
+    let key = undertone_core::AccountKey::from_bytes(&other).unwrap();
+    let account = crate::contact::AccountId::from_bytes(*key.fingerprint().as_bytes());
+    alice.accept_key_change(contact, account, NOW).unwrap();
     assert!(matches!(state(&mut alice, id), MessageState::Failed { .. }));
     assert_eq!(transitions(&mut alice, id).len(), 2);
 }

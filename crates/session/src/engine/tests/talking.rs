@@ -97,11 +97,20 @@ fn an_envelope_behind_the_64th_key_is_opened_on_the_next_day_at_the_latest() {
         let seq = Seq::new(seq);
         let received = bob.receive(&mailbox, INCARNATION, seq, &delivery.envelope, NOW).unwrap();
         assert!(received.unwrap().parked);
-        alice.accepted(at_alice, delivery.place, NOW).unwrap();
+        alice.accepted(delivery.id, NOW).unwrap();
     }
     assert!(texts(&mut bob, at_bob).is_empty());
     bob.expire(NOW).unwrap();
     assert_eq!(texts(&mut bob, at_bob), ["first", "second"]);
+    // Once a day, however often it is asked for; also where the clock is put back.
+    let count = |person: &mut Person| {
+        let before = person.store.count;
+        person.expire(NOW).unwrap();
+        person.store.count - before
+    };
+    assert_eq!(count(&mut bob), 1, "it looks whether it is due");
+    bob.expire(UnixMillis::new(NOW.get() + 9 * 86_400_000)).unwrap();
+    assert!(count(&mut bob) > 1);
     let parked = bob
         .store
         .transaction(|tx| tx.scan(Table::Parked, &[], None, crate::store::Order::Ascending, 9))
@@ -165,7 +174,7 @@ fn an_acknowledgement_may_overtake_the_relays_answer() {
     relay.send(&mut bob);
     relay.push(&mut alice);
     assert_eq!(state(&mut alice, id), MessageState::Delivered);
-    alice.accepted(contact, delivery.place, NOW).unwrap();
+    alice.accepted(delivery.id, NOW).unwrap();
     assert_eq!(state(&mut alice, id), MessageState::Delivered);
     assert!(alice.next_delivery(contact).unwrap().is_none());
 }
