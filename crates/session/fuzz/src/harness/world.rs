@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use undertone_session::contact::ContactState;
-use undertone_session::engine::{Engine, EngineError};
+use undertone_session::engine::{DeliveryId, Engine, EngineError};
 use undertone_session::ids::{ContactId, MessageId, UnixMillis};
 use undertone_session::link::LinkKind;
 use undertone_session::message::{Direction, Message, MessageKind, MessageState};
@@ -22,6 +22,14 @@ const ROUNDS: usize = 40;
 
 /// When every mailbox has served its time.
 const MOVE_TIME: UnixMillis = UnixMillis::new(NOW.get() + 40 * DAY);
+
+/// How long messages stay where they disappear.
+const TIMER_SECONDS: u32 = 60;
+const TIMER_MILLIS: u64 = 60_000;
+
+fn is_there(state: &MessageState) -> bool {
+    matches!(state, MessageState::Delivered | MessageState::Read)
+}
 
 /// One step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +58,22 @@ pub enum Op {
     Repeat { to: usize, which: usize, at: usize },
     /// The person has compared the safety number.
     Verify { who: usize, of: usize },
+    /// Changes one of the texts that it has sent.
+    Edit { from: usize, to: usize, which: usize },
+    /// Takes one of the texts back that it has sent.
+    Delete { from: usize, to: usize, which: usize },
+    /// Erases one of the texts that it has sent, or that came.
+    Erase { who: usize, with: usize, which: usize },
+    /// A delivery of which there is no answer yet.
+    Launch { from: usize, to: usize },
+    /// All answers come that are outstanding.
+    Land { who: usize },
+    /// New messages disappear, or stay.
+    Timer { who: usize, with: usize, on: bool },
+    /// Reads what came, and time passes.
+    Read { who: usize },
+    /// Two meet once more over a link, so that a session begins that takes the place of the others.
+    Meet { guest: usize, inviter: usize },
 }
 
 impl Op {
@@ -61,6 +85,18 @@ impl Op {
         let other = (who + 1 + rest % (PEOPLE - 1)) % PEOPLE;
         let limit = 1 + rest / 2 % 4;
         let loss = Loss(if kind >= 128 { 2 + kind / 16 % 3 } else { 0 });
+        // Not what a sixteenth is given to: so that inputs found earlier stay much the same.
+        match kind {
+            0x82 | 0x92 => return Self::Edit { from: who, to: other, which: rest / 2 },
+            0xa2 => return Self::Delete { from: who, to: other, which: rest / 2 },
+            0xb2 | 0xc2 => return Self::Erase { who, with: other, which: rest / 2 },
+            0x85 | 0x95 | 0xa5 | 0xb5 => return Self::Launch { from: who, to: other },
+            0x88 | 0x98 | 0xa8 => return Self::Land { who },
+            0xb8 => return Self::Timer { who, with: other, on: rest / 2 % 2 == 0 },
+            0xc8 | 0xd8 => return Self::Read { who },
+            0xe5 | 0xf5 => return Self::Meet { guest: who, inviter: other },
+            _ => {}
+        }
         match kind % 16 {
             0..=2 => Self::Say { from: who, to: other },
             3..=5 => Self::Send { from: who, to: other, limit, loss },
@@ -90,10 +126,21 @@ impl Op {
 struct Said {
     from: usize,
     to: usize,
-    text: String,
+    /// What it said, and what it was changed to, the newest last.
+    texts: Vec<String>,
     id: MessageId,
     /// How often the listener's store had been put back.
     listener: u32,
+    /// It was taken back or erased, or it may have disappeared: it may be there, here and there, or not.
+    gone: bool,
+    /// It was taken back: nobody shows it in the end.
+    deleted: bool,
+}
+
+impl Said {
+    fn says(&self, text: &str) -> bool {
+        self.texts.iter().any(|one| one == text)
+    }
 }
 
 pub struct World {
@@ -111,6 +158,12 @@ pub struct World {
     put_back: [u32; PEOPLE],
     /// Whose mailboxes had served their time, as they have for an older copy of the store.
     moved: [bool; PEOPLE],
+    /// Deliveries that have no answer yet.
+    flying: [Vec<DeliveryId>; PEOPLE],
+    /// Between whom messages disappear, or did.
+    timed: [[bool; PEOPLE]; PEOPLE],
+    /// Two have met once more, so that what waits for somebody's consent comes out of its order.
+    met: bool,
 }
 
 /// People who have met and have each other's reset links.
@@ -188,6 +241,9 @@ impl World {
             kept: (0..PEOPLE).map(|_| None).collect(),
             put_back: [0; PEOPLE],
             moved: [false; PEOPLE],
+            flying: std::array::from_fn(|_| Vec::new()),
+            timed: [[false; PEOPLE]; PEOPLE],
+            met: false,
         };
         world.people = (0..PEOPLE).map(|who| world.open(who)).collect();
         world
@@ -208,6 +264,9 @@ impl World {
             kept: kept.map(|k| k.as_ref().map(|(rows, said)| (rows.snapshot(), *said))).collect(),
             put_back: self.put_back,
             moved: self.moved,
+            flying: self.flying.clone(),
+            timed: self.timed,
+            met: self.met,
         };
         world.people = (0..PEOPLE).map(|who| world.open(who)).collect();
         world
@@ -239,6 +298,7 @@ impl World {
     /// A new process of the person: what was in memory is gone, and floors are compared first.
     fn restart(&mut self, who: usize) {
         self.stores[who].revive();
+        self.flying[who].clear();
         self.people[who] = self.open(who);
         self.people[who].recover().unwrap();
         self.relay.check(&mut self.people[who]).unwrap();
@@ -302,6 +362,105 @@ impl World {
                 let contact = self.contacts[who][of];
                 self.attempt(who, |_, person| person.mark_verified(contact).map(drop));
             }
+            Op::Edit { from, to, which } => self.edit(from, to, which),
+            Op::Delete { from, to, which } => self.delete(from, to, which),
+            Op::Erase { who, with, which } => self.erase(who, with, which),
+            Op::Launch { from, to } => {
+                let contact = self.contacts[from][to];
+                let mut launched = None;
+                self.attempt(from, |relay, person| {
+                    launched = relay.launch(person, contact)?;
+                    Ok(())
+                });
+                self.flying[from].extend(launched);
+            }
+            Op::Land { who } => {
+                for id in std::mem::take(&mut self.flying[who]) {
+                    self.attempt(who, |_, person| person.accepted(id, NOW));
+                }
+            }
+            Op::Timer { who, with, on } => self.set_timer(who, with, on),
+            Op::Read { who } => {
+                let contacts = self.contacts[who];
+                self.attempt(who, |_, person| {
+                    for with in (0..PEOPLE).filter(|with| *with != who) {
+                        person.mark_read(contacts[with], None, NOW)?;
+                    }
+                    person.erase_due(UnixMillis::new(NOW.get() + 2 * TIMER_MILLIS)).map(drop)
+                });
+            }
+            Op::Meet { guest, inviter } => self.meet(guest, inviter),
+        }
+    }
+
+    /// One of the texts that somebody has sent, if it is in the store: its place there, and in `said`.
+    fn pick(&mut self, from: usize, to: usize, which: usize) -> Option<(u64, usize)> {
+        let of = |one: &Said| one.from == from && one.to == to && !one.deleted;
+        let all: Vec<usize> = (0..self.said.len()).filter(|at| of(&self.said[*at])).collect();
+        // The newest are those that are on their way.
+        let at = *all.get(all.len().checked_sub(1 + which % all.len().max(1))?)?;
+        let message = self.people[from].message(self.said[at].id).ok()?;
+        (message.kind != MessageKind::Deleted).then_some((message.seq, at))
+    }
+
+    fn edit(&mut self, from: usize, to: usize, which: usize) {
+        let Some((place, at)) = self.pick(from, to, which) else { return };
+        self.words += 1;
+        let text = format!("{} from {from} to {to}, changed", self.words);
+        self.ever.insert(text.clone());
+        let id = self.said[at].id;
+        self.attempt(from, |_, person| person.edit(place, &text, NOW));
+        // Killed, it has happened or not.
+        let now = self.people[from].message(id).map(|message| message.kind);
+        if now == Ok(MessageKind::Text { text: text.clone() }) {
+            self.said[at].texts.push(text);
+        }
+    }
+
+    fn delete(&mut self, from: usize, to: usize, which: usize) {
+        let Some((place, at)) = self.pick(from, to, which) else { return };
+        let id = self.said[at].id;
+        self.attempt(from, |_, person| person.delete_message(place, NOW));
+        let done = self.people[from].message(id).is_ok_and(|m| m.kind == MessageKind::Deleted);
+        self.said[at].gone |= done;
+        self.said[at].deleted |= done;
+    }
+
+    fn erase(&mut self, who: usize, with: usize, which: usize) {
+        let own = which % 2 == 0;
+        let (from, to) = if own { (who, with) } else { (with, who) };
+        let Some((mut place, at)) = self.pick(from, to, which / 2) else { return };
+        if !own {
+            let (contact, id) = (self.contacts[who][with], self.said[at].id);
+            let Ok(message) = self.people[who].received_message(contact, id) else { return };
+            place = message.seq;
+        }
+        self.attempt(who, |_, person| person.erase_message(place, NOW));
+        self.said[at].gone = true;
+    }
+
+    fn set_timer(&mut self, who: usize, with: usize, on: bool) {
+        let contact = self.contacts[who][with];
+        let seconds = if on { TIMER_SECONDS } else { 0 };
+        self.attempt(who, |_, person| person.set_timer(contact, seconds, NOW));
+        for (from, to) in [(who, with), (with, who)] {
+            self.timed[from][to] = true;
+            let of = self.said.iter_mut().filter(|one| one.from == from && one.to == to);
+            of.for_each(|one| one.gone = true);
+        }
+    }
+
+    /// Not beside stores that are put back: what waits in the mailbox of a link that only a lost store
+    /// knew of is begun anew after days, and no time passes here.
+    fn meet(&mut self, guest: usize, inviter: usize) {
+        if self.ever_put_back() || self.kept.iter().any(Option::is_some) {
+            return;
+        }
+        self.met = true;
+        let [one, other] = self.people.get_disjoint_mut([inviter, guest]).unwrap();
+        let (invited, added) = self.relay.meet_again(one, other);
+        for (who, result) in [(inviter, invited), (guest, added)] {
+            self.attempt(who, |_, _| result);
         }
     }
 
@@ -324,11 +483,22 @@ impl World {
                 .map(|m| m.0);
         }
         if let Some(id) = id {
-            self.said.push(Said { from, to, text, id, listener: self.put_back[to] });
+            self.said.push(Said {
+                from,
+                to,
+                texts: vec![text],
+                id,
+                listener: self.put_back[to],
+                gone: self.timed[from][to],
+                deleted: false,
+            });
         }
     }
 
     fn keep_or_put_back(&mut self, who: usize) {
+        if self.met {
+            return;
+        }
         let Some((rows, said)) = self.kept[who].take() else {
             self.kept[who] = Some((self.stores[who].snapshot(), self.said.len()));
             return;
@@ -377,17 +547,26 @@ impl World {
                 assert!(once.iter().all(|text| self.ever.contains(*text)), "nobody said {heard:?}");
                 let said: Vec<Said> =
                     self.said.iter().filter(|s| s.from == from && s.to == to).cloned().collect();
-                if !self.ever_put_back() {
-                    let begin = said.iter().map(|s| &s.text).take(heard.len());
-                    assert!(heard.iter().eq(begin), "not in order: {heard:?}");
+                let at = |text: &String| said.iter().position(|one| one.says(text));
+                let places: Vec<usize> = heard.iter().filter_map(at).collect();
+                let distinct: BTreeSet<usize> = places.iter().copied().collect();
+                assert_eq!(distinct.len(), places.len(), "one in two forms: {heard:?}");
+                if !self.ever_put_back() && !self.met {
+                    assert!(places.is_sorted(), "not in order: {heard:?}");
+                    let last = places.last().copied().unwrap_or_default();
+                    let before = said.iter().enumerate().take(last);
+                    for (place, one) in before.filter(|(_, one)| !one.gone) {
+                        assert!(places.contains(&place), "passed over: {:?}", one.texts);
+                    }
                 }
-                for one in said {
+                for one in said.iter().filter(|one| !one.gone) {
                     let state = self.people[from].message(one.id).unwrap().state;
                     let lost = self.put_back[to] > one.listener;
+                    let there = heard.iter().any(|text| one.says(text));
                     assert!(
-                        state != MessageState::Delivered || lost || heard.contains(&one.text),
-                        "shown as delivered, and missing: {}",
-                        one.text
+                        state != MessageState::Delivered || lost || there,
+                        "shown as delivered, and missing: {:?}",
+                        one.texts
                     );
                 }
             }
@@ -413,19 +592,22 @@ impl World {
         self.settle_and_consent();
         self.check();
         for at in 0..self.said.len() {
-            let Said { from, to, text, id, listener } = self.said[at].clone();
-            let state = self.people[from].message(id).unwrap().state;
-            assert_eq!(state, MessageState::Delivered, "{text}");
-            let lost = self.put_back[to] > listener;
-            assert!(lost || self.heard(to, from).contains(&text), "lost: {text}");
-        }
-        if !self.ever_put_back() {
-            for from in 0..PEOPLE {
-                for to in (0..PEOPLE).filter(|to| *to != from) {
-                    let said = self.said.iter().filter(|s| s.from == from && s.to == to);
-                    let said: Vec<String> = said.map(|s| s.text.clone()).collect();
-                    assert_eq!(self.heard(to, from), said);
-                }
+            let one = self.said[at].clone();
+            let (from, to) = (one.from, one.to);
+            let heard = self.heard(to, from);
+            let form = heard.iter().find(|text| one.says(text));
+            if one.deleted && !self.ever_put_back() {
+                assert_eq!(form, None, "taken back, and still there");
+            }
+            if one.gone {
+                continue;
+            }
+            let state = self.people[from].message(one.id).unwrap().state;
+            assert!(is_there(&state), "{:?} {state:?}", one.texts);
+            let lost = self.put_back[to] > one.listener;
+            assert!(lost || form.is_some(), "lost: {:?}", one.texts);
+            if !self.ever_put_back() {
+                assert_eq!(form, one.texts.last(), "not what it was changed to");
             }
         }
         self.check_talking();
@@ -454,7 +636,7 @@ impl World {
         self.settle_and_consent();
         for (from, contact, id) in last {
             let state = self.people[from].message(id).unwrap().state;
-            assert_eq!(state, MessageState::Delivered, "in the end");
+            assert!(is_there(&state), "in the end: {state:?}");
             assert_eq!(self.people[from].contact(contact).unwrap().state, ContactState::Active);
         }
     }

@@ -23,6 +23,8 @@ struct Chaos {
     moves: bool,
     /// Stores are put back to an earlier state.
     rollbacks: bool,
+    /// Sessions start anew, messages are erased, and answers of the relay come late.
+    resets: bool,
 }
 
 /// Something that was said, and what the speaker's store was then.
@@ -33,6 +35,8 @@ struct Said {
     id: MessageId,
     /// How often the listener's store had been put back.
     listener: u32,
+    /// It was erased where it was written: it arrives or not.
+    erased: bool,
 }
 
 struct World {
@@ -48,6 +52,8 @@ struct World {
     put_back: [u32; PEOPLE],
     /// Whose mailboxes had served their time, as they have for an older copy of the store.
     moved: [bool; PEOPLE],
+    /// Deliveries whose answers are yet to come.
+    flying: Vec<(usize, DeliveryId)>,
     seed: u64,
 }
 
@@ -78,6 +84,7 @@ impl World {
             kept,
             put_back: [0; 3],
             moved: [false; 3],
+            flying: Vec::new(),
             seed,
         }
     }
@@ -89,6 +96,7 @@ impl World {
     /// As a new process of the person: whatever was in memory is gone, and floors are compared
     /// before anything else.
     fn restart(&mut self, who: usize) {
+        self.flying.retain(|(of, _)| *of != who);
         let mut store = std::mem::take(&mut self.people[who].store);
         store.once = None;
         let seed = self.rng.try_next_u64().unwrap();
@@ -105,7 +113,8 @@ impl World {
         let once = self.people[from].store.once.take();
         let id = self.people[from].queue_text(self.contacts[from][to], &text, NOW).unwrap();
         self.people[from].store.once = once;
-        self.said.push(Said { from, to, text, id, listener: self.put_back[to] });
+        let listener = self.put_back[to];
+        self.said.push(Said { from, to, text, id, listener, erased: false });
     }
 
     /// Some deliveries to one contact.
@@ -117,14 +126,19 @@ impl World {
             let Some(delivery) = again(|| self.people[who].next_delivery(contact)) else { return };
             if !self.relay.deliver(&delivery) {
                 let hold = crate::message::Hold::AddressUnknown;
-                again(|| self.people[who].refused(contact, hold));
+                again(|| self.people[who].refused(delivery.id, hold));
+                return;
+            }
+            if chaos.resets && self.roll(3) == 0 {
+                // The answer comes later.
+                self.flying.push((who, delivery.id));
                 return;
             }
             if chaos.loss && self.roll(5) == 0 {
                 // The relay has it, and the answer is lost.
                 return;
             }
-            again(|| self.people[who].accepted(contact, delivery.place, NOW));
+            again(|| self.people[who].accepted(delivery.id, NOW));
         }
     }
 
@@ -160,7 +174,7 @@ impl World {
 
     fn disturb(&mut self, chaos: Chaos) {
         let who = self.roll(PEOPLE);
-        match self.roll(4) {
+        match self.roll(if chaos.resets { 7 } else { 4 }) {
             0 if chaos.kills => {
                 let fault = if self.roll(2) == 0 { Fault::Before } else { Fault::After };
                 let at = self.people[who].store.count + 1 + self.roll(6) as u64;
@@ -189,7 +203,35 @@ impl World {
                     self.restart(who);
                 }
             },
+            4 => {
+                let other = (who + 1 + self.roll(PEOPLE - 1)) % PEOPLE;
+                let lost = self.contacts[who][other];
+                again(|| {
+                    let store = &mut self.people[who].store;
+                    store.transaction(|tx| super::super::healing::contact_is_lost(tx, lost))
+                });
+            }
+            5 => self.erase_one(who),
+            6 => {
+                for (who, id) in std::mem::take(&mut self.flying) {
+                    again(|| self.people[who].accepted(id, NOW));
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// The newest of somebody's, which may be sealed and on its way.
+    fn erase_one(&mut self, who: usize) {
+        let of = |one: &&mut Said| one.from == who && !one.erased;
+        let Some(one) = self.said.iter_mut().rev().find(of) else { return };
+        one.erased = true;
+        let person = &mut self.people[who];
+        let place = again(|| person.message(one.id)).seq;
+        match person.erase_message(place, NOW) {
+            // Broken behind the commit, it is gone.
+            Ok(()) | Err(EngineError::Store(_)) => {}
+            Err(error) => panic!("{error:?}"),
         }
     }
 
@@ -251,11 +293,15 @@ impl World {
         for from in 0..PEOPLE {
             for to in (0..PEOPLE).filter(|to| *to != from) {
                 let said = self.said.iter().filter(|s| s.from == from && s.to == to);
-                let said: Vec<String> = said.map(|s| s.text.clone()).collect();
-                assert_eq!(self.heard(to, from), said, "seed {}", self.seed);
+                let (erased, said): (Vec<_>, Vec<_>) = said.partition(|s| s.erased);
+                let erased: Vec<String> = erased.iter().map(|s| s.text.clone()).collect();
+                let said: Vec<String> = said.iter().map(|s| s.text.clone()).collect();
+                let mut heard = self.heard(to, from);
+                heard.retain(|text| !erased.contains(text));
+                assert_eq!(heard, said, "seed {}", self.seed);
             }
         }
-        for at in 0..self.said.len() {
+        for at in (0..self.said.len()).filter(|at| !self.said[*at].erased).collect::<Vec<_>>() {
             let (from, id) = (self.said[at].from, self.said[at].id);
             let state = state(&mut self.people[from], id);
             assert_eq!(state, MessageState::Delivered, "seed {}", self.seed);
@@ -266,7 +312,10 @@ impl World {
     /// the listener's store is not older than it, and everybody can talk with everybody.
     fn check_healed(&mut self) {
         for at in 0..self.said.len() {
-            let Said { from, to, ref text, id, listener } = self.said[at];
+            let Said { from, to, ref text, id, listener, erased } = self.said[at];
+            if erased {
+                continue;
+            }
             let text = text.clone();
             let state = state(&mut self.people[from], id);
             assert_eq!(state, MessageState::Delivered, "seed {}: {text}", self.seed);
@@ -307,7 +356,8 @@ fn seeds(few: u64) -> std::ops::Range<u64> {
 fn lost_answers_lose_and_repeat_nothing() {
     for seed in seeds(4) {
         let mut world = World::new(seed);
-        let chaos = Chaos { loss: true, kills: false, moves: false, rollbacks: false };
+        let chaos =
+            Chaos { loss: true, kills: false, moves: false, rollbacks: false, resets: false };
         world.run(250, chaos);
         world.check_all();
     }
@@ -317,7 +367,18 @@ fn lost_answers_lose_and_repeat_nothing() {
 fn kills_moves_and_losses_lose_and_repeat_nothing() {
     for seed in seeds(6) {
         let mut world = World::new(seed);
-        let chaos = Chaos { loss: true, kills: true, moves: true, rollbacks: false };
+        let chaos = Chaos { loss: true, kills: true, moves: true, rollbacks: false, resets: false };
+        world.run(350, chaos);
+        world.check_all();
+    }
+}
+
+/// Whatever is in flight when a session starts anew, and whatever is erased meanwhile.
+#[test]
+fn resets_beside_answers_that_come_late_lose_and_repeat_nothing() {
+    for seed in seeds(8) {
+        let mut world = World::new(seed);
+        let chaos = Chaos { loss: true, kills: true, moves: true, rollbacks: false, resets: true };
         world.run(350, chaos);
         world.check_all();
     }
@@ -330,7 +391,7 @@ fn stores_that_are_put_back_heal_with_everybody() {
     // an old store knows.
     for seed in seeds(6).chain([45, 46, 151, 536]) {
         let mut world = World::new(seed);
-        let chaos = Chaos { loss: true, kills: true, moves: true, rollbacks: true };
+        let chaos = Chaos { loss: true, kills: true, moves: true, rollbacks: true, resets: false };
         world.run(350, chaos);
         world.check_healed();
     }
@@ -387,6 +448,6 @@ impl World {
         let id = self.people[from].queue_text(contact, text, NOW).unwrap();
         self.people[from].store.once = once;
         let listener = self.put_back[to];
-        self.said.push(Said { from, to, text: text.to_owned(), id, listener });
+        self.said.push(Said { from, to, text: text.to_owned(), id, listener, erased: false });
     }
 }
