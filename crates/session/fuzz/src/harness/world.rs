@@ -92,7 +92,7 @@ impl Op {
             0xb2 | 0xc2 => return Self::Erase { who, with: other, which: rest / 2 },
             0x85 | 0x95 | 0xa5 | 0xb5 => return Self::Launch { from: who, to: other },
             0x88 | 0x98 | 0xa8 => return Self::Land { who },
-            0xb8 => return Self::Timer { who, with: other, on: rest / 2 % 2 == 0 },
+            0xb8 => return Self::Timer { who, with: other, on: (rest / 2).is_multiple_of(2) },
             0xc8 | 0xd8 => return Self::Read { who },
             0xe5 | 0xf5 => return Self::Meet { guest: who, inviter: other },
             _ => {}
@@ -427,7 +427,7 @@ impl World {
     }
 
     fn erase(&mut self, who: usize, with: usize, which: usize) {
-        let own = which % 2 == 0;
+        let own = which.is_multiple_of(2);
         let (from, to) = if own { (who, with) } else { (with, who) };
         let Some((mut place, at)) = self.pick(from, to, which / 2) else { return };
         if !own {
