@@ -22,7 +22,7 @@ pub(crate) async fn echo(client: Client) -> Result<(), Error> {
             && let Some(message) = client.message_of(contact, id, Direction::Incoming).await?
             && let MessageKind::Text { text } = message.kind
         {
-            client.send_text(contact, &text).await?;
+            client.send_text(contact, &text).await.map(drop).or_else(Error::pass_over)?;
         }
         events.acknowledge(&event).await?;
     }

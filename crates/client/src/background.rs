@@ -13,12 +13,21 @@ use crate::client::{Shared, SyncReport};
 use crate::connection::Asked;
 use crate::error::Error;
 use crate::network::Role;
+use crate::profile::ProfileEngine;
 
 /// First pause after a connection failed; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Longest pause: a relay that comes back is found within a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Longest pause where no message waits, but a reset, a mailbox to be made, a word to a contact or a
+/// relay that is yet to be asked: what nobody looks at.
+const LONGEST_PAUSE_ASIDE: Duration = Duration::from_secs(15 * 60);
+
+/// How long a file waits until it is fetched, in milliseconds, as acknowledgements do: its sender
+/// chose the relay, and would learn there when exactly the message came.
+const FETCH_DELAY: (u64, u64) = (200, 1_500);
 
 /// How often the daily work is looked at: refilling depots, expiring.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
@@ -35,6 +44,22 @@ enum Work {
     Upload,
     /// Fetching files.
     Download,
+}
+
+/// What a pass has left to be done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// What somebody waits for.
+    Much,
+    /// What nobody looks at.
+    Aside,
+}
+
+impl Left {
+    const fn much_if(left: bool) -> Self {
+        if left { Self::Much } else { Self::Nothing }
+    }
 }
 
 /// The tasks of a started client.
@@ -108,16 +133,23 @@ impl Shared {
             self.flush().await?
         };
         let sent = self.send_all(&mut report).await;
-        // What the relay refuses for one contact does not stop the rest of the pass.
-        if sent.as_ref().is_err_and(|error| !error.is_refusal()) {
+        // What can't be done for one contact or file does not stop the rest of the pass.
+        let stops = |result: &Result<(), Error>| matches!(result, Err(e) if e.ends_the_pass());
+        if stops(&sent) {
             return sent.map(|()| report);
         }
-        self.upload_all(&mut report).await?;
-        self.download_all(&mut report).await?;
+        let stored = self.upload_all(&mut report).await;
+        if stops(&stored) && !matches!(stored, Err(Error::StoreFailed { .. })) {
+            return stored.map(|()| report);
+        }
+        let fetched = self.download_all(&mut report).await;
+        if stops(&fetched) && !matches!(fetched, Err(Error::StoreFailed { .. })) {
+            return fetched.map(|()| report);
+        }
         self.refill().await?;
         self.tend().await?;
         self.note_carriers().await?;
-        sent.map(|()| report)
+        sent.and(stored).and(fetched).map(|()| report)
     }
 
     /// Something may be waiting to go out, or to be fetched.
@@ -168,7 +200,9 @@ impl Shared {
     async fn housekeeping(&self) -> Result<(), Error> {
         let now = self.core.now();
         self.core.change(move |e| e.expire(now)).await?;
-        self.erase().await
+        self.erase().await?;
+        self.scrub_if_possible().await;
+        Ok(())
     }
 
     /// Starts the tasks; see [`crate::Client::start`].
@@ -176,10 +210,11 @@ impl Shared {
         if self.network.is_offline() {
             return Err(Error::Offline);
         }
+        let mut tasks = self.background.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whoever closes ends the tasks once more afterwards.
         if self.core.is_closed() {
             return Err(Error::Closed);
         }
-        let mut tasks = self.background.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if tasks.is_empty() {
             self.connections.started();
             tasks.push(tokio::spawn(self.clone().keep_receiving()));
@@ -224,14 +259,14 @@ impl Shared {
         let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let until = self.core.now().get().saturating_add(millis);
         self.connections.wait_until(UnixMillis::new(until));
-        self.rest(pause, wait).await;
+        self.rest(pause, wait, LONGEST_PAUSE).await;
     }
 
     /// Pauses; the next time twice as long.
-    async fn rest(&self, pause: &mut Duration, wait: Duration) {
+    async fn rest(&self, pause: &mut Duration, wait: Duration, longest: Duration) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {
-                *pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                *pause = pause.saturating_mul(2).min(longest);
             }
             () = self.hurry.notified() => *pause = FIRST_PAUSE,
         }
@@ -326,6 +361,10 @@ impl Shared {
         };
         let mut pause = FIRST_PAUSE;
         loop {
+            if matches!(work, Work::Download) {
+                let (least, most) = FETCH_DELAY;
+                tokio::time::sleep(Duration::from_millis(jitter(least, most))).await;
+            }
             let passed = self.pass(work).await;
             match work {
                 Work::Send => self.connections.answered(Asked::Mailboxes, &passed),
@@ -333,39 +372,55 @@ impl Shared {
                 // At relays of others.
                 Work::Download => {}
             }
-            match passed {
+            let left = match passed {
                 Err(Error::Closed | Error::Superseded) => return,
-                Ok(true) => {
+                // What a contact's relay refused is tried again after a pause, too.
+                Err(_) => Left::Much,
+                Ok(left) => left,
+            };
+            let longest = match left {
+                Left::Nothing => {
                     pause = FIRST_PAUSE;
                     wake.notified().await;
+                    continue;
                 }
-                // What a contact's relay refused is tried again after a pause, too.
-                Ok(false) | Err(_) => {
-                    let wait = drawn(pause);
-                    tokio::select! {
-                        () = self.rest(&mut pause, wait) => {}
-                        () = wake.notified() => {}
-                    }
-                }
+                Left::Much => LONGEST_PAUSE,
+                Left::Aside => LONGEST_PAUSE_ASIDE,
+            };
+            pause = pause.min(longest);
+            let wait = drawn(pause);
+            tokio::select! {
+                () = self.rest(&mut pause, wait, longest) => {}
+                () = wake.notified() => {}
             }
         }
     }
 
-    /// True if nothing is left to be done.
-    async fn pass(&self, work: Work) -> Result<bool, Error> {
+    async fn pass(&self, work: Work) -> Result<Left, Error> {
         let mut report = SyncReport::default();
         match work {
             Work::Send => {
                 self.send_all(&mut report).await?;
-                Ok(report.queued == 0)
+                if report.queued > 0 {
+                    return Ok(Left::Much);
+                }
+                let now = self.core.now();
+                let is_left = move |e: &mut ProfileEngine| {
+                    Ok(!e.contacts_to_send_to()?.is_empty()
+                        || !e.due_resets(now)?.is_empty()
+                        || !e.pending_mailboxes()?.is_empty()
+                        || !e.chores()?.is_empty())
+                };
+                let aside = self.core.ask(is_left).await?;
+                Ok(if aside { Left::Aside } else { Left::Nothing })
             }
             Work::Upload => {
                 self.upload_all(&mut report).await?;
-                Ok(self.core.ask(|e| e.uploads()).await?.is_empty())
+                Ok(Left::much_if(!self.core.ask(|e| e.uploads()).await?.is_empty()))
             }
             Work::Download => {
                 self.download_all(&mut report).await?;
-                Ok(report.files_waiting == 0)
+                Ok(Left::much_if(report.files_waiting > 0))
             }
         }
     }
@@ -375,15 +430,18 @@ impl Shared {
     async fn keep_erasing(self: Arc<Self>) {
         let mut changes = self.core.changes();
         loop {
-            let now = self.core.now();
-            let next = match self.core.ask(move |e| e.next_erasure(now)).await {
+            let (now, pause) = (self.core.now(), self.scrub_pause());
+            let next = move |e: &mut ProfileEngine| {
+                Ok(e.next_erasure()?.into_iter().chain(e.next_scrub(now, pause)?).min())
+            };
+            let next = match self.core.ask(next).await {
                 Ok(next) => next.map(|at| until(now, at)),
                 Err(Error::Closed) => return,
                 Err(_) => None,
             };
             let mut wait = next.unwrap_or(NAP).min(NAP);
             if wait.is_zero() {
-                match self.erase().await {
+                match self.erase_and_scrub().await {
                     Ok(()) => continue,
                     Err(Error::Closed) => return,
                     Err(error) => {
@@ -397,6 +455,11 @@ impl Shared {
                 changed = changes.changed() => if changed.is_err() { return },
             }
         }
+    }
+
+    async fn erase_and_scrub(&self) -> Result<(), Error> {
+        self.erase().await?;
+        self.scrub().await
     }
 
     async fn keep_house(self: Arc<Self>) {

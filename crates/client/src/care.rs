@@ -1,6 +1,8 @@
 //! What keeps conversations whole besides sending and receiving: sessions that start anew, reset
 //! links, mailboxes that move, and what relays are yet to be asked.
 
+use std::collections::HashSet;
+
 use undertone_session::engine::{Chore, ChoreRequest, ResetPlan};
 use undertone_session::ids::ContactId;
 use undertone_wire::client::{ClientError, Connection};
@@ -13,21 +15,24 @@ use crate::network::{Failure, Role};
 use crate::profile::ProfileEngine;
 
 impl Shared {
-    /// Starts sessions anew where that is due. A contact whose relay can't be reached is tried again
-    /// with the next pass.
+    /// Starts sessions anew where that is due. What one contact's relay or bundle brings about is that
+    /// contact's alone, and is tried again with the next pass: nobody can hold up others so.
     pub(crate) async fn heal(&self) -> Result<(), Error> {
         let now = self.core.now();
         let due = self.core.ask(move |e| e.due_resets(now)).await?;
         for plan in due {
-            if let Some(error) = self.reset(plan).await?.err() {
-                tracing::debug!(code = error.code(), "a session can't be started anew now");
+            match self.reset(plan).await {
+                Ok(()) => {}
+                Err(error) if error.ends_everything() => return Err(error),
+                Err(error) => {
+                    tracing::debug!(code = error.code(), "a session can't be started anew now");
+                }
             }
         }
         Ok(())
     }
 
-    /// What fails at the contact's relay is given back inside.
-    async fn reset(&self, plan: ResetPlan) -> Result<Result<(), Error>, Error> {
+    async fn reset(&self, plan: ResetPlan) -> Result<(), Error> {
         let ResetPlan { contact, relay, fetch, take } = plan;
         let fetch = &fetch;
         let request = |c: Connection| async move { c.take_prekey(fetch, take).await };
@@ -35,22 +40,20 @@ impl Shared {
             Ok(PrekeyAnswer::OneTime(sealed) | PrekeyAnswer::LastResort(sealed)) => sealed,
             Ok(PrekeyAnswer::UsedUp)
             | Err(Failure::Relay(_, ClientError::Refused(ErrorCode::Unknown))) => {
-                self.core.change(move |e| e.reset_refused(contact)).await?;
-                return Ok(Ok(()));
+                return self.core.change(move |e| e.reset_refused(contact)).await;
             }
-            Err(Failure::Local(error @ (Error::Offline | Error::Closed))) => return Err(error),
-            Err(failure) => return Ok(Err(failure.into())),
+            Err(failure) => return Err(failure.into()),
         };
         let now = self.core.now();
         let finish = move |e: &mut ProfileEngine| e.finish_reset(contact, sealed.as_slice(), now);
         match self.core.change(finish).await {
-            Ok(_) => Ok(Ok(())),
-            // What lies there is not the contact's.
-            Err(error @ Error::LinkForged { .. }) => {
+            Ok(_) => Ok(()),
+            Err(error) if error.ends_everything() => Err(error),
+            // What lies there is of no use: the same take would give the same again.
+            Err(error) => {
                 self.core.change(move |e| e.reset_refused(contact)).await?;
-                Ok(Err(error))
+                Err(error)
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -95,8 +98,13 @@ impl Shared {
     /// Mailboxes that others have replaced go as soon as nothing is in them.
     async fn close_retired(&self) -> Result<(), Error> {
         let now = self.core.now();
+        let mut silent = HashSet::new();
         for old in self.core.ask(move |e| e.retired_mailboxes(now)).await? {
             let (secret, mailbox) = (&old.secret, old.secret.mailbox());
+            if silent.contains(&old.relay) {
+                self.core.change(move |e| e.abandon_mailbox(&mailbox, now)).await?;
+                continue;
+            }
             let status = |c: Connection| async move {
                 let keys = Bounded::new(vec![secret.public()]).ok_or(ClientError::TooLong)?;
                 c.mailboxes(OwnerOperation::Status { keys }, &[secret]).await
@@ -107,6 +115,8 @@ impl Shared {
                 Err(failure) => {
                     let error = Error::from(failure);
                     tracing::debug!(code = error.code(), "a relay used before does not answer");
+                    silent.insert(old.relay);
+                    self.core.change(move |e| e.abandon_mailbox(&mailbox, now)).await?;
                     continue;
                 }
             };
@@ -118,7 +128,11 @@ impl Shared {
     /// Asks relays what they are yet to be asked. One that does not answer is asked again with the
     /// next pass.
     pub(crate) async fn do_chores(&self) -> Result<(), Error> {
+        let mut silent = HashSet::new();
         for chore in self.core.ask(|e| e.chores()).await? {
+            if silent.contains(&chore.relay) {
+                continue;
+            }
             let number = chore.number;
             match self.do_chore(&chore).await {
                 Ok(_)
@@ -130,6 +144,9 @@ impl Shared {
                 Err(failure) => {
                     let error = Error::from(failure);
                     tracing::debug!(code = error.code(), "a relay is asked again later");
+                    if error.relay_is_away() {
+                        silent.insert(chore.relay);
+                    }
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, RwLock as AsyncRwLock};
 use undertone_session::contact::{AccountId, Contact, SafetyNumberView};
 use undertone_session::engine::AuditSecret;
 use undertone_session::ids::{ContactId, MessageId};
@@ -118,6 +118,8 @@ pub(crate) struct Shared {
     pub(crate) uploading: Mutex<()>,
     /// Held by the one pass that fetches files.
     pub(crate) fetching: Mutex<()>,
+    /// Held, to read, by whatever works on the profile's files; to write, by whoever closes it.
+    pub(crate) working: Arc<AsyncRwLock<()>>,
     /// Something may be waiting to go out.
     pub(crate) outgoing: Notify,
     /// A file may be waiting to be stored at our relay.
@@ -197,7 +199,12 @@ impl Client {
         let (settings, clock) = (Settings::of(&builder), builder.clock.clone());
         let make = move || crate::profile::open(&builder.dir, &builder.secret);
         let client = Self::over(Self::aside(make).await?, clock, settings)?;
-        client.shared.tidy_blobs().await?;
+        // Left over when the program ended. What can't be removed now is tried again the next time.
+        for tidied in [client.shared.tidy_blobs().await, client.shared.tidy_files().await] {
+            if let Err(error) = tidied {
+                tracing::warn!(code = error.code(), "what was left over can't be removed");
+            }
+        }
         client.shared.erase().await?;
         Ok(client)
     }
@@ -241,6 +248,7 @@ impl Client {
                 sending: Mutex::default(),
                 uploading: Mutex::default(),
                 fetching: Mutex::default(),
+                working: Arc::default(),
                 outgoing: Notify::new(),
                 uploads: Notify::new(),
                 downloads: Notify::new(),
@@ -414,7 +422,8 @@ impl Client {
     /// Queues a text. It is on disk when this returns; no network is needed.
     ///
     /// # Errors
-    /// [`Error::UnknownContact`], [`Error::MessageEmpty`], [`Error::MessageTooLong`].
+    /// [`Error::UnknownContact`], [`Error::ContactBlocked`], [`Error::MessageEmpty`],
+    /// [`Error::MessageTooLong`].
     ///
     /// ```no_run
     /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -436,7 +445,8 @@ impl Client {
     /// any more when this returns. It is read as a stream, never held in memory.
     ///
     /// # Errors
-    /// [`Error::FileUnreadable`], [`Error::FileTooLarge`], [`Error::UnknownContact`].
+    /// [`Error::FileUnreadable`], [`Error::FileTooLarge`], [`Error::UnknownContact`],
+    /// [`Error::ContactBlocked`].
     ///
     /// ```no_run
     /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -590,8 +600,10 @@ impl Client {
     /// # Errors
     /// [`Error::Timeout`]; [`Error::MailboxFull`], [`Error::AddressUnknown`],
     /// [`Error::Unreachable`], [`Error::RelayPinMismatch`] or [`Error::RelayRefused`] if the last
-    /// attempt was refused (the message is kept and tried again); [`Error::MessageFailed`] if it can't
-    /// be sent at all.
+    /// attempt was refused (the message is kept and tried again); [`Error::StoreRolledBack`] if it
+    /// waits for a session that starts anew; [`Error::ConsentNeeded`] if it waits for
+    /// [`Client::consent_to_resend`]; [`Error::MessageFailed`] if it can't be sent at all;
+    /// [`Error::UnknownMessage`], also if it was erased meanwhile.
     ///
     /// ```no_run
     /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -642,8 +654,10 @@ impl Client {
     /// and returns when there is nothing left to do.
     ///
     /// # Errors
-    /// [`Error::Unreachable`], [`Error::RelayPinMismatch`] and what else concerns this profile's
-    /// own relay. A contact's relay that fails is counted in the report.
+    /// [`Error::Unreachable`], [`Error::RelayPinMismatch`], [`Error::RelayRefused`] and what else
+    /// concerns this profile's own relay; [`Error::Offline`]; [`Error::Superseded`]. A contact's relay
+    /// that fails is counted in the report. [`Error::StoreCorrupt`] or [`Error::StoreFailed`] may
+    /// concern one contact or one file alone: the others were seen to all the same.
     ///
     /// ```no_run
     /// # async fn example(client: undertone::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -739,11 +753,7 @@ impl Client {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Message>, Error> {
-        let now = self.core().now();
-        let read = move |e: &mut crate::profile::ProfileEngine| {
-            e.erase_due(now).and_then(|_| e.history(contact, before, limit))
-        };
-        let history = self.core().ask(read).await;
+        let history = self.core().read(move |e| e.history(contact, before, limit)).await;
         history.map_err(|error| error.asked_for(&contact.to_string()))
     }
 
@@ -826,7 +836,12 @@ impl Client {
     pub async fn close(self) {
         self.shared.background.stop().await;
         self.shared.network.close().await;
+        // What is being encrypted or decrypted comes to its end, before anybody else opens the profile.
+        let idle = self.shared.working.write().await;
         self.shared.core.close().await;
+        drop(idle);
+        // Started by another handle meanwhile.
+        self.shared.background.stop().await;
         self.shared.connections.closed();
     }
 }

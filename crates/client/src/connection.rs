@@ -407,7 +407,7 @@ impl Connections {
     }
 
     /// What came of asking our relays for something.
-    pub(crate) fn answered(&self, what: Asked, answer: &Result<bool, Error>) {
+    pub(crate) fn answered<T>(&self, what: Asked, answer: &Result<T, Error>) {
         self.change(|board| match answer {
             Ok(_) => drop(board.refused.remove(&what)),
             Err(error) if error.is_refusal() => {
@@ -483,8 +483,9 @@ mod tests {
         connections.wait_until(UnixMillis::new(1));
         assert!(!updates.board.has_changed().unwrap());
         // What a relay refuses shows until it has granted the same.
-        connections.answered(Asked::Storage, &Err(Error::AdmissionRefused));
-        connections.answered(Asked::Storage, &Err(Error::Unreachable { relay: home.authority() }));
+        connections.answered::<()>(Asked::Storage, &Err(Error::AdmissionRefused));
+        connections
+            .answered::<()>(Asked::Storage, &Err(Error::Unreachable { relay: home.authority() }));
         connections.answered(Asked::Mailboxes, &Ok(true));
         assert_eq!(updates.changed().await.unwrap().refused, Some(Error::AdmissionRefused));
         connections.answered(Asked::Storage, &Ok(false));

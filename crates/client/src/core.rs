@@ -81,8 +81,26 @@ impl Core {
         F: FnOnce(&mut ProfileEngine) -> Result<T, EngineError> + Send + 'static,
     {
         let result = self.ask(work).await;
-        self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.changed();
         result
+    }
+
+    /// Asks something about messages. Those whose time has come are erased first, which is a change
+    /// that others are told of.
+    pub(crate) async fn read<T, F>(&self, question: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut ProfileEngine) -> Result<T, EngineError> + Send + 'static,
+    {
+        let now = self.now();
+        if self.ask(move |e| e.erase_due(now)).await? > 0 {
+            self.changed();
+        }
+        self.ask(question).await
+    }
+
+    fn changed(&self) {
+        self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Told of every change from now on.
@@ -99,7 +117,7 @@ impl Core {
     /// Takes no more questions, answers those that were asked, and closes the store.
     pub(crate) async fn close(&self) {
         drop(self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).take());
-        self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
+        self.changed();
         let thread = self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // Joined, not only told that it is done: what OpenSSL keeps for a thread is freed when

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use undertone_core::HandshakeError;
 use undertone_session::engine::EngineError;
 use undertone_session::link::LinkError;
 use undertone_session::store::StoreError;
@@ -464,6 +465,10 @@ impl From<EngineError> for Error {
             EngineError::ContactBlocked => Self::ContactBlocked,
             EngineError::NothingToDecide => Self::NothingToDecide,
             EngineError::Bundle(error) => Self::LinkForged { reason: error.to_string() },
+            // A bundle with a key of low order, or of this very device.
+            EngineError::Handshake(
+                error @ (HandshakeError::LowOrder | HandshakeError::Oneself),
+            ) => Self::LinkForged { reason: error.to_string() },
             EngineError::Identity(error) => Self::LinkForged { reason: error.to_string() },
             EngineError::Backup(error) => error.into(),
             EngineError::EmptyText => Self::MessageEmpty,
@@ -478,6 +483,36 @@ impl From<EngineError> for Error {
 }
 
 impl Error {
+    /// Nothing, if this concerns one message or its contact alone (a text that is empty, somebody who is
+    /// blocked) and would come again however often it is tried: a program that answers others passes it
+    /// over. Every other error stays one.
+    ///
+    /// # Errors
+    /// This one, if it is about more.
+    ///
+    /// ```
+    /// use undertone::Error;
+    ///
+    /// assert!(Error::ContactBlocked.pass_over().is_ok());
+    /// assert!(Error::Closed.pass_over().is_err());
+    /// ```
+    pub fn pass_over(self) -> Result<(), Self> {
+        match self {
+            Self::UnknownContact { .. }
+            | Self::ContactBlocked
+            | Self::UnknownMessage
+            | Self::NotYours
+            | Self::NotChangeable { .. }
+            | Self::NameInvalid { .. }
+            | Self::MessageEmpty
+            | Self::MessageTooLong { .. }
+            | Self::FileUnreadable { .. }
+            | Self::FileTooLarge { .. }
+            | Self::TransferAbsent => Ok(()),
+            error => Err(error),
+        }
+    }
+
     /// Fills in whom the person asked for.
     pub(crate) fn asked_for(self, asked: &str) -> Self {
         let query = asked.to_owned();
@@ -493,6 +528,25 @@ impl Error {
     /// Whether a relay that can be reached said no to this request; another may be granted.
     pub(crate) const fn is_refusal(&self) -> bool {
         matches!(self, Self::RelayRefused { .. } | Self::AdmissionRefused)
+    }
+
+    /// Whether nothing can go on: the client is closed or has been stopped, or the disk fails.
+    pub(crate) const fn ends_everything(&self) -> bool {
+        matches!(self, Self::Closed | Self::Offline | Self::Superseded | Self::StoreFailed { .. })
+    }
+
+    /// Whether nothing more comes of a pass once this was met at our own relay. What remains concerns
+    /// one contact, file or link, and must not stand in the way of the others.
+    pub(crate) const fn ends_the_pass(&self) -> bool {
+        self.ends_everything() || self.relay_is_away()
+    }
+
+    /// Whether it is of no use to ask that relay anything else now.
+    pub(crate) const fn relay_is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::RelayPinMismatch { .. } | Self::RelayProtocol { .. }
+        )
     }
 
     /// What a connection to this relay said.

@@ -15,7 +15,7 @@ use undertone_core::{FileKey, FileOpener, FileSealer, blob_len};
 use undertone_session::content::{Attachment, BlobKeyBytes, MAX_FILE_NAME, is_described};
 use undertone_session::engine::{Download, OutgoingFile, Upload};
 use undertone_session::ids::{ContactId, MessageId};
-use undertone_session::message::FileInfo;
+use undertone_session::message::{FileInfo, MessageKind};
 use undertone_wire::ErrorCode;
 use undertone_wire::blob::BlobAnnouncement;
 use undertone_wire::client::{ClientError, Connection};
@@ -27,6 +27,9 @@ use crate::error::Error;
 use crate::network::{Failure, Role};
 use crate::receive::ClientOrLocal;
 use crate::{keyslot, profile};
+
+/// How the name of a file ends while it is decrypted.
+const OPEN: &str = "open";
 
 /// Bytes that are read and sent at a time.
 const PIECE: usize = 64 * 1024;
@@ -144,15 +147,28 @@ fn inspect(source: &Path) -> Result<FileInfo, Error> {
     })
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::Internal { reason: e.to_string() })?
-}
-
 impl Shared {
+    /// Works on the profile's files, beside the tasks of the runtime. Whoever closes the client waits
+    /// for it: what has begun goes on to its end even if nobody waits for its result any more, and must
+    /// not meet another process that has opened the profile.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let busy = self.working.clone().read_owned().await;
+        if self.core.is_closed() {
+            return Err(Error::Closed);
+        }
+        let work = move || {
+            let result = work();
+            drop(busy);
+            result
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|e| Error::Internal { reason: e.to_string() })?
+    }
+
     /// Encrypts and queues a file; see [`crate::Client::send_file`].
     pub(crate) async fn queue_file(
         &self,
@@ -162,22 +178,28 @@ impl Shared {
     ) -> Result<MessageId, Error> {
         let blob = self.core.ask(move |e| e.contact(contact).map(|_| e.new_file())).await?;
         let blobs = profile::blobs(&self.dir);
-        let file = blocking(move || {
-            let info = FileInfo { caption, ..inspect(&source)? };
-            let place = blobs.join(name_of(&blob));
-            let aside = place.with_extension("part");
-            let made = encrypt(&source, &aside, info.size);
-            if made.is_err() {
-                let _ = fs::remove_file(&aside);
-            }
-            let Encrypted { key, commitment, sha256 } = made?;
-            fs::rename(&aside, &place).map_err(|e| disk(&place, &e))?;
-            keyslot::sync_dir(&blobs)?;
-            Ok(OutgoingFile { blob, key, commitment, sha256, info })
-        })
-        .await?;
+        let file = self
+            .blocking(move || {
+                let info = FileInfo { caption, ..inspect(&source)? };
+                let place = blobs.join(name_of(&blob));
+                let aside = place.with_extension("part");
+                let made = encrypt(&source, &aside, info.size);
+                if made.is_err() {
+                    let _ = fs::remove_file(&aside);
+                }
+                let Encrypted { key, commitment, sha256 } = made?;
+                fs::rename(&aside, &place).map_err(|e| disk(&place, &e))?;
+                keyslot::sync_dir(&blobs)?;
+                Ok(OutgoingFile { blob, key, commitment, sha256, info })
+            })
+            .await?;
         let now = self.core.now();
-        self.core.change(move |e| e.queue_file(contact, file, now)).await
+        let queued = self.core.change(move |e| e.queue_file(contact, file, now)).await;
+        if queued.is_err() {
+            // Refused, or the contact was deleted meanwhile: nothing refers to it.
+            self.remove_blob(&blob)?;
+        }
+        queued
     }
 
     /// Removes ciphertext that nothing refers to: what was being encrypted, or had just been
@@ -187,7 +209,7 @@ impl Shared {
         let wanted: Vec<String> =
             uploads.iter().map(|upload| name_of(upload.blob.as_bytes())).collect();
         let blobs = profile::blobs(&self.dir);
-        blocking(move || {
+        self.blocking(move || {
             for entry in fs::read_dir(&blobs).map_err(|e| disk(&blobs, &e))? {
                 let entry = entry.map_err(|e| disk(&blobs, &e))?;
                 if !wanted.iter().any(|name| entry.file_name() == name.as_str()) {
@@ -197,6 +219,43 @@ impl Shared {
             Ok(())
         })
         .await
+    }
+
+    /// Removes received files, and parts of them, whose message is not here any more, and what was
+    /// being decrypted when the program ended: plaintext that nothing else would ever take away. While
+    /// no file is being fetched.
+    pub(crate) async fn tidy_files(&self) -> Result<(), Error> {
+        let files = profile::files(&self.dir);
+        let place = files.clone();
+        let entries = self
+            .blocking(move || {
+                let entries = fs::read_dir(&place).map_err(|e| disk(&place, &e))?;
+                entries
+                    .map(|entry| Ok(entry.map_err(|e| disk(&place, &e))?.path()))
+                    .collect::<Result<Vec<PathBuf>, Error>>()
+            })
+            .await?;
+        for entry in entries {
+            // What is not called as we call files is not ours.
+            let Some((contact, id)) = named_by(&entry) else { continue };
+            let is_open = entry.extension().is_some_and(|extension| extension == OPEN);
+            let message = self.core.ask(move |e| e.received_message(contact, id)).await;
+            match message {
+                Ok(message) if !is_open && matches!(message.kind, MessageKind::File(_)) => continue,
+                Ok(_) | Err(Error::UnknownMessage) => {}
+                Err(error) => return Err(error),
+            }
+            self.blocking(move || {
+                let gone = if entry.is_dir() {
+                    fs::remove_dir_all(&entry)
+                } else {
+                    fs::remove_file(&entry)
+                };
+                gone.map_err(|e| disk(&entry, &e))
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Stores a file at the relay, from where the relay already is.
@@ -296,7 +355,7 @@ impl Shared {
     /// next pass; a relay that does not answer is asked once in a pass, not once for each file.
     pub(crate) async fn download_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.fetching.lock().await;
-        let mut silent = HashSet::new();
+        let (mut result, mut silent) = (Ok(()), HashSet::new());
         let (limits, now) = (self.network.fetch, self.core.now());
         let since = self.cancelled.now();
         for download in self.core.change(move |e| e.downloads(&limits, now)).await? {
@@ -325,15 +384,26 @@ impl Shared {
                         silent.insert(download.relay);
                     }
                 }
+                Err(Trouble::Local(
+                    error @ (Error::Offline | Error::Closed | Error::Superseded),
+                )) => return Err(error),
                 // Also if its parts went away below it.
                 Err(Trouble::Local(_)) if self.cancelled.is_over(message, since) => {
-                    let (contact, id) = self.named(message).await?;
-                    self.remove_part(contact, id)?;
+                    if let Ok((contact, id)) = self.named(message).await {
+                        self.remove_part(contact, id)?;
+                    }
                 }
-                Err(Trouble::Local(error)) => return Err(error),
+                // Its message was erased, or its contact deleted, and the parts with them.
+                Err(Trouble::Local(_)) if self.named(message).await.is_err() => {}
+                // Of this file alone, or of a disk that is full: what is small may fit.
+                Err(Trouble::Local(error)) => {
+                    tracing::warn!(code = error.code(), "a file can't be stored here now");
+                    report.files_waiting = report.files_waiting.saturating_add(1);
+                    result = result.and(Err(error));
+                }
             }
         }
-        Ok(())
+        result
     }
 
     async fn named(&self, message: u64) -> Result<(ContactId, MessageId), Error> {
@@ -349,6 +419,8 @@ impl Shared {
     /// Removes what has come of a file.
     pub(crate) fn remove_part(&self, contact: ContactId, id: MessageId) -> Result<(), Error> {
         let Place { part, directory: _ } = self.place(contact, id);
+        // What was being decrypted, too.
+        removed(&part.with_extension(OPEN))?;
         removed(&part)
     }
 
@@ -439,7 +511,7 @@ impl Shared {
         }
         let place = directory.join(safe_name(&attachment.name));
         let facts = Facts::of(attachment);
-        let result = blocking(move || {
+        let result = self.blocking(move || {
             let result = decrypt(&part, &directory, &place, &facts);
             if !matches!(result, Err(Trouble::Local(_))) {
                 let _ = fs::remove_file(&part);
@@ -556,6 +628,17 @@ impl From<Error> for Trouble {
     }
 }
 
+/// The message whose file, or part of a file, is called so.
+fn named_by(path: &Path) -> Option<(ContactId, MessageId)> {
+    let name = path.file_name()?.to_str()?;
+    let bare = match name.strip_prefix('.') {
+        Some(hidden) => hidden.strip_suffix(".part").or_else(|| hidden.strip_suffix(".open"))?,
+        None => name,
+    };
+    let (contact, id) = bare.split_once('-')?;
+    Some((ContactId::new(contact.parse().ok()?), id.parse().ok()?))
+}
+
 fn length_of(part: &Path) -> u64 {
     fs::metadata(part).map_or(0, |meta| meta.len())
 }
@@ -612,7 +695,7 @@ fn decrypt(part: &Path, directory: &Path, place: &Path, facts: &Facts) -> Result
     let opener =
         FileOpener::new(&key, &commitment, facts.size).map_err(|e| forged(&e.to_string()))?;
     profile::private_dir(directory)?;
-    let aside = part.with_extension("open");
+    let aside = part.with_extension(OPEN);
     let mut output = File::create(&aside).map_err(|e| disk(&aside, &e))?;
     let mut write = || -> Result<(), Trouble> {
         for index in 0..opener.chunks() {

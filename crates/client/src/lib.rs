@@ -127,6 +127,8 @@ mod events;
 mod files;
 mod first_contact;
 mod health;
+#[cfg(test)]
+mod isolation_tests;
 mod keyslot;
 mod messages;
 mod network;

@@ -13,6 +13,13 @@ use crate::client::{Client, Shared};
 use crate::error::Error;
 use crate::profile::{self, ProfileEngine};
 
+/// The store's files are cleared no more often than once in so many milliseconds, for each
+/// [`SCRUB_BYTES`] that they have: all of them are written anew, and messages may disappear one by one.
+const SCRUB_PAUSE: u64 = 60_000;
+
+/// What is written anew in a second or less: a hundredth of the time at most goes into it.
+const SCRUB_BYTES: u64 = 16 * 1024 * 1024;
+
 impl Client {
     /// The message at a place of the history ([`Message::seq`]): its number, by which the calls
     /// below address it. (An id alone may be that of two messages, since contacts choose the ids of
@@ -29,9 +36,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn message_at(&self, seq: u64) -> Result<Message, Error> {
-        let now = self.core().now();
-        let read = move |e: &mut ProfileEngine| e.erase_due(now).and_then(|_| e.message_at(seq));
-        self.core().ask(read).await
+        self.core().read(move |e| e.message_at(seq)).await
     }
 
     /// The message that an event tells of: the one of this id that this contact wrote
@@ -62,16 +67,12 @@ impl Client {
         id: MessageId,
         direction: Direction,
     ) -> Result<Option<Message>, Error> {
-        let now = self.core().now();
-        let read = move |e: &mut ProfileEngine| {
-            e.erase_due(now)?;
-            match direction {
-                Direction::Incoming => e.received_message(contact, id),
-                // Before those that contacts sent under the same id, if there are any.
-                Direction::Outgoing => e.message(id),
-            }
+        let read = move |e: &mut ProfileEngine| match direction {
+            Direction::Incoming => e.received_message(contact, id),
+            // Before those that contacts sent under the same id, if there are any.
+            Direction::Outgoing => e.message(id),
         };
-        match self.core().ask(read).await {
+        match self.core().read(read).await {
             Ok(found) if (found.contact, found.direction) == (contact, direction) => {
                 Ok(Some(found))
             }
@@ -156,6 +157,7 @@ impl Client {
     pub async fn delete_message(&self, seq: u64) -> Result<(), Error> {
         let now = self.core().now();
         self.queue(move |e| e.delete_message(seq, now)).await?;
+        self.shared.scrub_if_possible().await;
         self.shared.erase().await
     }
 
@@ -174,6 +176,7 @@ impl Client {
     pub async fn erase_message(&self, seq: u64) -> Result<(), Error> {
         let now = self.core().now();
         self.core().change(move |e| e.erase_message(seq, now)).await?;
+        self.shared.scrub_if_possible().await;
         self.shared.erase().await
     }
 
@@ -273,8 +276,8 @@ impl Client {
     /// [`MessageKind::Custom`](crate::MessageKind::Custom).
     ///
     /// # Errors
-    /// [`Error::UnknownContact`], [`Error::NameInvalid`], [`Error::MessageTooLong`] beyond 49,152
-    /// bytes.
+    /// [`Error::UnknownContact`], [`Error::ContactBlocked`], [`Error::NameInvalid`],
+    /// [`Error::MessageTooLong`] beyond 49,152 bytes.
     ///
     /// ```no_run
     /// # use undertone::{Client, ContactId, Error};
@@ -361,11 +364,9 @@ impl Client {
         limit: usize,
     ) -> Result<Vec<Message>, Error> {
         let (mut found, mut before) = (Vec::new(), None);
-        let now = self.core().now();
-        self.core().ask(move |e| e.erase_due(now)).await?;
         loop {
             let text = text.to_owned();
-            let page = self.core().ask(move |e| e.search(contact, &text, before)).await;
+            let page = self.core().read(move |e| e.search(contact, &text, before)).await;
             let page = page.map_err(|error| match contact {
                 Some(contact) => error.asked_for(&contact.to_string()),
                 None => error,
@@ -428,21 +429,46 @@ impl Client {
 }
 
 impl Shared {
-    /// Erases what is due, clears the store's files of it, and removes files whose message is gone.
+    /// Clears the store's files of what was erased, if that is due. Meanwhile nothing else is read or
+    /// written; it takes as much memory as the store has, and of the disk.
+    pub(crate) async fn scrub(&self) -> Result<(), Error> {
+        let (now, pause) = (self.core.now(), self.scrub_pause());
+        let scrub = move |e: &mut ProfileEngine| match e.next_scrub(now, pause)? {
+            Some(due) if due <= now => e.scrub(now),
+            _ => Ok(()),
+        };
+        self.core.ask(scrub).await
+    }
+
+    /// The same where something else goes on whether or not it can be done: it is tried again later.
+    pub(crate) async fn scrub_if_possible(&self) {
+        if let Err(error) = self.scrub().await {
+            tracing::warn!(code = error.code(), "what was erased is still in the store's files");
+        }
+    }
+
+    /// How long the store's files are not cleared again, in milliseconds. Contacts bring it about, with
+    /// each edit: so that they can't keep this machine at it, the larger the store is the longer.
+    pub(crate) fn scrub_pause(&self) -> u64 {
+        let size = fs::metadata(profile::store(&self.dir)).map_or(0, |meta| meta.len());
+        (size / SCRUB_BYTES).saturating_add(1).saturating_mul(SCRUB_PAUSE)
+    }
+
+    /// Erases what is due, and removes files whose message is gone.
     pub(crate) async fn erase(&self) -> Result<(), Error> {
         let now = self.core.now();
         self.core.change(move |e| e.erase_due(now)).await?;
         for (contact, id) in self.core.ask(|e| e.files_to_remove()).await? {
             let files = profile::files(&self.dir);
-            let remove = move || {
+            let remove = move || -> io::Result<()> {
                 let name = format!("{contact}-{id}");
-                gone(fs::remove_file(files.join(format!(".{name}.part"))))?;
+                for part in ["part", "open"] {
+                    gone(fs::remove_file(files.join(format!(".{name}.{part}"))))?;
+                }
                 gone(fs::remove_dir_all(files.join(name)))
             };
-            let removed: io::Result<()> = tokio::task::spawn_blocking(remove)
-                .await
-                .map_err(|e| Error::Internal { reason: e.to_string() })?;
-            removed.map_err(|e| Error::StoreFailed { reason: format!("a received file: {e}") })?;
+            let failed = |e| Error::StoreFailed { reason: format!("a received file: {e}") };
+            self.blocking(move || remove().map_err(failed)).await?;
             self.core.ask(move |e| e.file_removed(contact, id)).await?;
         }
         Ok(())

@@ -7,9 +7,9 @@ use undertone_session::engine::LinkView;
 use undertone_session::ids::ContactId;
 use undertone_wire::JoinAddress;
 
-use crate::client::Client;
+use crate::client::{Client, Shared};
 use crate::error::Error;
-use crate::profile;
+use crate::profile::{self, ProfileEngine};
 
 impl Client {
     /// The links that were handed out, without the reset links that contacts hold.
@@ -103,34 +103,26 @@ impl Client {
     /// ```
     pub async fn delete_contact(&self, contact: ContactId) -> Result<(), Error> {
         let now = self.core().now();
-        let deleted = self.core().change(move |e| e.delete_contact(contact, now)).await;
-        self.shared.outgoing.notify_one();
-        deleted.map_err(|error| error.asked_for(&contact.to_string()))?;
-        self.shared.tidy_blobs().await?;
-        let files = profile::files(&self.shared.dir);
-        // Directories and parts of this contact's files begin with the number, which is never
-        // given again.
-        let names = [format!("{contact}-"), format!(".{contact}-")];
-        let remove = move || {
-            for entry in std::fs::read_dir(&files)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                if !names.iter().any(|prefix| name.starts_with(prefix.as_str())) {
-                    continue;
-                }
-                if entry.file_type()?.is_dir() {
-                    std::fs::remove_dir_all(entry.path())?;
-                } else {
-                    std::fs::remove_file(entry.path())?;
+        let delete = move |e: &mut ProfileEngine| {
+            let mut blobs = Vec::new();
+            for upload in e.uploads()? {
+                if e.message_at(upload.message)?.contact == contact {
+                    blobs.push((upload.message, *upload.blob.as_bytes()));
                 }
             }
-            Ok(())
+            e.delete_contact(contact, now)?;
+            Ok(blobs)
         };
-        let removed: Result<(), std::io::Error> = tokio::task::spawn_blocking(remove)
-            .await
-            .map_err(|e| Error::Internal { reason: e.to_string() })?;
-        removed.map_err(|e| Error::StoreFailed { reason: format!("a received file: {e}") })
+        let deleted = self.core().change(delete).await;
+        self.shared.outgoing.notify_one();
+        let blobs = deleted.map_err(|error| error.asked_for(&contact.to_string()))?;
+        // What can't be removed now goes when the profile is opened again.
+        let received = self.shared.remove_files_of(contact).await;
+        for (message, blob) in blobs {
+            self.shared.cancelled.cancel(message);
+            self.shared.remove_blob(&blob)?;
+        }
+        received
     }
 
     /// Compares the bytes of a scanned QR code with the contact's safety number; they are verified
@@ -247,5 +239,31 @@ impl Client {
         // A started client connects to it before it has a mailbox there.
         self.shared.resubscribe.notify_one();
         Ok(())
+    }
+}
+
+impl Shared {
+    /// Removes what was received from a contact, whole or in part. Their number is never given again.
+    async fn remove_files_of(&self, contact: ContactId) -> Result<(), Error> {
+        let files = profile::files(&self.dir);
+        let names = [format!("{contact}-"), format!(".{contact}-")];
+        let remove = move || -> std::io::Result<()> {
+            for entry in std::fs::read_dir(&files)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                if !names.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+                    continue;
+                }
+                if entry.file_type()?.is_dir() {
+                    std::fs::remove_dir_all(entry.path())?;
+                } else {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        let failed = |e| Error::StoreFailed { reason: format!("a received file: {e}") };
+        self.blocking(move || remove().map_err(failed)).await
     }
 }

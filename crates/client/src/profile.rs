@@ -48,6 +48,10 @@ pub(crate) fn blobs(dir: &Path) -> PathBuf {
     dir.join("blobs")
 }
 
+pub(crate) fn store(dir: &Path) -> PathBuf {
+    dir.join(STORE)
+}
+
 pub(crate) fn files(dir: &Path) -> PathBuf {
     dir.join("files")
 }

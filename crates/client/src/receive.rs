@@ -98,7 +98,10 @@ impl Shared {
     }
 
     /// Connects if need be, subscribes to what is new, and receives until everything that was
-    /// waiting is stored and told; at all relays at once. Only what concerns the home is an error.
+    /// waiting is stored and told; at all relays at once, but phase by phase: what a contact put into
+    /// the mailbox that they were given first comes first, wherever their others are. Only what
+    /// concerns the home is an error. A relay that was used before and is away is left alone for a
+    /// while by a client that runs: nobody is to wait for it each time.
     pub(crate) async fn catch_up(
         &self,
         receiver: &Mutex<Receiver>,
@@ -106,30 +109,52 @@ impl Shared {
     ) -> Result<(), Error> {
         let mut receiver = receiver.lock().await;
         let home = self.home();
-        let mut relays: Vec<RelayAddress> = Vec::new();
+        let (mut relays, mut phases): (Vec<RelayAddress>, Vec<u32>) = (Vec::new(), Vec::new());
         if self.background.is_running() {
             // Who stays connected does so before there is a mailbox, and learns that the relay is
             // another one, or is away.
             relays.push(home.clone());
+            phases.push(0);
         }
         for one in self.core.ask(|e| e.subscriptions()).await? {
+            phases.push(one.phase);
             if !relays.contains(&one.relay) {
                 relays.push(one.relay);
             }
         }
         self.connections.keep(&relays);
+        phases.sort_unstable();
+        phases.dedup();
         // A line is put back only when all is well: whatever ends this early, an error or the
         // caller going away, ends the connection, and what was not told comes again over the next.
         let mut lines = std::mem::take(&mut receiver.lines);
         lines.retain(|relay, _| relays.contains(relay));
-        let work = relays.into_iter().map(|relay| -> Work<'_, CaughtUp> {
-            let line = lines.remove(&relay);
-            Box::pin(self.catch_up_at(relay, line))
-        });
+        let mut all: Vec<CaughtUp> = relays
+            .into_iter()
+            .map(|relay| CaughtUp {
+                line: lines.remove(&relay),
+                relay,
+                outcome: Ok(()),
+                report: SyncReport::default(),
+            })
+            .collect();
+        // Each to its end: what was sent before its senders heard of another mailbox comes first.
+        for count in 1..=phases.len() {
+            let phases = phases.get(..count).unwrap_or_default();
+            let work = all
+                .into_iter()
+                .map(|one| -> Work<'_, CaughtUp> { Box::pin(self.catch_up_at(one, phases)) });
+            all = together(RELAYS_AT_A_TIME, work.collect()).await;
+        }
+        // A client that does one pass does not come back.
+        if self.background.is_running() {
+            let work = all
+                .into_iter()
+                .map(|one| -> Work<'_, CaughtUp> { Box::pin(self.take_tickets(one)) });
+            all = together(RELAYS_AT_A_TIME, work.collect()).await;
+        }
         let mut result = Ok(());
-        for CaughtUp { relay, line, outcome, report: its } in
-            together(RELAYS_AT_A_TIME, work.collect()).await
-        {
+        for CaughtUp { relay, line, outcome, report: its } in all {
             report.received = report.received.saturating_add(its.received);
             report.parked = report.parked.saturating_add(its.parked);
             if let Some(line) = line {
@@ -151,23 +176,28 @@ impl Shared {
         result
     }
 
-    async fn catch_up_at(&self, relay: RelayAddress, mut line: Option<Line>) -> CaughtUp {
-        let mut report = SyncReport::default();
-        if line.is_none() {
-            self.connections.connecting(&relay);
+    /// The last of these phases, at a relay where those before are done.
+    async fn catch_up_at(&self, mut one: CaughtUp, phases: &[u32]) -> CaughtUp {
+        if one.outcome.is_err() {
+            return one;
         }
-        let mut outcome = self.catch_up_once(&relay, &mut line, &mut report).await;
+        let CaughtUp { relay, line, outcome, report } = &mut one;
+        if line.is_none() {
+            self.connections.connecting(relay);
+        }
+        let last = phases.get(phases.len().saturating_sub(1)..).unwrap_or_default();
+        *outcome = self.catch_up_once(relay, line, last, report).await;
         // A connection that was open before may have been broken for long: once more, afresh.
         if let Err(ClientOrLocal::Client(ClientError::Closed | ClientError::Timeout)) = outcome {
             self.hang_up(line.take()).await;
-            outcome = self.catch_up_once(&relay, &mut line, &mut report).await;
+            *outcome = self.catch_up_once(relay, line, phases, report).await;
         }
-        match (&outcome, &line) {
-            (Ok(()), Some(line)) => self.connections.connected(&relay, line.connection.carrier()),
+        match (&*outcome, &*line) {
+            (Ok(()), Some(line)) => self.connections.connected(relay, line.connection.carrier()),
             (Ok(()), None) => {}
             (Err(_), _) => self.hang_up(line.take()).await,
         }
-        CaughtUp { relay, line, outcome, report }
+        one
     }
 
     async fn hang_up(&self, line: Option<Line>) {
@@ -181,27 +211,29 @@ impl Shared {
         &self,
         relay: &RelayAddress,
         line: &mut Option<Line>,
+        phases: &[u32],
         report: &mut SyncReport,
     ) -> Result<(), ClientOrLocal> {
         if line.is_none() && self.background.is_running() {
             *line = Some(self.dial(relay).await?);
         }
-        let mut phases: Vec<u32> =
-            self.core.ask(|e| e.subscriptions()).await?.iter().map(|one| one.phase).collect();
-        phases.sort_unstable();
-        phases.dedup();
-        // Each to its end: what was sent before its senders heard of another mailbox comes first.
         for phase in phases {
-            self.subscribe(relay, line, phase).await?;
+            self.subscribe(relay, line, *phase).await?;
             if let Some(line) = line.as_mut() {
                 self.drain(line, report).await?;
             }
         }
-        match line.as_mut() {
-            // A client that does one pass does not come back.
-            Some(line) if self.background.is_running() => self.ask_for_tickets(line).await,
-            _ => Ok(()),
+        Ok(())
+    }
+
+    async fn take_tickets(&self, mut one: CaughtUp) -> CaughtUp {
+        if let (Ok(()), Some(line)) = (&one.outcome, one.line.as_mut()) {
+            one.outcome = self.ask_for_tickets(line).await;
         }
+        if one.outcome.is_err() {
+            self.hang_up(one.line.take()).await;
+        }
+        one
     }
 
     /// Tickets for what was subscribed to with keys: the next time they take their place.
@@ -303,6 +335,9 @@ impl Shared {
             let operation = OwnerOperation::Status { keys: keys(batch)? };
             let states = line.connection.mailboxes(operation, &secrets(batch)).await?;
             for (one, state) in batch.iter().zip(states) {
+                if state.is_none() {
+                    self.lost(line, one.secret.mailbox()).await?;
+                }
                 line.note(one.secret.mailbox(), state);
             }
         }
@@ -313,9 +348,24 @@ impl Shared {
             let operation = OwnerOperation::Subscribe { keys: keys(batch)?, credit: CREDIT };
             let states = line.connection.mailboxes(operation, &secrets(batch)).await?;
             for (one, state) in batch.iter().zip(states) {
+                if state.is_none() {
+                    self.lost(line, one.secret.mailbox()).await?;
+                }
                 line.note(one.secret.mailbox(), state);
             }
         }
+        Ok(())
+    }
+
+    /// The relay has a mailbox of ours no more, which it had when it was asked before: it was put back
+    /// to an earlier state, or has removed it. What follows is the same as at the first comparison, also
+    /// if the profile stays open for months.
+    async fn lost(&self, line: &mut Line, mailbox: MailboxId) -> Result<(), Error> {
+        line.leave(mailbox);
+        self.network.checked.lock().await.remove(&mailbox);
+        self.core.change(move |e| e.check_floor(&mailbox, None)).await?;
+        // Another is to be made, and its contact told in a session that begins anew.
+        self.outgoing.notify_one();
         Ok(())
     }
 
@@ -365,14 +415,14 @@ impl Shared {
                 self.core.change(store).await?
             }
             Push::Ended { mailbox, reason } => {
-                line.subscribed.remove(&mailbox);
-                line.goals.remove(&mailbox);
+                line.leave(mailbox);
                 if reason == EndReason::Replaced {
                     // We subscribe on one connection only: it is another program, with a copy of
                     // this profile. Two would use the same keys.
                     self.supersede().await?;
                     return Err(Error::Superseded.into());
                 }
+                self.lost(line, mailbox).await?;
                 None
             }
         };
@@ -485,8 +535,13 @@ fn count(report: &mut SyncReport, received: &Received) {
 }
 
 impl Line {
+    fn leave(&mut self, mailbox: MailboxId) {
+        self.subscribed.remove(&mailbox);
+        self.goals.remove(&mailbox);
+    }
+
     fn note(&mut self, mailbox: MailboxId, state: Option<MailboxState>) {
-        // Unknown to the relay: `check_floors` has told; there is nothing to come.
+        // Unknown to the relay: there is nothing to come.
         let Some(state) = state else { return };
         self.subscribed.insert(mailbox);
         let stored = self.stored.get(&mailbox).copied().unwrap_or(0);

@@ -1,12 +1,14 @@
 //! Sending: what is queued goes out contact by contact, in order; each envelope is sealed and
 //! stored before it is transmitted, and repeated with the same bytes until it is answered.
 
+use std::collections::HashSet;
+
 use undertone_session::contact::ContactState;
-use undertone_session::engine::Delivery;
+use undertone_session::engine::{Delivery, Subscription};
 use undertone_session::ids::ContactId;
 use undertone_session::message::Hold;
-use undertone_wire::ErrorCode;
 use undertone_wire::client::{ClientError, Connection};
+use undertone_wire::{ErrorCode, RelayAddress};
 
 use crate::client::{Shared, SyncReport};
 use crate::error::Error;
@@ -20,15 +22,16 @@ const AT_A_TIME: usize = 16;
 
 impl Shared {
     /// One pass over all that is to be sent, but for files that are yet to be stored at our relay.
-    /// Only what concerns our own relay is an error.
+    /// What concerns one contact does not stop the others: the first such error is given back in the
+    /// end. What concerns their relays is none.
     pub(crate) async fn send_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.sending.lock().await;
         let refused = self.make_mailboxes().await?;
         self.do_chores().await?;
         self.heal().await?;
-        self.deliver_all(report).await?;
+        let delivered = self.deliver_all(report).await;
         report.queued = self.core.ask(|e| e.queued_messages()).await?;
-        refused.map_or(Ok(()), Err)
+        refused.map_or(delivered, Err)
     }
 
     /// Stores files at our relay, and sends what waited for them. Deliveries to others go on
@@ -36,29 +39,62 @@ impl Shared {
     pub(crate) async fn upload_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let _one_at_a_time = self.uploading.lock().await;
         let since = self.cancelled.now();
+        let home = self.home();
+        let (mut result, mut silent) = (Ok(()), HashSet::new());
         for upload in self.core.ask(|e| e.uploads()).await? {
-            self.upload(&upload, since).await?;
+            if silent.contains(&upload.relay) {
+                continue;
+            }
+            match self.upload(&upload, since).await {
+                Ok(()) => {}
+                Err(error) if error.relay_is_away() && upload.relay != home => {
+                    tracing::debug!(code = error.code(), "a relay used before does not answer");
+                    silent.insert(upload.relay.clone());
+                }
+                Err(
+                    error @ (Error::Closed
+                    | Error::Offline
+                    | Error::Superseded
+                    | Error::Unreachable { .. }
+                    | Error::RelayPinMismatch { .. }
+                    | Error::RelayProtocol { .. }),
+                ) => return Err(error),
+                // Of this file alone, which can't be read, say: the others are stored all the same.
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "a file can't be stored at the relay now");
+                    result = result.and(Err(error));
+                }
+            }
             // What waited for the file, in its order.
             match self.send_all(report).await {
-                Err(error) if !error.is_refusal() => return Err(error),
+                Err(error) if error.ends_the_pass() => return Err(error),
                 _ => {}
             }
         }
-        Ok(())
+        result
     }
 
     /// Mailboxes for contacts that have just come. The relay may refuse one (the token's quota is
-    /// used up, say): that contact waits, and the others do not. The first refusal is given back.
+    /// used up, say): that contact waits, and the others do not. The first refusal is given back. A
+    /// relay that is not this profile's any more may be gone for good: nobody else waits for it.
     async fn make_mailboxes(&self) -> Result<Option<Error>, Error> {
-        let mut refused = None;
+        let home = self.home();
+        let (mut refused, mut silent) = (None, HashSet::new());
         for plan in self.core.ask(|e| e.pending_mailboxes()).await? {
+            if silent.contains(&plan.relay) {
+                continue;
+            }
             if let Err(failure) = self.make_mailbox(&plan).await {
                 let error = Error::from(failure);
-                if !error.is_refusal() {
+                if error.ends_everything() || (plan.relay == home && !error.is_refusal()) {
                     return Err(error);
                 }
-                tracing::warn!(code = error.code(), "the relay refuses a contact's mailbox");
-                refused.get_or_insert(error);
+                tracing::warn!(code = error.code(), "a relay does not make a contact's mailbox");
+                if plan.relay == home {
+                    refused.get_or_insert(error);
+                } else if error.relay_is_away() {
+                    silent.insert(plan.relay);
+                }
                 continue;
             }
             let mailbox = plan.secret.mailbox();
@@ -69,18 +105,22 @@ impl Shared {
         Ok(refused)
     }
 
-    /// Delivers what waits, for many contacts at a time: one whose relay does not answer holds up
-    /// nobody else. For each contact in order.
+    /// Delivers what waits, for many contacts at a time: one whose relay does not answer, or of whom
+    /// something here can't be read, holds up nobody else. For each contact in order.
     async fn deliver_all(&self, report: &mut SyncReport) -> Result<(), Error> {
         let contacts = self.core.ask(|e| e.contacts_to_send_to()).await?;
         let work = contacts
             .into_iter()
             .map(|contact| -> Work<'_, Result<u64, Error>> { Box::pin(self.deliver_to(contact)) });
-        let mut result = Ok(());
+        let mut result: Result<(), Error> = Ok(());
         for delivered in together(AT_A_TIME, work.collect()).await {
             match delivered {
                 Ok(accepted) => report.accepted = report.accepted.saturating_add(accepted),
-                Err(error) => result = result.and(Err(error)),
+                // Deleted meanwhile.
+                Err(Error::UnknownContact { .. }) => {}
+                // The worst of them is what the caller hears of.
+                Err(error) if result.as_ref().is_err_and(Error::ends_the_pass) => drop(error),
+                Err(error) => result = Err(error),
             }
         }
         result
@@ -89,7 +129,9 @@ impl Shared {
     /// Delivers what waits for a contact. Returns how many messages were accepted.
     async fn deliver_to(&self, contact: ContactId) -> Result<u64, Error> {
         let mut accepted = 0_u64;
-        self.check_contact(contact).await?;
+        if !self.check_contact(contact).await? {
+            return Ok(0);
+        }
         if self.core.ask(move |e| e.contact(contact)).await?.state == ContactState::RolledBack {
             self.core.change(move |e| e.hold(contact, Hold::StoreRolledBack)).await?;
         }
@@ -106,21 +148,34 @@ impl Shared {
         Ok(accepted)
     }
 
-    /// Before anything is sealed for a contact: is the store as new as the relay remembers?
-    pub(crate) async fn check_contact(&self, contact: ContactId) -> Result<(), Error> {
+    /// Before anything is sealed for a contact: is the store as new as the relay remembers? False if
+    /// that can't be learnt now, since their mailbox is at a relay that was used before and is away:
+    /// then nothing goes to this contact until they have another.
+    pub(crate) async fn check_contact(&self, contact: ContactId) -> Result<bool, Error> {
         let Some(mailbox) = self.core.ask(move |e| e.mailbox_of(contact)).await? else {
-            return Ok(());
+            return Ok(true);
         };
         if self.network.checked.lock().await.contains(&mailbox.secret.mailbox()) {
-            return Ok(());
+            return Ok(true);
         }
         let relay = mailbox.relay.clone();
-        let connection = self.network.connection(&relay, Role::Owner).await?;
+        match self.check_at(&relay, mailbox).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.ends_everything() || relay == self.home() => Err(error),
+            Err(error) => {
+                tracing::debug!(code = error.code(), "a relay used before does not answer");
+                Ok(false)
+            }
+        }
+    }
+
+    async fn check_at(&self, relay: &RelayAddress, mailbox: Subscription) -> Result<(), Error> {
+        let connection = self.network.connection(relay, Role::Owner).await?;
         let result = self.check_floors(&connection, &[mailbox]).await;
         if let Err(ClientOrLocal::Client(ClientError::Closed | ClientError::Timeout)) = result {
-            self.network.forget(&relay, Role::Owner).await;
+            self.network.forget(relay, Role::Owner).await;
         }
-        result.map_err(|error| error.at(&relay))
+        result.map_err(|error| error.at(relay))
     }
 
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered, Error> {

@@ -25,8 +25,13 @@ pub(crate) struct SqliteStore {
 }
 
 fn store_error(error: &rusqlite::Error) -> StoreError {
-    let code = error.sqlite_error_code();
-    if matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) {
+    let damaged = error.sqlite_error().is_some_and(|failure| {
+        matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+            // The general error. Our statements are fixed and right, so that it is SQLCipher's, about
+            // a page that does not authenticate.
+            || failure.extended_code == rusqlite::ffi::SQLITE_ERROR
+    });
+    if damaged {
         return StoreError::Corrupt { what: format!("the database ({error})") };
     }
     StoreError::Failed { reason: error.to_string() }
@@ -53,15 +58,7 @@ impl SqliteStore {
         store
             .connection
             .query_row("SELECT count(*) FROM rows WHERE tab = 1", [], |row| row.get::<_, i64>(0))
-            .map_err(|e| match e {
-                // Encrypted with our key and without our table: not a store of ours.
-                rusqlite::Error::SqliteFailure(failure, _)
-                    if failure.code == ErrorCode::Unknown =>
-                {
-                    StoreError::Corrupt { what: "the database".to_owned() }
-                }
-                other => store_error(&other),
-            })?;
+            .map_err(|e| store_error(&e))?;
         Ok(store)
     }
 
@@ -219,7 +216,13 @@ impl Transaction for Tx<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )]
 
     use undertone_session::store::MemoryStore;
 
@@ -303,5 +306,36 @@ mod tests {
         assert!(!bytes.starts_with(b"SQLite format"));
         assert!(matches!(SqliteStore::open(&path, &[2; 32]), Err(StoreError::Corrupt { .. })));
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+
+    /// Whichever page it is: the advice is to take a backup, not to look for space on the disk.
+    #[test]
+    fn damage_in_a_later_page_is_corruption() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let mut store = SqliteStore::create(&path, &[1; 32]).unwrap();
+        for n in 0..100_u8 {
+            store.transaction(|tx| tx.put(Table::Messages, &[n], &[n; 3000])).unwrap();
+        }
+        store.close().unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut found = 0;
+        for page in 2..whole.len() / 4096 {
+            let mut bytes = whole.clone();
+            bytes[page * 4096 + 100] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let read = SqliteStore::open(&path, &[1; 32]).and_then(|mut store| {
+                store.transaction(|tx| {
+                    tx.scan(Table::Messages, &[], None, Order::Ascending, 1000).map(drop)
+                })
+            });
+            match read {
+                Err(StoreError::Corrupt { .. }) => found += 1,
+                // A page that is in no use.
+                Ok(()) => {}
+                Err(other) => panic!("page {page}: {other}"),
+            }
+        }
+        assert!(found > 50, "{found}");
     }
 }

@@ -188,7 +188,7 @@ impl Shared {
         if !self.typing.is_due(contact, active, now) {
             return Ok(false);
         }
-        if self.check_contact(contact).await.is_err() {
+        if !matches!(self.check_contact(contact).await, Ok(true)) {
             self.typing.failed(contact);
             return Ok(false);
         }

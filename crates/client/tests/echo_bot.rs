@@ -83,3 +83,32 @@ async fn the_echo_bot_passes_over_a_message_that_is_gone() {
     ada.close().await;
     stage.end().await;
 }
+
+/// Nor does one whose sender was blocked since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_echo_bot_passes_over_who_can_not_be_answered() {
+    let stage = common::Stage::new().await;
+    let (ada, bot) = common::acquainted(&stage).await;
+    let carol = stage.person("Carol").await;
+    let link = bot.invite(LinkKind::SingleUse, None).await.unwrap().link;
+    let carol_to_bot = carol.add(&link, None).await.unwrap().id;
+    common::settle(&[&carol, &bot]).await;
+    let to_bot = ada.contacts().await.unwrap().remove(0).id;
+    ada.send_text(to_bot, "answer me").await.unwrap();
+    ada.sync().await.unwrap();
+    assert_eq!(bot.sync().await.unwrap().received, 1);
+    let to_ada = common::contact(&bot, "Ada").await;
+    bot.block(to_ada).await.unwrap();
+
+    carol.send_text(carol_to_bot, "is anybody there?").await.unwrap();
+    carol.start().unwrap();
+    bot.start().unwrap();
+    let running = tokio::spawn(bot::echo(bot.clone()));
+    let answer = common::next_message(&carol, "test").await;
+    assert_eq!(common::text(&answer), "is anybody there?");
+    running.abort();
+    for client in [bot, ada, carol] {
+        client.close().await;
+    }
+    stage.end().await;
+}

@@ -270,6 +270,27 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
+    /// Gives up a mailbox that another has replaced and whose relay does not answer, if its time is
+    /// over: what was put into it last has expired there. True if it was given up.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn abandon_mailbox(
+        &mut self,
+        mailbox: &MailboxId,
+        now: UnixMillis,
+    ) -> Result<bool, EngineError> {
+        let today = day(now).get();
+        self.store.transaction(|tx| {
+            let row: Option<MailboxRow> = load(tx, Table::Mailboxes, mailbox.as_bytes())?;
+            let over = row.is_some_and(|row| is_over(&row, today));
+            if over {
+                tx.delete(Table::Mailboxes, mailbox.as_bytes())?;
+            }
+            Ok(over)
+        })
+    }
+
     /// From now on this profile is reached at another relay. Contacts move there one by one, each
     /// when they have heard of it, and mailboxes that the old one has not made yet are made here; links
     /// that were handed out stay where they are.

@@ -22,22 +22,18 @@ use crate::store::{Order, Store, StoreError, Table, Transaction};
 /// Messages that one transaction erases, so that no transaction is long.
 const ERASED_AT_A_TIME: usize = 256;
 
-/// The files of the store are cleared no more often than this, in milliseconds: it may mean to write
-/// all of them anew, and messages may disappear one by one.
-const SCRUB_PAUSE: u64 = 60_000;
-
 /// When they were cleared last: `Meta["scrubbed"]`.
 const SCRUBBED: &[u8] = b"scrubbed";
 
 /// When the files of the store are to be cleared of what was erased, if they are.
-fn scrub_at(tx: &dyn Transaction, now: UnixMillis) -> Result<Option<u64>, StoreError> {
+fn scrub_at(tx: &dyn Transaction, now: UnixMillis, pause: u64) -> Result<Option<u64>, StoreError> {
     if load::<bool>(tx, Table::Meta, SCRUB)?.is_none() {
         return Ok(None);
     }
     let last: Option<u64> = load(tx, Table::Meta, SCRUBBED)?;
-    let due = last.map_or(0, |last| last.saturating_add(SCRUB_PAUSE));
+    let due = last.map_or(0, |last| last.saturating_add(pause));
     // Further ahead than the pause: the clock was put back.
-    let put_back = due > now.get().saturating_add(SCRUB_PAUSE);
+    let put_back = due > now.get().saturating_add(pause);
     Ok(Some(if put_back { now.get() } else { due.max(now.get()) }))
 }
 
@@ -115,23 +111,49 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
         })
     }
 
-    /// When the next message disappears, or the store's files are to be cleared of what was erased;
-    /// absent if there is nothing to do for [`Engine::erase_due`].
+    /// When the next message disappears; absent if there is nothing to do for [`Engine::erase_due`].
     ///
     /// # Errors
     /// Those of the store.
-    pub fn next_erasure(&mut self, now: UnixMillis) -> Result<Option<UnixMillis>, EngineError> {
+    pub fn next_erasure(&mut self) -> Result<Option<UnixMillis>, EngineError> {
         self.store.transaction(|tx| {
             let first = tx.scan(Table::Erasures, &[], None, Order::Ascending, 1)?;
             let first = first.first().map(|row| time_of(&row.key)).transpose()?;
-            let next = first.into_iter().chain(scrub_at(tx, now)?).min();
-            Ok(next.map(UnixMillis::new))
+            Ok(first.map(UnixMillis::new))
         })
     }
 
-    /// Erases the messages whose time has come, and makes sure that nothing that was erased, deleted
-    /// or edited away is left in the store's files; that at most once a minute. Returns how many
-    /// messages were erased.
+    /// When the store's files are to be cleared of what was erased ([`Engine::scrub`]), if they are:
+    /// at once, but not within this many milliseconds of the last time.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn next_scrub(
+        &mut self,
+        now: UnixMillis,
+        pause: u64,
+    ) -> Result<Option<UnixMillis>, EngineError> {
+        self.store.transaction(|tx| Ok(scrub_at(tx, now, pause)?.map(UnixMillis::new)))
+    }
+
+    /// Makes sure that nothing that was erased, deleted or edited away is left in the store's files.
+    /// It may mean to write all of them anew, and take as long. If it fails, it is due again after the
+    /// pause.
+    ///
+    /// # Errors
+    /// Those of the store. What is in the store is whole all the same.
+    pub fn scrub(&mut self, now: UnixMillis) -> Result<(), EngineError> {
+        // First, so that a crash between the two scrubs once more.
+        let scrubbed = self.store.scrub();
+        let clean = scrubbed.is_ok();
+        self.store.transaction(|tx| {
+            save(tx, Table::Meta, SCRUBBED, &now.get())?;
+            if clean { tx.delete(Table::Meta, SCRUB) } else { Ok(()) }
+        })?;
+        Ok(scrubbed?)
+    }
+
+    /// Erases the messages whose time has come. Returns how many.
     ///
     /// # Errors
     /// Those of the store.
@@ -162,15 +184,6 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
             if batch < ERASED_AT_A_TIME {
                 break;
             }
-        }
-        let scrub = self.store.transaction(|tx| scrub_at(tx, now))?;
-        if scrub.is_some_and(|at| at <= now.get()) {
-            // First, so that a crash between the two scrubs once more.
-            self.store.scrub()?;
-            self.store.transaction(|tx| {
-                save(tx, Table::Meta, SCRUBBED, &now.get())?;
-                tx.delete(Table::Meta, SCRUB)
-            })?;
         }
         Ok(erased)
     }

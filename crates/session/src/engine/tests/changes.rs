@@ -119,9 +119,9 @@ fn an_edit_replaces_the_text_on_both_sides_and_leaves_nothing_of_it() {
         assert_eq!(message.kind, MessageKind::Text { text: "the new words".to_owned() });
         assert_eq!(message.edited_at_claimed, Some(later(5)));
         assert_eq!(rows_with(person, b"the old words"), []);
-        assert_eq!(person.next_erasure(NOW).unwrap(), Some(NOW), "the files are to be cleared");
-        person.erase_due(NOW).unwrap();
-        assert_eq!(person.next_erasure(NOW).unwrap(), None);
+        assert_eq!(person.next_scrub(NOW, 1).unwrap(), Some(NOW), "the files are to be cleared");
+        person.scrub(NOW).unwrap();
+        assert_eq!(person.next_scrub(NOW, 1).unwrap(), None);
     }
     let edited = EventKind::MessageEdited { contact: at_bob, id, direction: THEM };
     assert!(events(&mut bob).contains(&edited));

@@ -156,6 +156,25 @@ fn of_a_contact_who_is_silent_the_old_mailbox_is_kept_for_thirty_days() {
     assert_eq!(texts(&mut bob, at_bob), ["late"]);
 }
 
+/// Its relay may be gone for good, so that nobody is asked whether anything is in it.
+#[test]
+fn a_replaced_mailbox_at_a_relay_that_is_gone_is_given_up_after_thirty_days() {
+    let (mut relay, _, mut bob, _, at_bob) = settled();
+    let old = own_mailbox(&mut bob, at_bob);
+    assert!(!bob.abandon_mailbox(&old, days(99)).unwrap(), "it is the one that is in use");
+    bob.begin_moves(days(40)).unwrap();
+    make_pending(&mut relay, &mut bob, NOW);
+    let listens = |bob: &mut Person| {
+        let all = bob.subscriptions().unwrap();
+        all.iter().any(|one| one.secret.mailbox() == old)
+    };
+    assert!(!bob.abandon_mailbox(&old, days(30)).unwrap());
+    assert!(listens(&mut bob));
+    assert!(bob.abandon_mailbox(&old, days(31)).unwrap());
+    assert!(!listens(&mut bob));
+    assert!(!bob.abandon_mailbox(&old, days(31)).unwrap());
+}
+
 /// A capability for each bundle, and a mailbox for each contact: no relay sees from them that two
 /// belong together, and each can be revoked alone.
 #[test]

@@ -147,7 +147,7 @@ fn go_on(mut frank: Person, mut grace: Person) {
     assert_eq!(frank.message_at(owed).unwrap().state, MessageState::Read);
 
     // What disappears does.
-    assert_eq!(grace.next_erasure(NOW).unwrap(), Some(later(60_000)));
+    assert_eq!(grace.next_erasure().unwrap(), Some(later(60_000)));
     frank.erase_due(later(60_000)).unwrap();
     grace.erase_due(later(60_000)).unwrap();
     assert_eq!(texts(&mut frank, to_grace), ["liked", "without a typo"]);
