@@ -200,9 +200,9 @@ impl Shared {
     async fn housekeeping(&self) -> Result<(), Error> {
         let now = self.core.now();
         self.core.change(move |e| e.expire(now)).await?;
-        self.erase().await?;
+        let erased = self.erase().await;
         self.scrub_if_possible().await;
-        Ok(())
+        erased
     }
 
     /// Starts the tasks; see [`crate::Client::start`].
@@ -317,8 +317,10 @@ impl Shared {
                     changed.map_err(|_| Error::Closed)?;
                 }
                 () = self.resubscribe.notified() => {
-                    self.catch_up(&self.receiver, &mut report).await?;
+                    // First: on its way to a relay it holds that relay's place, which is needed here,
+                    // and nothing polls it meanwhile.
                     again.set(self.reach_again(FIRST_PAUSE));
+                    self.catch_up(&self.receiver, &mut report).await?;
                     self.wake_all();
                 }
                 // As if it had failed once more: it may answer, and refuse everything.
@@ -359,16 +361,17 @@ impl Shared {
             Work::Upload => &self.uploads,
             Work::Download => &self.downloads,
         };
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut aside) = (FIRST_PAUSE, false);
         loop {
             if matches!(work, Work::Download) {
                 let (least, most) = FETCH_DELAY;
                 tokio::time::sleep(Duration::from_millis(jitter(least, most))).await;
             }
+            let of = self.connections.asking();
             let passed = self.pass(work).await;
             match work {
-                Work::Send => self.connections.answered(Asked::Mailboxes, &passed),
-                Work::Upload => self.connections.answered(Asked::Storage, &passed),
+                Work::Send => self.connections.answered(of, Asked::Mailboxes, &passed),
+                Work::Upload => self.connections.answered(of, Asked::Storage, &passed),
                 // At relays of others.
                 Work::Download => {}
             }
@@ -380,12 +383,21 @@ impl Shared {
             };
             let longest = match left {
                 Left::Nothing => {
-                    pause = FIRST_PAUSE;
+                    (pause, aside) = (FIRST_PAUSE, false);
                     wake.notified().await;
                     continue;
                 }
-                Left::Much => LONGEST_PAUSE,
-                Left::Aside => LONGEST_PAUSE_ASIDE,
+                Left::Much => {
+                    if std::mem::take(&mut aside) {
+                        // What is left now is not what was waited for so patiently.
+                        pause = FIRST_PAUSE;
+                    }
+                    LONGEST_PAUSE
+                }
+                Left::Aside => {
+                    aside = true;
+                    LONGEST_PAUSE_ASIDE
+                }
             };
             pause = pause.min(longest);
             let wait = drawn(pause);
@@ -447,6 +459,8 @@ impl Shared {
                     Err(error) => {
                         tracing::warn!(code = error.code(), "what is due can't be erased now");
                         wait = NAP;
+                        // What the attempt itself has changed is no reason for another.
+                        changes.borrow_and_update();
                     }
                 }
             }
@@ -458,8 +472,9 @@ impl Shared {
     }
 
     async fn erase_and_scrub(&self) -> Result<(), Error> {
-        self.erase().await?;
-        self.scrub().await
+        // A file that can't be removed does not keep the store's pages as they were.
+        let erased = self.erase().await;
+        self.scrub().await.and(erased)
     }
 
     async fn keep_house(self: Arc<Self>) {

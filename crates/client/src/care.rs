@@ -48,12 +48,13 @@ impl Shared {
         let finish = move |e: &mut ProfileEngine| e.finish_reset(contact, sealed.as_slice(), now);
         match self.core.change(finish).await {
             Ok(_) => Ok(()),
-            Err(error) if error.ends_everything() => Err(error),
-            // What lies there is of no use: the same take would give the same again.
-            Err(error) => {
+            // What lies there is of no use: the same take would give the same again. (A fault on
+            // this side would use up all of the contact's bundles.)
+            Err(error @ Error::LinkForged { .. }) => {
                 self.core.change(move |e| e.reset_refused(contact)).await?;
                 Err(error)
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -115,8 +116,10 @@ impl Shared {
                 Err(failure) => {
                     let error = Error::from(failure);
                     tracing::debug!(code = error.code(), "a relay used before does not answer");
-                    silent.insert(old.relay);
-                    self.core.change(move |e| e.abandon_mailbox(&mailbox, now)).await?;
+                    if error.relay_is_away() && old.relay != self.home() {
+                        silent.insert(old.relay);
+                        self.core.change(move |e| e.abandon_mailbox(&mailbox, now)).await?;
+                    }
                     continue;
                 }
             };

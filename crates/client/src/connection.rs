@@ -266,7 +266,13 @@ struct Board {
     /// Failures that do not show yet: it is not known yet when they are tried again.
     failed: BTreeMap<RelayAddress, Error>,
     refused: BTreeMap<Asked, Error>,
+    /// How often the home, or what admits us there, has changed.
+    moves: u64,
 }
+
+/// With whom and with what something was asked: what comes of it tells nothing about another home.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AskedOf(u64);
 
 impl Board {
     fn status(&self) -> ConnectionStatus {
@@ -308,6 +314,7 @@ impl Connections {
             relays: BTreeMap::new(),
             failed: BTreeMap::new(),
             refused: BTreeMap::new(),
+            moves: 0,
         };
         Self { board: watch::Sender::new(board) }
     }
@@ -345,7 +352,13 @@ impl Connections {
         self.change(|board| {
             board.home = relay.clone();
             board.refused.clear();
+            board.moves = board.moves.wrapping_add(1);
         });
+    }
+
+    /// What an answer belongs to that is asked for now.
+    pub(crate) fn asking(&self) -> AskedOf {
+        AskedOf(self.board.borrow().moves)
     }
 
     /// These are all relays that concern this profile.
@@ -407,8 +420,9 @@ impl Connections {
     }
 
     /// What came of asking our relays for something.
-    pub(crate) fn answered<T>(&self, what: Asked, answer: &Result<T, Error>) {
+    pub(crate) fn answered<T>(&self, of: AskedOf, what: Asked, answer: &Result<T, Error>) {
         self.change(|board| match answer {
+            _ if of != AskedOf(board.moves) => {}
             Ok(_) => drop(board.refused.remove(&what)),
             Err(error) if error.is_refusal() => {
                 drop(board.refused.insert(what, error.clone()));
@@ -483,13 +497,18 @@ mod tests {
         connections.wait_until(UnixMillis::new(1));
         assert!(!updates.board.has_changed().unwrap());
         // What a relay refuses shows until it has granted the same.
-        connections.answered::<()>(Asked::Storage, &Err(Error::AdmissionRefused));
-        connections
-            .answered::<()>(Asked::Storage, &Err(Error::Unreachable { relay: home.authority() }));
-        connections.answered(Asked::Mailboxes, &Ok(true));
+        let of = connections.asking();
+        connections.answered::<()>(of, Asked::Storage, &Err(Error::AdmissionRefused));
+        let away = Error::Unreachable { relay: home.authority() };
+        connections.answered::<()>(of, Asked::Storage, &Err(away));
+        connections.answered(of, Asked::Mailboxes, &Ok(true));
         assert_eq!(updates.changed().await.unwrap().refused, Some(Error::AdmissionRefused));
-        connections.answered(Asked::Storage, &Ok(false));
+        connections.answered(of, Asked::Storage, &Ok(false));
         assert_eq!(updates.changed().await.unwrap().refused, None);
+        // An answer to what was asked before the move says nothing of the new home.
+        connections.home_is(&home);
+        connections.answered::<()>(of, Asked::Storage, &Err(Error::AdmissionRefused));
+        assert_eq!(updates.now().refused, None);
     }
 
     #[tokio::test]

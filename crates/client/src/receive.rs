@@ -123,6 +123,11 @@ impl Shared {
             }
         }
         self.connections.keep(&relays);
+        if self.background.is_running() {
+            // Tried again aside, by `reach_again`.
+            let missing = self.connections.missing();
+            relays.retain(|relay| *relay == home || !missing.contains(relay));
+        }
         phases.sort_unstable();
         phases.dedup();
         // A line is put back only when all is well: whatever ends this early, an error or the
@@ -538,6 +543,8 @@ impl Line {
     fn leave(&mut self, mailbox: MailboxId) {
         self.subscribed.remove(&mailbox);
         self.goals.remove(&mailbox);
+        // Should it be made again, its numbers begin again.
+        self.stored.remove(&mailbox);
     }
 
     fn note(&mut self, mailbox: MailboxId, state: Option<MailboxState>) {

@@ -31,7 +31,11 @@ impl Shared {
         self.heal().await?;
         let delivered = self.deliver_all(report).await;
         report.queued = self.core.ask(|e| e.queued_messages()).await?;
-        refused.map_or(delivered, Err)
+        match (refused, delivered) {
+            (_, Err(error)) if error.ends_the_pass() => Err(error),
+            (Some(refused), _) => Err(refused),
+            (None, delivered) => delivered,
+        }
     }
 
     /// Stores files at our relay, and sends what waited for them. Deliveries to others go on
@@ -50,6 +54,7 @@ impl Shared {
                 Err(error) if error.relay_is_away() && upload.relay != home => {
                     tracing::debug!(code = error.code(), "a relay used before does not answer");
                     silent.insert(upload.relay.clone());
+                    continue;
                 }
                 Err(
                     error @ (Error::Closed
@@ -63,6 +68,7 @@ impl Shared {
                 Err(error) => {
                     tracing::warn!(code = error.code(), "a file can't be stored at the relay now");
                     result = result.and(Err(error));
+                    continue;
                 }
             }
             // What waited for the file, in its order.
@@ -112,15 +118,17 @@ impl Shared {
         let work = contacts
             .into_iter()
             .map(|contact| -> Work<'_, Result<u64, Error>> { Box::pin(self.deliver_to(contact)) });
+        let ends = |result: &Result<(), Error>| result.as_ref().is_err_and(Error::ends_the_pass);
         let mut result: Result<(), Error> = Ok(());
         for delivered in together(AT_A_TIME, work.collect()).await {
             match delivered {
                 Ok(accepted) => report.accepted = report.accepted.saturating_add(accepted),
                 // Deleted meanwhile.
                 Err(Error::UnknownContact { .. }) => {}
-                // The worst of them is what the caller hears of.
-                Err(error) if result.as_ref().is_err_and(Error::ends_the_pass) => drop(error),
-                Err(error) => result = Err(error),
+                // The first is what the caller hears of, unless another ends more than that contact.
+                Err(error) if result.is_ok() => result = Err(error),
+                Err(error) if error.ends_the_pass() && !ends(&result) => result = Err(error),
+                Err(_) => {}
             }
         }
         result

@@ -202,12 +202,17 @@ fn first_after(tx: &dyn Transaction, place: EventSeq) -> Result<Option<Event>, S
     let Some(row) = rows.first() else { return Ok(None) };
     let mut event: Event = decode(Table::Events, &row.value)?;
     let message = match &event.kind {
-        EventKind::FileProgress { id, total, .. } => moving(tx, id, *total)?,
+        EventKind::FileProgress { id, total, .. } => moving(tx, id, *total),
         kind => match kind.message() {
-            Some((contact, id, Direction::Incoming)) => incoming(tx, contact, &id)?,
-            Some((contact, id, Direction::Outgoing)) => outgoing(tx, contact, &id)?,
-            None => None,
+            Some((contact, id, Direction::Incoming)) => incoming(tx, contact, &id),
+            Some((contact, id, Direction::Outgoing)) => outgoing(tx, contact, &id),
+            None => Ok(None),
         },
+    };
+    let message = match message {
+        // The event is told all the same: no reader stops at it.
+        Err(StoreError::Corrupt { .. }) => None,
+        other => other?,
     };
     event.message = message.map(|row| EventMessage {
         contact: row.contact,

@@ -306,7 +306,8 @@ impl<S: Store, R: CryptoRng> Engine<S, R> {
                         link.stale = true;
                         save(tx, Table::Links, &key1(number), &link)?;
                     }
-                    row.live = false;
+                    // Its numbers begin again then.
+                    (row.live, row.incarnation, row.floor) = (false, None, 0);
                     save(tx, Table::Mailboxes, mailbox.as_bytes(), &row)?;
                     Ok(FloorVerdict::Sound)
                 }

@@ -13,8 +13,7 @@ use super::super::contacts::for_each;
 use super::super::events::emit;
 use super::super::links::load_link;
 use super::super::rows::{
-    MailboxRow, ParkedRow, Purpose, SessionRow, corrupt, decode, key1, key2, load, next_number,
-    save,
+    MailboxRow, ParkedRow, Purpose, SessionRow, decode, key1, key2, load, next_number, save,
 };
 use super::sessions::{candidates, has_moved};
 use super::{Inbox, Outcome};
@@ -88,6 +87,10 @@ impl<R: CryptoRng> Inbox<'_, R> {
         })?;
         for mailbox in mailboxes {
             let Some(row) = load::<MailboxRow>(tx, Table::Mailboxes, &mailbox)? else { continue };
+            if let Purpose::Link(number) = row.purpose {
+                // What has a handshake in front, that of a reset included.
+                self.retry_greetings(tx, number)?;
+            }
             let mut parked = Vec::new();
             for one in tx.scan(Table::Parked, &mailbox, None, Order::Ascending, MAX_PARKED)? {
                 let row: ParkedRow = decode(Table::Parked, &one.value)?;
@@ -122,7 +125,8 @@ impl<R: CryptoRng> Inbox<'_, R> {
         // Again from the first after each that opened: what stood before it may open now.
         'again: while let Some(state) = load::<SessionRow>(tx, Table::Sessions, session)? {
             let state = Session::from_bytes(state.state.bytes());
-            let mut state = state.map_err(|_| corrupt("a session's state"))?;
+            // One that can't be read does not keep the others from theirs.
+            let Ok(mut state) = state else { break };
             for at in 0..parked.len() {
                 let Some((key, envelope)) = parked.get(at) else { break };
                 if matches!(state.open(envelope, self.today), Err(OpenError::NotForThisSession)) {

@@ -7,6 +7,7 @@ use undertone_wire::MailboxId;
 use zeroize::Zeroizing;
 
 use super::super::EngineError;
+use super::super::attempt::attempt;
 use super::super::contacts::{all_contacts, load_contact, save_contact};
 use super::super::handle::Effect;
 use super::super::healing::suspect;
@@ -37,7 +38,10 @@ impl<R: CryptoRng> Inbox<'_, R> {
     ) -> Result<Outcome, EngineError> {
         let mut trials = MAX_HEADER_TRIALS;
         for session in candidates(tx, row)?.into_iter().take(MAX_SESSIONS_TRIED) {
-            match self.open_in(tx, &session, envelope, &mut trials)? {
+            let opening =
+                |tx: &mut dyn Transaction| self.open_in(tx, &session, envelope, &mut trials);
+            // One that can't be read, or can't take it up, does not keep it from the right one.
+            match attempt(tx, opening)?.unwrap_or(Outcome::Foreign) {
                 Outcome::Foreign | Outcome::Later => {}
                 Outcome::Opened(message) => {
                     if let Purpose::Contact(contact) = row.purpose {

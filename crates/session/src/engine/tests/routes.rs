@@ -164,3 +164,27 @@ fn r_306_a_bundle_that_names_no_route_is_refused() {
     assert!(matches!(refused, Err(EngineError::Bundle(_))));
     assert!(alice.contacts().unwrap().is_empty());
 }
+
+/// The mailbox of a link is lost at its relay, of which nothing else is, and is made again under the
+/// same name: its numbers begin again, and so does what is heard.
+#[test]
+fn a_links_mailbox_that_is_made_again_is_heard_from_its_first_envelope() {
+    let (mut relay, mut alice, mut bob) = (Relay::default(), person("Alice", 1), person("Bob", 2));
+    let link = relay.invite(&mut bob, LinkKind::Reusable);
+    relay.add(&mut alice, &link);
+    relay.settle(&mut [&mut alice, &mut bob]);
+    let mut lost: Vec<MailboxId> =
+        bob.subscriptions().unwrap().iter().map(|one| one.secret.mailbox()).collect();
+    let at_bob = only(&mut bob);
+    let own = bob.mailbox_of(at_bob).unwrap().unwrap().secret.mailbox();
+    lost.retain(|id| *id != own && !relay.mailboxes[id].queue.is_empty());
+    assert_eq!(lost.len(), 1, "the link's, into which the greeting came");
+    relay.delete_mailbox(lost[0]);
+    assert_eq!(bob.check_floor(&lost[0], None).unwrap(), FloorVerdict::Sound);
+    relay.care(&mut bob, NOW);
+    assert!(relay.mailboxes.contains_key(&lost[0]), "made again");
+    let mut cyd = person("Cyd", 3);
+    relay.add(&mut cyd, &link);
+    relay.settle(&mut [&mut cyd, &mut bob]);
+    assert!(bob.find_contact("Cyd").is_ok());
+}
