@@ -52,8 +52,12 @@ async fn serve(layers: Layers, mut loaded: Loaded, log: Log, accept_clock: bool)
     tracing::info!("stopping");
     tokio::select! {
         stopped = relay.shutdown() => stopped.map_err(|failure| failure.to_string())?,
-        // Whoever asks twice does not want to wait.
-        () = signals.stop() => return Err("stopped at once; what was answered is stored".into()),
+        // Whoever asks twice does not want to wait, for another process that holds a database, say:
+        // the store's thread might not end, and the runtime would wait for it.
+        () = signals.stop() => {
+            tracing::error!("stopped at once; what was answered is stored");
+            std::process::exit(1)
+        }
     }
     tracing::info!("stopped");
     Ok(())

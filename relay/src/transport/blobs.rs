@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use undertone_wire::blob::{BlobAnnouncement, BlobReply, BlobRequest};
 use undertone_wire::limits::{MAX_BLOB, MAX_BLOB_MESSAGE, MAX_RETENTION_DAYS};
-use undertone_wire::transport::{Reader, Writer, read_message};
+use undertone_wire::transport::{Goodbye, Reader, Writer, read_message};
 use undertone_wire::{BlobHash, BlobId, BlobReadCapability, ErrorCode, codec};
 
 use super::connection::{Connection, LINGER, Services, wait_for_turn};
@@ -320,6 +320,10 @@ async fn hash(file: &mut File) -> std::io::Result<BlobHash> {
     Ok(BlobHash::from_bytes(digest.as_ref().first_chunk().copied().unwrap_or_default()))
 }
 
+/// Steps of [`pace`] in what may be on its way to a client at once: so often the patience until it has
+/// to have all of it.
+const STEPS_OF_A_WINDOW: u32 = 32;
+
 /// Serves one blob stream. Whether the client has made one guess too many: then the connection has to
 /// end.
 pub(super) async fn serve(
@@ -335,9 +339,11 @@ pub(super) async fn serve(
     if wait_for_turn(admission, &mut stopped).await.is_none() {
         return false;
     }
+    // Both until the client has all of it: so much may be on its way, and is held for it.
+    let permit = admission.transfer();
+    let _wide = permit.as_ref().ok().map(|_| connection.widen());
     let transfer = async {
-        let _transfer = admission.transfer()?;
-        let _wide = connection.widen();
+        permit.as_ref().map_err(|code| *code)?;
         match codec::decode::<BlobRequest>(&message) {
             Ok(BlobRequest::Put(announcement)) => {
                 admission.metrics().count(Counter::RequestBlobPut);
@@ -355,7 +361,19 @@ pub(super) async fn serve(
         guessing = admission.refused(code);
         let _ = reply(services, admission, &mut writer, &BlobReply::Refused(code)).await;
     }
-    let _ = tokio::time::timeout(LINGER, writer.shutdown()).await;
+    let linger = async {
+        let _ = stopped.wait_for(|stop| *stop).await;
+        tokio::time::sleep(LINGER).await;
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(admission.patience() * STEPS_OF_A_WINDOW, writer.shutdown()) => {
+            if ended.is_err() {
+                admission.metrics().count(Counter::StalledDownloads);
+                connection.channel.close(Goodbye::Busy);
+            }
+        }
+        () = linger => {}
+    }
     guessing
 }
 
@@ -480,6 +498,7 @@ async fn receive(
         services.blobs.room.check(size)?;
         services.blobs.room.add_blob_bytes(size);
         file.write_all(bytes).await.map_err(|error| failed(&error))?;
+        admission.served();
         left = left.saturating_sub(size);
     }
 }
@@ -523,7 +542,8 @@ async fn get(
         services.tap.sent(bytes);
         admission.metrics().add(Counter::BlobBytesOut, u64::try_from(count).unwrap_or(0));
         match pace::write(writer, bytes, admission.patience()).await {
-            Ok(()) => {}
+            // What moves is not silent.
+            Ok(()) => admission.served(),
             Err(NotWritten::Broken) => return Ok(()),
             Err(NotWritten::Stalled) => {
                 admission.metrics().count(Counter::StalledDownloads);

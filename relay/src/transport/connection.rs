@@ -102,6 +102,8 @@ pub(crate) async fn serve(
     let _leave = Leave { hub, subscriber };
     let mut streams = tokio::task::JoinSet::new();
     let mut look = connection.admission.look();
+    // The rules may have changed while it was being made.
+    look.mark_changed();
     loop {
         let stream = tokio::select! {
             biased;
@@ -182,7 +184,7 @@ pub(super) struct Connection {
     pub(super) services: Services,
     exporter: Exporter,
     subscriber: Arc<Subscriber>,
-    channel: Arc<dyn Channel>,
+    pub(super) channel: Arc<dyn Channel>,
     pub(super) admission: Arc<Admission>,
     /// Blobs that are being transferred on it.
     transfers: Mutex<u32>,

@@ -84,7 +84,11 @@ impl Snapshot {
         // Being dropped, a connection ends its transaction.
         let mut locks = Vec::new();
         for day in &days {
-            let queue = schema::open_there(directory, Database::Queue(*day))?;
+            let queue = match schema::open_there(directory, Database::Queue(*day)) {
+                // It is just being made: a new day has begun.
+                Err(StoreFailure::Version(0)) => return Ok(None),
+                other => other?,
+            };
             queue.busy_timeout(Duration::ZERO)?;
             if let Locked::Busy = try_lock(&queue)? {
                 return Ok(None);

@@ -403,7 +403,8 @@ const GIVE_BACK_PAGES: u32 = 1024;
 /// WAL from being moved, nothing is given back: it would make the WAL larger instead.
 pub(super) fn give_back(connection: &Connection) -> Result<bool, StoreFailure> {
     let free: u32 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
-    if free == 0 || !checkpoint(connection)? {
+    // Within a transaction of one's own nothing can be moved out of the WAL.
+    if free == 0 || !connection.is_autocommit() || !checkpoint(connection)? {
         return Ok(false);
     }
     // Each row that it returns is a page.
