@@ -198,6 +198,9 @@ mod tests {
         use super::super::*;
         use crate::testing::{TestRng, digits, memory};
 
+        /// Seeds of no other test: what it left on its own stack would be found here.
+        const OWN: u64 = 0x5_7ac4_0000;
+
         fn digits_of(key: &DhSecret) -> Vec<u8> {
             let mut key = *key.expose();
             (key[0], key[31]) = (key[0] & 248, key[31] & 127 | 64);
@@ -208,7 +211,7 @@ mod tests {
 
         #[test]
         fn an_exchange_leaves_no_digits_of_the_key_behind() {
-            let rng = &mut TestRng::new(2);
+            let rng = &mut TestRng::new(OWN + 2);
             let theirs = DhSecret::generate(rng).public();
             let keys = [DhSecret::generate(rng), DhSecret::generate(rng)];
             let needles = keys.each_ref().map(digits_of);
@@ -227,7 +230,7 @@ mod tests {
         /// on the key's bytes.
         #[test]
         fn an_exchange_by_the_ladder_leaves_nothing_of_the_key_behind() {
-            let rng = &mut TestRng::new(4);
+            let rng = &mut TestRng::new(OWN + 4);
             let theirs = DhPublic([2; 32]);
             assert!(MontgomeryPoint(theirs.0).to_edwards(0).is_none(), "not of the twist");
             let key = DhSecret::generate(rng);
@@ -244,12 +247,12 @@ mod tests {
 
         #[test]
         fn making_a_public_key_leaves_no_digits_of_the_key_behind() {
-            let rng = &mut TestRng::new(3);
+            let rng = &mut TestRng::new(OWN + 3);
             let key = DhSecret::generate(rng);
             let needle = digits_of(&key);
             // What the search can find, it finds.
             let found: Vec<u8> = black_box(needle.iter().map(|digit| !digit).collect());
-            assert_eq!(memory::occurrences(&needle), 1);
+            assert!(memory::occurrences(&needle) >= 1);
             black_box(found).fill(0);
             black_box(key.public());
             assert_eq!(memory::occurrences(&needle), 0);
