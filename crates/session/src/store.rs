@@ -147,6 +147,17 @@ pub enum Order {
     Descending,
 }
 
+impl Order {
+    /// Whether a scan in this order that goes on behind `from` gives this key.
+    pub(crate) fn is_beyond(self, key: &[u8], from: Option<&[u8]>) -> bool {
+        match (from, self) {
+            (None, _) => true,
+            (Some(from), Self::Ascending) => key > from,
+            (Some(from), Self::Descending) => key < from,
+        }
+    }
+}
+
 /// Reads and writes of one transaction.
 pub trait Transaction {
     /// The value under this key. Absent is `None`; unreadable is an error.
@@ -277,11 +288,7 @@ impl Transaction for MemoryStore {
             .rows
             .range((table, start.to_vec())..)
             .take_while(|((at, key), _)| *at == table && key.starts_with(prefix))
-            .filter(|((_, key), _)| match (from, order) {
-                (None, _) => true,
-                (Some(from), Order::Ascending) => key.as_slice() > from,
-                (Some(from), Order::Descending) => key.as_slice() < from,
-            });
+            .filter(|((_, key), _)| order.is_beyond(key, from));
         let row = |((_, key), value): (&(Table, Vec<u8>), &Zeroizing<Vec<u8>>)| Row {
             key: key.clone(),
             value: value.clone(),

@@ -54,16 +54,11 @@ impl Transaction for Attempt<'_> {
         order: Order,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        let beyond = |key: &[u8]| match (from, order) {
-            (None, _) => true,
-            (Some(from), Order::Ascending) => key > from,
-            (Some(from), Order::Descending) => key < from,
-        };
         let written: Vec<_> = self
             .written
             .range((table, prefix.to_vec())..)
             .take_while(|((of, key), _)| *of == table && key.starts_with(prefix))
-            .filter(|((_, key), _)| beyond(key))
+            .filter(|((_, key), _)| order.is_beyond(key, from))
             .collect();
         // As many more as may be deleted here.
         let enough = limit.saturating_add(written.len());
