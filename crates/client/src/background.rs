@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use undertone_session::engine::RECEIPT_DELAY_MILLIS;
 use undertone_session::ids::UnixMillis;
 
 use crate::client::{Shared, SyncReport};
@@ -24,10 +25,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Longest pause where no message waits, but a reset, a mailbox to be made, a word to a contact or a
 /// relay that is yet to be asked: what nobody looks at.
 const LONGEST_PAUSE_ASIDE: Duration = Duration::from_secs(15 * 60);
-
-/// How long a file waits until it is fetched, in milliseconds, as acknowledgements do: its sender
-/// chose the relay, and would learn there when exactly the message came.
-const FETCH_DELAY: (u64, u64) = (200, 1_500);
 
 /// How often the daily work is looked at: refilling depots, expiring.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
@@ -364,7 +361,9 @@ impl Shared {
         let (mut pause, mut aside) = (FIRST_PAUSE, false);
         loop {
             if matches!(work, Work::Download) {
-                let (least, most) = FETCH_DELAY;
+                // As acknowledgements do: a file's sender chose the relay, and would learn there when
+                // exactly the message came.
+                let (least, most) = RECEIPT_DELAY_MILLIS;
                 tokio::time::sleep(Duration::from_millis(jitter(least, most))).await;
             }
             let of = self.connections.asking();
